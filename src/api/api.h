@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "auth/auth.h"
+#include "http/http.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+
+/*
+ * The front door: Kubernetes verbs over kinds, discovery, OpenAPI, tables, watches, Status errors. Other facades (agents, uploads,
+ * consoles) register routes; every request is authenticated, authorised and audited here before anything of its body is read.
+ */
+struct api;
+
+struct api_options {
+        struct loop *loop;
+        struct store *store;
+        const struct clock *clock;
+        const struct random_source *random;
+        struct auth_audit *audit;
+        bool compat_api;             /* serve kinds' aliases */
+        const char *version;         /* "0.1.0" */
+        const char *commit;
+};
+int api_new(const struct api_options *options, struct api **ret_api);
+struct api *api_free(struct api *api);
+
+/** api_handle() - give it to the HTTP server as on_request. */
+void api_handle(struct http_request *request, void *api);
+
+/* A route outside the resource verbs: "/agent/v1/..." or a subresource ("virtualimages/upload"). */
+struct api_route {
+        const char *method;    /* "GET", or NULL: any */
+        const char *prefix;    /* path prefix, ends in '/', or an exact path */
+        bool nodes_only;       /* only node identities pass the authoriser */
+        bool anonymous;        /* no credentials needed (join: the body carries the token) */
+        void (*handle)(struct http_request *request, const struct auth_identity *identity, const char *rest, void *userdata);
+        void *userdata;
+};
+void api_add_route(struct api *api, const struct api_route *route);
+
+/* A subresource with a body or stream of its own: "/apis/G/V/namespaces/NS/<plural>/<name>/<subresource>". The object exists and the
+ * caller may @verb the subresource when @handle runs. */
+struct api_subresource {
+        const struct schema_kind *kind;
+        const char *name;      /* "upload", "console" */
+        const char *method;    /* NULL: any */
+        const char *verb;      /* for the authoriser: "create" */
+        void (*handle)(struct http_request *request, const struct auth_identity *identity, const struct store_object *object,
+                       void *userdata);
+        void *userdata;
+};
+void api_add_subresource(struct api *api, const struct api_subresource *subresource);
+
+/* Metrics providers append Prometheus text. */
+void api_add_metrics(struct api *api, void (*write)(GString *out, void *userdata), void *userdata);
+/** api_set_ready() - what /readyz says: NULL is ready, else the reason. */
+void api_set_ready(struct api *api, const char *not_ready_because);
+
+/** api_reply_status() - a Kubernetes Status. @reason: "NotFound", "Invalid" ...; @faults may be NULL. */
+void api_reply_status(struct http_request *request, int code, const char *reason, const char *message,
+                      const struct schema_faults *faults);
+/** api_reply_object() - 200/201 with an object as the caller addressed it (alias rewritten). */
+void api_reply_object(struct http_request *request, int code, const struct store_object *object);

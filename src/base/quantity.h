@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdint.h>
+
+/* Kubernetes quantities: "1Gi", "500m", "1e3", "0.5". Source: the API conventions' resource.Quantity. */
+
+/** quantity_parse_bytes() - whole bytes, rounded up; 0, -EINVAL (not a quantity, negative) or -ERANGE (above INT64_MAX). */
+int quantity_parse_bytes(const char *text, uint64_t *ret_bytes);
+
+/** quantity_parse_milli() - thousandths (cores: "0.5" and "500m" give 500), rounded up; 0, -EINVAL or -ERANGE. */
+int quantity_parse_milli(const char *text, uint64_t *ret_milli);
+
+/** quantity_format_bytes() - the shortest exact binary form: "1Gi", "1536Mi", "1000". @text holds 32 bytes. */
+char *quantity_format_bytes(uint64_t bytes, char *text);
+
+/** quantity_format_milli() - "2", "1500m". @text holds 32 bytes. */
+char *quantity_format_milli(uint64_t milli, char *text);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/clock.h"
+#include "cache/cache.h"
+#include "schema/schema.h"
+#include "store/store.h"
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+
+/*
+ * Controllers. A controller turns a key (an object of its kind) at a time: a function from the cache and the clock to effects. It
+ * never blocks, talks to nobody and keeps no state between turns. The effects of one turn commit in one store transaction whose
+ * writes are conditional on the revisions that the turn saw; on a conflict the key is turned again after the cache has moved on.
+ *
+ * A turn is made of steps. The first step that is not done ends the turn, and its reason is the condition that the user reads.
+ */
+struct turn;
+struct workqueue;
+
+/* What a step or turn says. */
+enum turn_result {
+        TURN_DONE,  /* go on with the next step; at the end: nothing more to do until something changes */
+        TURN_WAIT,  /* stop here, effects so far commit; something else must change first (or turn_again_in()) */
+};
+
+struct controller {
+        const char *name;                  /* "vm": actor is "controller/vm" */
+        const struct schema_kind *kind;    /* what its keys are */
+        enum turn_result (*turn)(struct turn *turn, const struct cache_object *object);
+        /* Which keys of @kind a change of another object concerns: call controller_enqueue(). Called for every changed object of the
+         * cache that is not of @kind; may be NULL. */
+        void (*related)(const struct cache *cache, const struct cache_object *changed, struct workqueue *queue);
+};
+
+/* --- workqueue: keys, each once, in order, with back-off ------------------------------------------------------------------------ */
+
+struct workqueue *workqueue_new(const struct clock *clock);
+struct workqueue *workqueue_free(struct workqueue *queue);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct workqueue, workqueue_free)
+/** workqueue_add() - now; a key that is being worked on is queued again when it is finished. */
+void workqueue_add(struct workqueue *queue, const char *key);
+void workqueue_add_after(struct workqueue *queue, const char *key, uint64_t delay_us); /* the earliest of several wins */
+/** workqueue_retry() - after a back-off that doubles from 50 ms to 60 s; workqueue_forget() resets it. */
+void workqueue_retry(struct workqueue *queue, const char *key);
+void workqueue_forget(struct workqueue *queue, const char *key);
+/** workqueue_take() - the next due key (owned by the queue until workqueue_finish()), or NULL. */
+const char *workqueue_take(struct workqueue *queue);
+void workqueue_finish(struct workqueue *queue, const char *key);
+/** workqueue_due_us() - delay until the next key is due; UINT64_MAX: none. */
+uint64_t workqueue_due_us(const struct workqueue *queue);
+size_t workqueue_length(const struct workqueue *queue);
+void workqueue_on_ready(struct workqueue *queue, void (*ready)(void *userdata), void *userdata);
+
+/** controller_enqueue() - add the key of an object. */
+void controller_enqueue(struct workqueue *queue, const char *namespace, const char *name);
+
+/* --- inside a turn -------------------------------------------------------------------------------------------------------------- */
+
+const struct cache *turn_cache(const struct turn *turn);
+uint64_t turn_now_us(const struct turn *turn);              /* real time */
+const struct random_source *turn_random(const struct turn *turn);
+struct arena *turn_arena(const struct turn *turn);          /* lives until the turn's effects are committed */
+void turn_again_in(struct turn *turn, uint64_t delay_us);   /* the earliest of several wins */
+
+/** turn_create() - a new object of @kind from a view (metadata name or generateName, labels, owner references as given; the runner
+ *  adds uid, creationTimestamp, generation). It becomes part of this turn's transaction. */
+void turn_create(struct turn *turn, const struct schema_kind *kind, const void *view);
+/** turn_update_spec() / turn_update_status() - replace what the view knows of the object's spec or status; unknown members stay.
+ *  No effect (and no write) when nothing differs. metadata.generation grows when the spec differs. */
+void turn_update_spec(struct turn *turn, const struct cache_object *object, const void *spec_view);
+void turn_update_status(struct turn *turn, const struct cache_object *object, const void *status_view);
+/** turn_set_metadata() - set (or with NULL value remove) a label or annotation. */
+void turn_set_label(struct turn *turn, const struct cache_object *object, const char *key, const char *value);
+void turn_set_annotation(struct turn *turn, const struct cache_object *object, const char *key, const char *value);
+void turn_add_finalizer(struct turn *turn, const struct cache_object *object, const char *finalizer);
+void turn_remove_finalizer(struct turn *turn, const struct cache_object *object, const char *finalizer);
+/** turn_delete() - as a DELETE request: sets deletionTimestamp when there are finalizers, else removes. */
+void turn_delete(struct turn *turn, const struct cache_object *object);
+/** turn_depends() - the commit also fails when this object (NULL: its absence under the name) has changed meanwhile. */
+void turn_depends(struct turn *turn, const struct cache_object *object);
+/** turn_event() - record an Event about an object (aggregated by reason and message, rate-limited). */
+void turn_event(struct turn *turn, const struct cache_object *about, bool warning, const char *reason, const char *message);
+
+/* Conditions: api_condition is the shared type {type, status, reason, message, lastTransitionTime, observedGeneration}. */
+struct api_condition;
+/**
+ * condition_set() - set or add one condition in an array of views kept in @arena; lastTransitionTime moves only when status does
+ * @status: "True" "False" "Unknown"
+ */
+void condition_set(struct arena *arena, struct api_condition **conditions, size_t *n_conditions, const char *type, const char *status,
+                   const char *reason, const char *message, int64_t generation, uint64_t now_us);
+const struct api_condition *condition_get(const struct api_condition *conditions, size_t n_conditions, const char *type);
+bool condition_is(const struct api_condition *conditions, size_t n_conditions, const char *type, const char *status);
+
+/* --- runner ----------------------------------------------------------------------------------------------------------------------- */
+
+struct control_options {
+        struct loop *loop;            /* NULL: the owner calls control_step() (simulator, tests) */
+        struct store *store;
+        struct cache *cache;
+        const struct clock *clock;
+        const struct random_source *random;
+        const struct controller *const *controllers; /* NULL-terminated */
+};
+struct control;
+int control_new(const struct control_options *options, struct control **ret_control);
+struct control *control_free(struct control *control);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct control, control_free)
+/** control_step() - one turn of one due key. true: there was one. */
+bool control_step(struct control *control);
+/** control_idle() - nothing queued, due or in flight. */
+bool control_idle(const struct control *control);
+
+struct control_stats { uint64_t turns, effects, conflicts, failures; };
+void control_stats(const struct control *control, const char *controller, struct control_stats *ret_stats);
