@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/auto.h"
 #include "base/clock.h"
 
 #include <glib.h>
@@ -18,7 +19,7 @@ struct auth_ca;
 /** auth_ca_open() - load DIR/ca.crt and DIR/ca.key (0600), made when both are absent: RSA 3072, ten years. */
 int auth_ca_open(const char *dir, const struct clock *clock, struct auth_ca **ret_ca);
 struct auth_ca *auth_ca_free(struct auth_ca *ca);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct auth_ca, auth_ca_free)
+AUTOPTR(auth_ca, auth_ca_free);
 const char *auth_ca_pem(const struct auth_ca *ca);
 const char *auth_ca_sha256(const struct auth_ca *ca); /* of the DER certificate, 64 hex digits */
 
@@ -70,7 +71,7 @@ struct auth_identity {
         char *token_id; /* or NULL */
 };
 struct auth_identity *auth_identity_free(struct auth_identity *identity);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct auth_identity, auth_identity_free)
+AUTOPTR(auth_identity, auth_identity_free);
 bool auth_identity_in_group(const struct auth_identity *identity, const char *group);
 
 struct auth_attributes {

@@ -15,9 +15,9 @@ struct address_prefix {
         uint8_t length;
 };
 
-#define ADDRESS_TEXT_MAX 46
+#define ADDRESS_TEXT_MAX        46
 #define ADDRESS_PREFIX_TEXT_MAX 50
-#define MAC_TEXT_MAX 18
+#define MAC_TEXT_MAX            18
 
 /** address_parse() - strict dotted quad or RFC 4291 text; 0 or -EINVAL (octal, decimal and scoped forms are refused). */
 int address_parse(const char *text, struct address *ret_address);

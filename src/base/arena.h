@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/auto.h"
+
 #include <glib.h>
 #include <stddef.h>
 
@@ -10,15 +12,22 @@
  */
 struct arena;
 
-/** arena_new() - an empty arena; free it with arena_free(). @block_bytes: size of the first block (0: 4 KiB); later blocks double. */
+/** arena_new() - an empty arena; free it with arena_free(). @block_bytes: size of the first block (0: 4 KiB); later blocks double.
+ */
 struct arena *arena_new(size_t block_bytes);
 
 /** arena_free() - free the arena and all that came from it; NULL is accepted. */
 struct arena *arena_free(struct arena *arena);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct arena, arena_free)
+AUTOPTR(arena, arena_free);
 
 /** arena_alloc() - @size zeroed bytes aligned to 16; lives as long as the arena. Never NULL (aborts like g_malloc). */
 void *arena_alloc(struct arena *arena, size_t size);
+
+/** arena_alloc_raw() - arena_alloc() without the zeroes, for what is filled at once. */
+void *arena_alloc_raw(struct arena *arena, size_t size);
+
+/** arena_text() - room for @len bytes of text and a final NUL, neither aligned nor zeroed. */
+char *arena_text(struct arena *arena, size_t len);
 
 /** arena_array() - @n zeroed elements of @size bytes; aborts on overflow. */
 void *arena_array(struct arena *arena, size_t n, size_t size);

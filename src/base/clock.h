@@ -49,7 +49,7 @@ static inline void random_fill(const struct random_source *random, void *buffer,
 uint64_t random_below(const struct random_source *random, uint64_t bound);
 
 #define CLOCK_RFC3339_MAX 32
-#define UUID_TEXT_MAX 37
+#define UUID_TEXT_MAX     37
 
 /** clock_format_rfc3339() - "2026-01-02T03:04:05Z", or with six decimals when @micro. @text holds CLOCK_RFC3339_MAX bytes. */
 char *clock_format_rfc3339(uint64_t real_us, bool micro, char *text);

@@ -7,7 +7,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* File descriptors and files whose loss would matter. Paths are the program's own unless said; user paths go through file_open_beneath(). */
+/* File descriptors and files whose loss would matter. Paths are the program's own unless said; user paths go through
+ * file_open_beneath(). */
 
 /** fd_close() - close @fd when it is >= 0; returns -1 for assignment. */
 int fd_close(int fd);

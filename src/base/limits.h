@@ -6,46 +6,46 @@
  */
 
 /* HTTP */
-#define LIMIT_HTTP_HEADER_BYTES (32u << 10)      /* request line and all headers */
-#define LIMIT_HTTP_HEADERS 100                   /* number of header fields */
-#define LIMIT_HTTP_BODY_BYTES (3u << 20)         /* API object bodies; uploads stream and have their own bound */
-#define LIMIT_HTTP_HEADER_TIME_US 10000000ull    /* TLS handshake and headers must be complete */
-#define LIMIT_HTTP_BODY_TIME_US 60000000ull      /* an API body must be complete */
-#define LIMIT_HTTP_IDLE_TIME_US 120000000ull     /* keep-alive without a request */
-#define LIMIT_HTTP_STALL_TIME_US 60000000ull     /* a response or upload that does not move */
-#define LIMIT_HTTP_CONNECTIONS 20000             /* all connections of a server */
-#define LIMIT_HTTP_CONNECTIONS_PER_PEER 12000    /* connections of one peer address */
-#define LIMIT_HTTP_UNAUTHENTICATED 2000          /* connections that have not finished their first request's headers */
-#define LIMIT_HTTP_OUT_BYTES (8u << 20)          /* unsent bytes of one streaming response (a slow watcher) before it is ended */
-#define LIMIT_HTTP_WS_FRAME_BYTES (1u << 20)     /* one WebSocket message */
+#define LIMIT_HTTP_HEADER_BYTES         (32u << 10)  /* request line and all headers */
+#define LIMIT_HTTP_HEADERS              100          /* number of header fields */
+#define LIMIT_HTTP_BODY_BYTES           (3u << 20)   /* API object bodies; uploads stream and have their own bound */
+#define LIMIT_HTTP_HEADER_TIME_US       10000000ull  /* TLS handshake and headers must be complete */
+#define LIMIT_HTTP_BODY_TIME_US         60000000ull  /* an API body must be complete */
+#define LIMIT_HTTP_IDLE_TIME_US         120000000ull /* keep-alive without a request */
+#define LIMIT_HTTP_STALL_TIME_US        60000000ull  /* a response or upload that does not move */
+#define LIMIT_HTTP_CONNECTIONS          20000        /* all connections of a server */
+#define LIMIT_HTTP_CONNECTIONS_PER_PEER 12000        /* connections of one peer address */
+#define LIMIT_HTTP_UNAUTHENTICATED      2000         /* connections that have not finished their first request's headers */
+#define LIMIT_HTTP_OUT_BYTES            (8u << 20) /* unsent bytes of one streaming response (a slow watcher) before it is ended */
+#define LIMIT_HTTP_WS_FRAME_BYTES       (1u << 20) /* one WebSocket message */
 
 /* JSON and YAML documents from outside */
-#define LIMIT_JSON_DEPTH 64
-#define LIMIT_JSON_BYTES (3u << 20)
-#define LIMIT_JSON_NODES 200000
+#define LIMIT_JSON_DEPTH     64
+#define LIMIT_JSON_BYTES     (3u << 20)
+#define LIMIT_JSON_NODES     200000
 #define LIMIT_JSON_PATCH_OPS 10000
 
 /* API */
-#define LIMIT_OBJECT_BYTES (1536u << 10) /* one stored object */
-#define LIMIT_LIST_PAGE 10000            /* largest page of a list */
-#define LIMIT_SELECTOR_TERMS 64
+#define LIMIT_OBJECT_BYTES         (1536u << 10) /* one stored object */
+#define LIMIT_LIST_PAGE            10000         /* largest page of a list */
+#define LIMIT_SELECTOR_TERMS       64
 #define LIMIT_WATCHES_PER_IDENTITY 2000
-#define LIMIT_LABELS_BYTES (256u << 10)  /* annotations of one object, all together */
-#define LIMIT_USER_DATA_BYTES 2048       /* inline cloud-init (requirement D82) */
-#define LIMIT_SECRET_BYTES (1u << 20)
-#define LIMIT_FAULTS 64                  /* causes listed in one refusal; a last one says how many more */
+#define LIMIT_LABELS_BYTES         (256u << 10) /* annotations of one object, all together */
+#define LIMIT_USER_DATA_BYTES      2048         /* inline cloud-init (requirement D82) */
+#define LIMIT_SECRET_BYTES         (1u << 20)
+#define LIMIT_FAULTS               64 /* causes listed in one refusal; a last one says how many more */
 
 /* Store */
-#define LIMIT_STORE_TXN_OPS 100          /* revisions of one transaction, on every driver */
-#define LIMIT_STORE_EVENT_RING 16384     /* events kept in memory for watches */
+#define LIMIT_STORE_TXN_OPS          100   /* revisions of one transaction, on every driver */
+#define LIMIT_STORE_EVENT_RING       16384 /* events kept in memory for watches */
 #define LIMIT_STORE_EVENT_RING_BYTES (64u << 20)
 
 /* Machines */
-#define LIMIT_BLOCK_DEVICES 16
-#define LIMIT_CPU_CORES 248
-#define LIMIT_IMAGE_BYTES (4ull << 40)   /* virtual size of an image or disk */
+#define LIMIT_BLOCK_DEVICES    16
+#define LIMIT_CPU_CORES        248
+#define LIMIT_IMAGE_BYTES      (4ull << 40) /* virtual size of an image or disk */
 #define LIMIT_DOMAIN_XML_BYTES (1u << 20)
 
 /* Agent */
 #define LIMIT_GUEST_AGENT_REPLY_BYTES (1u << 20)
-#define LIMIT_CONSOLE_SESSIONS 64
+#define LIMIT_CONSOLE_SESSIONS        64

@@ -24,7 +24,7 @@ int log_level_parse(const char *text, enum log_level *ret_level);
  */
 void log_fields(enum log_level level, const char *words, ...) G_GNUC_NULL_TERMINATED;
 
-#define log_debug(...) log_fields(LOG_LEVEL_DEBUG, __VA_ARGS__, NULL)
-#define log_info(...) log_fields(LOG_LEVEL_INFO, __VA_ARGS__, NULL)
+#define log_debug(...)   log_fields(LOG_LEVEL_DEBUG, __VA_ARGS__, NULL)
+#define log_info(...)    log_fields(LOG_LEVEL_INFO, __VA_ARGS__, NULL)
 #define log_warning(...) log_fields(LOG_LEVEL_WARNING, __VA_ARGS__, NULL)
-#define log_error(...) log_fields(LOG_LEVEL_ERROR, __VA_ARGS__, NULL)
+#define log_error(...)   log_fields(LOG_LEVEL_ERROR, __VA_ARGS__, NULL)

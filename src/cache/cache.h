@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/auto.h"
 #include "schema/schema.h"
 #include "store/store.h"
 
@@ -26,7 +27,7 @@ struct cache_object {
 
 struct cache *cache_new(const struct schema_kind *const *kinds); /* NULL-terminated */
 struct cache *cache_free(struct cache *cache);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct cache, cache_free)
+AUTOPTR(cache, cache_free);
 
 const struct cache_object *cache_get(const struct cache *cache, const struct schema_kind *kind, const char *namespace, const char *name);
 const struct cache_object *cache_by_uid(const struct cache *cache, const char *uid);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/auto.h"
 #include "base/clock.h"
 #include "cache/cache.h"
 #include "schema/schema.h"
@@ -41,7 +42,7 @@ struct controller {
 
 struct workqueue *workqueue_new(const struct clock *clock);
 struct workqueue *workqueue_free(struct workqueue *queue);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct workqueue, workqueue_free)
+AUTOPTR(workqueue, workqueue_free);
 /** workqueue_add() - now; a key that is being worked on is queued again when it is finished. */
 void workqueue_add(struct workqueue *queue, const char *key);
 void workqueue_add_after(struct workqueue *queue, const char *key, uint64_t delay_us); /* the earliest of several wins */
@@ -110,7 +111,7 @@ struct control_options {
 struct control;
 int control_new(const struct control_options *options, struct control **ret_control);
 struct control *control_free(struct control *control);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct control, control_free)
+AUTOPTR(control, control_free);
 /** control_step() - one turn of one due key. true: there was one. */
 bool control_step(struct control *control);
 /** control_idle() - nothing queued, due or in flight. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/auto.h"
 #include "loop/loop.h"
 
 #include <glib.h>
@@ -27,7 +28,7 @@ struct http_tls_options {
 };
 int http_tls_new(const struct http_tls_options *options, struct http_tls **ret_tls);
 struct http_tls *http_tls_free(struct http_tls *tls);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct http_tls, http_tls_free)
+AUTOPTR(http_tls, http_tls_free);
 /** http_tls_reload() - use another certificate and key for new connections. */
 int http_tls_reload(struct http_tls *tls, const char *certificate_pem, const char *key_pem);
 
@@ -53,7 +54,7 @@ struct http_server_options {
 };
 int http_server_new(const struct http_server_options *options, struct http_server **ret_server);
 struct http_server *http_server_free(struct http_server *server);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct http_server, http_server_free)
+AUTOPTR(http_server, http_server_free);
 /** http_server_listen() - "127.0.0.1:6443", "[::1]:0"; @ret_port: the bound port. 0 or -errno. */
 int http_server_listen(struct http_server *server, const char *address_port, uint16_t *ret_port);
 /** http_server_drain() - accept nothing new, end streams with a clean end, close idle connections. */
@@ -129,7 +130,7 @@ struct http_client_options {
 };
 int http_client_new(const struct http_client_options *options, struct http_client **ret_client);
 struct http_client *http_client_free(struct http_client *client);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct http_client, http_client_free)
+AUTOPTR(http_client, http_client_free);
 
 struct http_call_options {
         const char *method;        /* NULL: GET */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/auto.h"
 
 #include <glib.h>
 #include <stdbool.h>
@@ -35,7 +36,7 @@ enum {
 /** json_doc_new() - an empty document whose root is null. */
 struct json_doc *json_doc_new(void);
 struct json_doc *json_doc_free(struct json_doc *doc);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct json_doc, json_doc_free)
+AUTOPTR(json_doc, json_doc_free);
 
 /**
  * json_parse() - parse exactly one value with nothing but white space after it

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/auto.h"
 #include "base/clock.h"
 
 #include <glib.h>
@@ -18,7 +19,7 @@ struct loop_source;
 /** loop_new() - a loop on the system's clock. 0 or -errno. */
 int loop_new(struct loop **ret_loop);
 struct loop *loop_free(struct loop *loop);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct loop, loop_free)
+AUTOPTR(loop, loop_free);
 
 /** loop_run() - until loop_exit(); returns its code or -errno. */
 int loop_run(struct loop *loop);
@@ -29,7 +30,7 @@ int loop_run_once(struct loop *loop, uint64_t timeout_us);
 uint64_t loop_now_us(struct loop *loop);
 
 struct loop_source *loop_source_free(struct loop_source *source);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct loop_source, loop_source_free)
+AUTOPTR(loop_source, loop_source_free);
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HANGUP = 4, LOOP_ERROR = 8 };
 typedef void (*loop_fd_fn)(struct loop_source *source, int fd, unsigned events, void *userdata);
@@ -60,5 +61,5 @@ void loop_post(struct loop *loop, void (*fn)(void *userdata), void *userdata);
 struct loop_pool;
 int loop_pool_new(struct loop *loop, unsigned threads, struct loop_pool **ret_pool);
 struct loop_pool *loop_pool_free(struct loop_pool *pool);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct loop_pool, loop_pool_free)
+AUTOPTR(loop_pool, loop_pool_free);
 void loop_pool_submit(struct loop_pool *pool, int (*work)(void *userdata), void (*done)(int result, void *userdata), void *userdata);

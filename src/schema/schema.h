@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/auto.h"
 #include "json/json.h"
 
 #include <stdbool.h>
@@ -153,7 +154,7 @@ struct schema_fault {
 
 struct schema_faults *schema_faults_new(void);
 struct schema_faults *schema_faults_free(struct schema_faults *faults);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct schema_faults, schema_faults_free)
+AUTOPTR(schema_faults, schema_faults_free);
 size_t schema_faults_count(const struct schema_faults *faults); /* may exceed the number kept (LIMIT_FAULTS) */
 size_t schema_faults_kept(const struct schema_faults *faults);
 const struct schema_fault *schema_faults_at(const struct schema_faults *faults, size_t index);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/auto.h"
 #include "base/clock.h"
 #include "json/json.h"
 #include "schema/schema.h"
@@ -196,7 +197,7 @@ int store_open_sqlite(const char *path, const struct store_options *options, str
 int store_open_memory(const struct store_options *options, struct store **ret_store);
 /** store_close() - waits for queued commits, then closes; @done callbacks have all run. */
 struct store *store_close(struct store *store);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct store, store_close)
+AUTOPTR(store, store_close);
 
 /** store_key() - "<plural>.<group>/<namespace or ->/<name>"; g_free(). */
 char *store_key(const struct schema_kind *kind, const char *namespace, const char *name);
