@@ -83,7 +83,7 @@ bool names_is_plain_text(const char *text, size_t max_bytes, bool lines)
 
         if (!text)
                 return false;
-        len = strnlen(text, max_bytes < SIZE_MAX ? max_bytes + 1 : max_bytes);
+        len = strlen(text);
         if (len > max_bytes || !g_utf8_validate(text, (gssize)len, NULL))
                 return false;
         for (const char *c = text; *c; c = g_utf8_next_char(c)) {
