@@ -1,0 +1,171 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Run every test that this machine can run and say the sum.
+
+usage: check.py [--long] [--only NAME...]
+
+Parts run one after the other; each adds to the sum. The last line is `N passed, N failed, N skipped`.
+"""
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+PYTHON = "/usr/bin/python3"
+# 1.20, the kubectl of Debian 12; unpacked, never installed, so that another one in the path stays as it is.
+KUBECTL = BUILD / "kubectl-1.20" / "usr/bin/kubectl"
+
+
+class Sum:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.reasons = []
+        self.failures = []
+
+    def add(self, name, outcome, words=""):
+        if outcome == "passed":
+            self.passed += 1
+        elif outcome == "skipped":
+            self.skipped += 1
+            self.reasons.append(f"{name}: {words or 'this machine cannot run it'}")
+        else:
+            self.failed += 1
+            self.failures.append(f"{name}: {words}")
+
+
+def run(argv, **kwargs):
+    print("--- " + " ".join(str(a) for a in argv), flush=True)
+    return subprocess.run([str(a) for a in argv], cwd=ROOT, **kwargs).returncode
+
+
+def add_junit(total, path, prefix):
+    """Add the cases of a JUnit file; False when there is none."""
+    if not path.exists():
+        return False
+    for case in ElementTree.parse(path).iter("testcase"):
+        name = f"{prefix} {case.get('classname') or ''} {case.get('name') or ''}".strip()
+        bad = next((c for c in case if c.tag in ("failure", "error")), None)
+        skip = next((c for c in case if c.tag == "skipped"), None)
+        if bad is not None:
+            total.add(name, "failed", (bad.get("message") or "").splitlines()[0][:200] if bad.get("message") else "")
+        elif skip is not None:
+            total.add(name, "skipped", (skip.get("message") or "").split("\n")[0][:200])
+        else:
+            total.add(name, "passed")
+    return True
+
+
+def static_checks(total):
+    for script in ("check_layers.py", "check_banned.py", "check_format.py", "check_headers.py"):
+        argv = [PYTHON, ROOT / "tools" / script] + ([BUILD] if script == "check_headers.py" else [])
+        code = run(argv)
+        total.add(script, "passed" if code == 0 else "skipped" if code == 77 else "failed", f"exit code {code}")
+
+
+def configure(build, *options, compiler=None):
+    env = dict(os.environ)
+    if compiler:
+        env["CC"] = compiler
+    if not (build / "build.ninja").exists():
+        shutil.rmtree(build, ignore_errors=True)
+        return run(["meson", "setup", build, *options], env=env, stdout=subprocess.DEVNULL)
+    return 0
+
+
+def build_with(total, name, build, *options, compiler=None, targets=()):
+    code = configure(build, *options, compiler=compiler) or run(["ninja", "-C", build, *targets], stdout=subprocess.DEVNULL)
+    if code:
+        run(["ninja", "-C", build, *targets])
+    total.add(f"build {name}", "passed" if code == 0 else "failed", f"exit code {code}")
+    return code == 0
+
+
+def meson_tests(total, build, name, *arguments):
+    junit = build / "meson-logs/testlog.junit.xml"
+    junit.unlink(missing_ok=True)
+    code = run(["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", *arguments])
+    if not add_junit(total, junit, name) and code:
+        total.add(f"meson test {name}", "failed", f"exit code {code}")
+
+
+def unpack_kubectl():
+    if KUBECTL.exists():
+        return
+    folder = BUILD / "kubectl-1.20"
+    folder.mkdir(parents=True, exist_ok=True)
+    if run(["sh", "-c", "apt-get download -q kubernetes-client >/dev/null 2>&1"], ) == 0:
+        for deb in ROOT.glob("kubernetes-client_*.deb"):
+            run(["dpkg", "-x", deb, folder])
+            deb.unlink()
+
+
+def pytest(total, folder, timeout_s):
+    junit = BUILD / f"pytest-{folder.name}.xml"
+    junit.unlink(missing_ok=True)
+    env = dict(os.environ, GABBRO_BIN=str(BUILD / "bin"), GABBRO_BUILD=str(BUILD), GABBRO_KUBECTL=str(KUBECTL))
+    try:
+        code = run([PYTHON, "-m", "pytest", "-q", "-rs", "--junitxml", junit, folder], env=env, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        total.add(f"pytest {folder.name}", "failed", f"took more than {timeout_s} s")
+        return
+    if not add_junit(total, junit, "pytest") and code not in (0, 5):
+        total.add(f"pytest {folder.name}", "failed", f"exit code {code}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Run the tests.")
+    parser.add_argument("--long", action="store_true", help="also what takes long")
+    parser.add_argument("--only", nargs="*", help="parts: static unit sanitised clang black-box")
+    args = parser.parse_args()
+    total = Sum()
+    start = time.monotonic()
+
+    def part(name):
+        chosen = not args.only or name in args.only
+        if chosen:
+            print(f"=== {name} ({time.monotonic() - start:.0f} s)", flush=True)
+        return chosen
+
+    if not build_with(total, "gcc", BUILD, "-Dwerror=true"):
+        print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
+        return 1
+    if part("static"):
+        static_checks(total)
+    if part("unit"):
+        meson_tests(total, BUILD, "unit", "--suite", "unit")
+    if part("sanitised"):
+        asan = ROOT / "build-asan"
+        if build_with(total, "asan", asan, "-Db_sanitize=address,undefined", "-Doptimization=1", "-Dwerror=true"):
+            os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
+            meson_tests(total, asan, "sanitised", "--suite", "unit", "--timeout-multiplier", "3")
+    if part("clang"):
+        build_with(total, "clang", ROOT / "build-clang", "-Dwerror=true", compiler="clang")
+    if part("vm"):
+        meson_tests(total, BUILD, "vm", "--suite", "vm")
+    if part("black-box"):
+        unpack_kubectl()
+        if run(["make", "--no-print-directory", "image"]) == 0:
+            total.add("build images/tiny", "passed")
+        else:
+            total.add("build images/tiny", "failed")
+        for folder in sorted(p.parent for p in (ROOT / "tests").glob("*/conftest.py")):
+            pytest(total, folder, 1500)
+    if args.long:
+        run([PYTHON, ROOT / "tools/fuzz.py", "--seconds", "60"])
+    print(f"=== done ({time.monotonic() - start:.0f} s)")
+    for words in total.reasons:
+        print("skipped: " + words)
+    for words in total.failures:
+        print("FAILED: " + words)
+    print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
