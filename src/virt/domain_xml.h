@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/arena.h"
+#include "virt/virt.h"
+#include "json/json.h"
+
+#include <stddef.h>
+
+/*
+ * A machine as libvirt shall define it, and its XML in both directions. Strings of struct virt_domain are borrowed by the caller's
+ * choice (from an intent, a record, an arena); nothing here frees them. No string can break the XML: the tree is built by libxml2,
+ * and text that XML cannot carry (control characters, invalid UTF-8) is refused with VIRT_E_INVALID.
+ */
+
+enum virt_type { VIRT_TYPE_UNSET, VIRT_TYPE_KVM, VIRT_TYPE_QEMU, VIRT_TYPE_TEST };
+const char *virt_type_to_text(enum virt_type type); /* "kvm" "qemu" "test" */
+int virt_type_from_text(const char *text, enum virt_type *ret_type);
+
+enum virt_firmware { VIRT_FIRMWARE_BIOS, VIRT_FIRMWARE_EFI, VIRT_FIRMWARE_EFI_SECURE };
+const char *virt_firmware_to_text(enum virt_firmware firmware); /* "BIOS" "EFI" "EFIWithSecureBoot", as in the intent */
+int virt_firmware_from_text(const char *text, enum virt_firmware *ret_firmware);
+
+enum virt_cpu_mode { VIRT_CPU_CUSTOM, VIRT_CPU_PASSTHROUGH, VIRT_CPU_HOST_MODEL, VIRT_CPU_MAXIMUM };
+const char *virt_cpu_mode_to_text(enum virt_cpu_mode mode); /* "custom" "host-passthrough" "host-model" "maximum" */
+int virt_cpu_mode_from_text(const char *text, enum virt_cpu_mode *ret_mode);
+
+enum virt_bus { VIRT_BUS_VIRTIO, VIRT_BUS_SCSI, VIRT_BUS_SATA };
+const char *virt_bus_to_text(enum virt_bus bus); /* "virtio" "scsi" "sata" */
+int virt_bus_from_text(const char *text, enum virt_bus *ret_bus);
+
+enum virt_format { VIRT_FORMAT_RAW, VIRT_FORMAT_QCOW2 };
+const char *virt_format_to_text(enum virt_format format); /* "raw" "qcow2" */
+int virt_format_from_text(const char *text, enum virt_format *ret_format);
+
+enum virt_nic_model { VIRT_NIC_VIRTIO, VIRT_NIC_E1000E };
+const char *virt_nic_model_to_text(enum virt_nic_model model); /* "virtio" "e1000e" */
+int virt_nic_model_from_text(const char *text, enum virt_nic_model *ret_model);
+
+/* A PCI address; @set tells whether it is known. PCI domain is always 0. */
+struct virt_pci {
+        bool set;
+        uint8_t bus, slot, function;
+};
+
+/* The place of a disk on a SATA or SCSI controller. */
+struct virt_drive {
+        bool set;
+        uint8_t controller, target, unit;
+};
+
+#define VIRT_TARGET_MAX 8
+
+struct virt_disk {
+        const char *name; /* of the disk in the machine, unique; the key of the hardware record */
+        const char *path; /* file; NULL: an empty CD drive */
+        enum virt_format format;
+        enum virt_bus bus;
+        bool cdrom; /* needs SATA or SCSI; always read-only */
+        bool read_only;
+        unsigned boot_order; /* 0: not bootable */
+        const char *serial;  /* at most 36 of A-Za-z0-9 _.+- ; NULL: none */
+        const char *cache;   /* NULL: "none" ("writeback" where O_DIRECT does not work) */
+        bool no_discard;     /* default: discard='unmap' detect_zeroes='unmap' on writable disks */
+
+        /* Guest-visible places: set from a record, else chosen by virt_domain_complete(). */
+        char target[VIRT_TARGET_MAX]; /* "vda", "sda" */
+        struct virt_pci pci;          /* VIRT_BUS_VIRTIO */
+        struct virt_drive drive;      /* VIRT_BUS_SCSI, VIRT_BUS_SATA */
+};
+
+struct virt_nic {
+        const char *name; /* of the Port intent: the key of the hardware record */
+        const char *mac;
+        const char *bridge;
+        const char *tap; /* host side interface, at most 15 characters, no "vnet" prefix */
+        enum virt_nic_model model;
+        unsigned mtu;      /* 0: the bridge's */
+        bool isolated;     /* <port isolated='yes'/>: no frames between isolated ports of the bridge */
+        bool checksum_off; /* no checksum or segmentation offload (user-space datapaths need it) */
+        bool link_down;
+        struct virt_pci pci;
+};
+
+struct virt_cpu_feature {
+        const char *name;
+        const char *policy; /* NULL: "require"; "disable", "optional", "force", "forbid" */
+};
+
+struct virt_cpu {
+        enum virt_cpu_mode mode;
+        const char *model;  /* VIRT_CPU_CUSTOM */
+        const char *vendor; /* or NULL */
+        const struct virt_cpu_feature *features;
+        size_t n_features;
+};
+
+/* What identifies a domain as ours (decision 3); the metadata element gabbro:instance. */
+struct virt_owner {
+        const char *machine_uid;
+        const char *instance_uid;
+        const char *machine_namespace; /* for people; may be NULL */
+        const char *machine_name;
+        int64_t generation;
+        int64_t epoch;
+};
+#define VIRT_METADATA_URI "https://gabbro.dev/domain/1"
+
+struct virt_smbios {
+        const char *manufacturer, *product, *version, *serial, *family; /* NULL: the defaults below */
+};
+#define VIRT_SMBIOS_MANUFACTURER "Gabbro"
+#define VIRT_SMBIOS_PRODUCT      "Virtual Machine"
+
+#define VIRT_ROOT_PORTS_MAX 128
+
+struct virt_domain {
+        enum virt_type type; /* always explicit */
+        const char *name;    /* virt_domain_name() */
+        const char *uuid;    /* virt_domain_uuid() of the machine */
+        const char *title;   /* for people; NULL: none */
+        struct virt_owner owner;
+
+        const char *emulator;                      /* NULL: libvirt's */
+        const char *machine_type;                  /* canonical: "pc-q35-7.2" */
+        unsigned vcpus, sockets, cores_per_socket; /* sockets × cores_per_socket == vcpus; one thread a core */
+        unsigned cpu_shares;                       /* <cputune><shares>: virt_cpu_shares(); 0: none. Never a quota. */
+        struct virt_cpu cpu;
+        uint64_t memory_mib;
+
+        enum virt_firmware firmware;
+        const char *loader;         /* EFI: code image; see virt_firmware_choose() */
+        const char *nvram_template; /* EFI: variables image that the first start copies */
+        struct virt_smbios smbios;
+
+        bool windows;            /* local time clock, Hyper-V enlightenments on KVM */
+        bool no_vnc;             /* default: VNC on a unix socket that libvirt names; never TCP */
+        bool no_rng, no_balloon; /* default: virtio-rng and virtio-balloon */
+        const char *serial_log;  /* file that virtlogd appends the serial output to; NULL: none */
+
+        struct virt_disk *disks;
+        size_t n_disks;
+        struct virt_nic *nics;
+        size_t n_nics;
+
+        /* Guest-visible places of the devices that every machine has, as with disks. */
+        unsigned root_ports; /* pcie-root-ports 1..n on the root bus; 0: chosen, with spare ones for hot-plug */
+        struct virt_pci video_pci, channel_pci, scsi_pci, rng_pci, balloon_pci;
+};
+
+/** virt_domain_name() - "<name cut to 40>-<first 8 of uid>"; g_free(). */
+char *virt_domain_name(const char *machine_name, const char *machine_uid);
+
+/** virt_cpu_shares() - the weight of @cores at @core_fraction_percent in the units of the host's cgroup (0 where there is none). */
+unsigned virt_cpu_shares(unsigned cores, unsigned core_fraction_percent, unsigned cgroup_version);
+
+/**
+ * virt_domain_complete() - choose every guest-visible place that is not set: targets, PCI and drive addresses, root ports
+ *
+ * Deterministic: the lowest free place in the order fixed devices, disks, interfaces; places that are set are kept and never given
+ * out twice. Return: 0 or VIRT_E_INVALID (two of one name, place or target, too many devices, an impossible combination).
+ */
+int virt_domain_complete(struct virt_domain *domain, struct virt_error *reterr);
+
+/**
+ * virt_domain_to_xml() - the domain XML of a completed domain; g_free()
+ *
+ * Return: 0 or VIRT_E_INVALID with the field that is wrong.
+ */
+int virt_domain_to_xml(const struct virt_domain *domain, char **ret_xml, struct virt_error *reterr);
+
+/* What a domain XML of libvirt says, in the same struct; strings live as long as the facts. */
+struct virt_facts {
+        struct arena *arena;
+        struct virt_domain domain;
+        bool own;                /* it carries our metadata */
+        int id;                  /* of a running domain, else -1 */
+        const char *console_pty; /* of a running domain, else NULL */
+        const char *vnc_socket;  /* of a running domain, else NULL */
+        const char *nvram;       /* the variables file, or NULL */
+};
+struct virt_facts *virt_facts_free(struct virt_facts *facts);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct virt_facts, virt_facts_free)
+
+/**
+ * virt_facts_from_xml() - read a domain XML (bounded, no entities, no network)
+ *
+ * Devices that this folder does not make are left out. Return: 0 or VIRT_E_INVALID.
+ */
+int virt_facts_from_xml(const char *xml, struct virt_facts **ret_facts, struct virt_error *reterr);
+
+/**
+ * virt_hardware_record() - the guest hardware record (decision 3) of a completed domain or of facts read back after define
+ *
+ *   {"version":1,"type":"kvm","machineType":"pc-q35-7.2","uuid":"…","firmware":"BIOS","loader":"…","nvramTemplate":"…",
+ *    "cpu":{"mode":"custom","model":"…","vendor":"…","features":[{"name":"…","policy":"require"}]},
+ *    "smbios":{"manufacturer":"…","product":"…",…},"rootPorts":8,
+ *    "devices":{"video":"00:01.0","channel":"01:00.0",…},
+ *    "disks":[{"name":"root","bus":"virtio","target":"vda","address":"04:00.0"},{"name":"seed","bus":"sata","target":"sda","address":"0:0:0"}],
+ *    "interfaces":[{"name":"p-…","mac":"…","model":"virtio","address":"05:00.0"}]}
+ *
+ * Return: an object in @doc.
+ */
+struct json_value *virt_hardware_record(const struct virt_domain *domain, struct json_doc *doc);
+
+/**
+ * virt_hardware_apply() - let @domain be what @record says wherever the record speaks of it
+ *
+ * Overrides machine type, CPU, UUID, SMBIOS, loader, places and MACs of the disks and interfaces of the same name; disks and
+ * interfaces that the record does not know keep what they have; recorded ones that are gone leave their place free. The record's
+ * type (kvm, qemu) is not applied. CPU features are allocated from @arena; all other strings are borrowed from @record. Call before
+ * virt_domain_complete(). Return: 0 or VIRT_E_INVALID (malformed record, of a newer version).
+ */
+int virt_hardware_apply(struct virt_domain *domain, const struct json_value *record, struct arena *arena,
+                        struct virt_error *reterr);

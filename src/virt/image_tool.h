@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "virt/domain_xml.h"
+#include "virt/virt.h"
+
+/*
+ * qemu-img as a bounded child: argument vector only, explicit formats on both sides, empty environment, own process group, limits
+ * on memory, file size and open files, killed on cancellation or deadline and always reaped. Judge the source by
+ * image_header_judge() first.
+ */
+
+struct image_convert {
+        const char *source;             /* absolute path */
+        enum virt_format source_format; /* never probed */
+        const char *target;             /* absolute path of an existing volume of at least the source's virtual size */
+        enum virt_format target_format;
+        uint64_t max_bytes;  /* no file may grow above (RLIMIT_FSIZE); 0: LIMIT_IMAGE_BYTES and some metadata */
+        uint64_t timeout_us; /* 0: one hour */
+        /* Called on this thread about every 100 ms and with each progress line; true cancels. Permille, 0..1000. May be NULL. */
+        bool (*progress)(unsigned permille, void *userdata);
+        void *userdata;
+};
+
+/** image_convert() - copy content (`qemu-img convert -n`). 0, VIRT_E_CANCELLED, VIRT_E_TIMEOUT, VIRT_E_NO_SPACE, VIRT_E_FAILED,
+ * VIRT_E_MISSING. */
+int image_convert(const struct image_convert *options, struct virt_error *reterr);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "virt/domain_xml.h"
+#include "virt/virt.h"
+
+/* Directory pools and the volumes in them, all made through libvirt so that it knows them. */
+
+struct virt_pool_info {
+        char *path; /* as libvirt says; g_free() or virt_pool_info_clear() */
+        uint64_t capacity_bytes, allocation_bytes, available_bytes;
+};
+void virt_pool_info_clear(struct virt_pool_info *info);
+
+struct virt_pool_options {
+        const char *name;
+        const char *path; /* absolute and normalised, without symbolic links in any component */
+        bool create;      /* make a missing folder (only the last component, mode 0711, root's), else PoolPathMissing */
+};
+
+/**
+ * virt_pool_path_check() - whether @path may be a pool: the words and reason of a refusal without touching anything
+ *
+ * Refused: relative or not normalised, "/", the system's own folders and what lies directly in their reach (/etc, /usr, /boot,
+ * /dev, /proc, /sys, /run, /root, /bin, /lib…), a symbolic link in any component, not a folder, missing (unless @create and its
+ * parent exists). Reasons: PoolPathInvalid, PoolPathMissing. Return: 0, VIRT_E_INVALID, VIRT_E_MISSING.
+ */
+int virt_pool_path_check(const char *path, bool create, struct virt_error *reterr);
+
+/**
+ * virt_pool_ensure() - the pool exists with this path, is active and starts with libvirt (C11, C17)
+ *
+ * VIRT_E_EXISTS (reason PoolPathConflict): the name is a pool of another path or type, or the path is another pool's.
+ */
+int virt_pool_ensure(struct virt *virt, const struct virt_pool_options *options, struct virt_error *reterr);
+
+/** virt_pool_refresh() - look at the folder again; @ret_info may be NULL. */
+int virt_pool_refresh(struct virt *virt, const char *pool, struct virt_pool_info *ret_info, struct virt_error *reterr);
+int virt_pool_info(struct virt *virt, const char *pool, struct virt_pool_info *ret_info, struct virt_error *reterr);
+/** virt_pool_remove() - stop and undefine; the folder and its files stay. A missing pool is 0. */
+int virt_pool_remove(struct virt *virt, const char *pool, struct virt_error *reterr);
+
+struct virt_volume_options {
+        const char *pool;
+        const char *name; /* file name; no '/', no leading '.' or '-' */
+        enum virt_format format;
+        uint64_t capacity_bytes;                                  /* rounded up to 512 */
+        bool no_lazy_refcounts, no_extended_l2, no_preallocation; /* qcow2: all three are on unless said */
+};
+
+struct virt_volume {
+        char *path; /* as libvirt says */
+        enum virt_format format;
+        uint64_t capacity_bytes, allocation_bytes;
+};
+void virt_volume_clear(struct virt_volume *volume);
+
+/**
+ * virt_volume_create() - a thin volume (allocation 0), its path asked from libvirt, the pool refreshed, the file seen (C12,
+ * C25-C30)
+ *
+ * VIRT_E_EXISTS: a volume or file of this name is there already (reason VolumeExists). VIRT_E_NO_SPACE. Nothing is left behind on
+ * failure.
+ */
+int virt_volume_create(struct virt *virt, const struct virt_volume_options *options, struct virt_volume *ret_volume,
+                       struct virt_error *reterr);
+
+/** virt_volume_get() - VIRT_E_MISSING when pool or volume is unknown. */
+int virt_volume_get(struct virt *virt, const char *pool, const char *name, struct virt_volume *ret_volume,
+                    struct virt_error *reterr);
+
+/** virt_volume_delete() - a missing pool or volume is 0. The caller makes sure that no domain uses it (libvirt does not: decision
+ * 20). */
+int virt_volume_delete(struct virt *virt, const char *pool, const char *name, struct virt_error *reterr);
+
+/** virt_volume_grow() - to at least @capacity_bytes; smaller than now is VIRT_E_INVALID, equal is 0. Not for a volume in use. */
+int virt_volume_grow(struct virt *virt, const char *pool, const char *name, uint64_t capacity_bytes, struct virt_error *reterr);
