@@ -180,7 +180,7 @@ struct virt_facts {
         const char *nvram;       /* the variables file, or NULL */
 };
 struct virt_facts *virt_facts_free(struct virt_facts *facts);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct virt_facts, virt_facts_free)
+AUTOPTR(virt_facts, virt_facts_free);
 
 /**
  * virt_facts_from_xml() - read a domain XML (bounded, no entities, no network)

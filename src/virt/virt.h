@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <glib.h>
+#include "base/auto.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -57,7 +58,7 @@ int virt_open(const struct virt_options *options, struct virt **ret_virt, struct
 
 /** virt_close() - close; calls still running on other threads keep their own reference and must not use @virt afterwards. */
 struct virt *virt_close(struct virt *virt);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct virt, virt_close)
+AUTOPTR(virt, virt_close);
 
 /** virt_uri() - as given to virt_open(). */
 const char *virt_uri(const struct virt *virt);
