@@ -6,6 +6,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -22,9 +23,9 @@ struct json_value; /* lives in a document's arena; fields are private to src/jso
 
 /* Where and why a document was refused. */
 struct json_fault {
-        size_t offset;       /* byte offset in the text */
-        unsigned line;       /* from 1; for YAML and messages */
-        char reason[96];     /* one clause in English: "duplicate key \"a\"" */
+        size_t offset;   /* byte offset in the text */
+        unsigned line;   /* from 1; for YAML and messages */
+        char reason[96]; /* one clause in English: "duplicate key \"a\"" */
 };
 
 /* json_parse() outcomes */
@@ -46,8 +47,16 @@ AUTOPTR(json_doc, json_doc_free);
  */
 int json_parse(const char *text, size_t len, struct json_doc **ret_doc, struct json_fault *reterr_fault);
 
+/** json_parse_within() - json_parse() with bounds of its own for texts this program asked for (a long list); the depth stays
+ * bounded. */
+int json_parse_within(const char *text, size_t len, size_t max_bytes, size_t max_nodes, struct json_doc **ret_doc,
+                      struct json_fault *reterr_fault);
+
 /**
- * json_parse_yaml() - the same tree from one YAML 1.2 document (JSON schema plus plain scalars; no aliases, tags or merge keys)
+ * json_parse_yaml() - the same tree from one YAML 1.2 document (core schema; no anchors, aliases, tags or merge keys)
+ *
+ * Plain scalars resolve as kubectl's users expect: null true false, decimal, 0x, 0o and 0644 (octal, as kubectl reads file modes)
+ * integers, floats; yes, no, on and off are strings. Outcomes as json_parse().
  *
  * json_parse_yaml_stream() gives every document of a multi-document text in turn through @each; empty documents are skipped.
  */
@@ -78,6 +87,7 @@ size_t json_string_len(const struct json_value *value);
 const char *json_number_text(const struct json_value *value);
 /** json_int64() - 0 and the exact integer, -EINVAL (no number, or not an integer), -ERANGE. "1.0" and "1e2" count as integers. */
 int json_int64(const struct json_value *value, int64_t *ret_number);
+/** json_double() - 0, -EINVAL (no number) or -ERANGE (too large). */
 int json_double(const struct json_value *value, double *ret_number);
 
 /** json_length() - members or elements; 0 for anything else. */
@@ -99,12 +109,15 @@ const char *json_key(const struct json_value *value);
 /** json_equal() - same meaning: member order is ignored, numbers compare by value when both are exact, else by text. */
 bool json_equal(const struct json_value *a, const struct json_value *b);
 
-/* --- building: new values belong to @doc and are in no container yet ------------------------------------------------------------ */
+/* --- building: new values belong to @doc and are in no container yet ------------------------------------------------------------
+ */
 
 struct json_value *json_new(struct json_doc *doc, enum json_type type); /* null, false, true, [] or {} */
+/** json_new_string() - a copy of @text; bytes that are not UTF-8 become U+FFFD. The same holds for keys in json_set(). */
 struct json_value *json_new_string(struct json_doc *doc, const char *text);
 struct json_value *json_new_string_len(struct json_doc *doc, const char *text, size_t len);
 struct json_value *json_new_int(struct json_doc *doc, int64_t number);
+/** json_new_number() - kept as written; @verbatim must be a JSON number. */
 struct json_value *json_new_number(struct json_doc *doc, const char *verbatim);
 static inline struct json_value *json_new_bool(struct json_doc *doc, bool b)
 {
@@ -151,7 +164,12 @@ enum {
 /** json_merge_patch() - RFC 7386: the patched copy in @doc; inputs untouched. */
 struct json_value *json_merge_patch(struct json_doc *doc, const struct json_value *target, const struct json_value *patch);
 
-/** json_patch() - RFC 6902 on a copy of @target in @doc; all or nothing. Outcomes JSON_E_PATCH_*, words in @reterr_fault->reason. */
+/**
+ * json_patch() - RFC 6902 on a copy of @target in @doc; all or nothing
+ *
+ * Bounds: LIMIT_JSON_PATCH_OPS, LIMIT_JSON_DEPTH and the work done for one patch. Return: 0 or JSON_E_PATCH_* with words in
+ * @reterr_fault->reason and the number of the operation, from 0, in @reterr_fault->offset.
+ */
 int json_patch(struct json_doc *doc, const struct json_value *target, const struct json_value *operations,
                struct json_value **ret_value, struct json_fault *reterr_fault);
 
