@@ -14,10 +14,10 @@
 
 #define AUDIT_BUFFER_BYTES (16u << 20)
 #define LINE_BYTES_MAX     (64u << 10)
-#define TEXT_SHOWN         512       /* bytes of a caller's text in a line */
+#define TEXT_SHOWN         512 /* bytes of a caller's text in a line */
 #define SYNC_INTERVAL_US   1000000
-#define STRANGER_BURST     200       /* refusals of unknown callers in a row ... */
-#define STRANGER_COST_US   50000ull  /* ... and then one in so long */
+#define STRANGER_BURST     200      /* refusals of unknown callers in a row ... */
+#define STRANGER_COST_US   50000ull /* ... and then one in so long */
 
 struct auth_audit {
         const struct clock *clock;
@@ -37,7 +37,8 @@ struct auth_audit {
         GThread *writer;
 };
 
-/* --- the writer's thread ----------------------------------------------------------------------------------------------------------- */
+/* --- the writer's thread
+ * ----------------------------------------------------------------------------------------------------------- */
 
 /* Write what @batch holds; what was written is taken off, so that a failure in the middle is continued, not repeated. */
 static int write_batch(int fd, GString *batch)
@@ -138,7 +139,8 @@ static bool has_room(struct auth_audit *audit)
         return room;
 }
 
-/* --- lines -------------------------------------------------------------------------------------------------------------------------- */
+/* --- lines
+ * -------------------------------------------------------------------------------------------------------------------------- */
 
 static void set_text(struct json_doc *doc, const char *key, const char *text)
 {
@@ -249,7 +251,8 @@ void auth_audit_stats(struct auth_audit *audit, struct auth_audit_stats *ret_sta
         g_mutex_unlock(&audit->mutex);
 }
 
-/* --- opening ------------------------------------------------------------------------------------------------------------------------ */
+/* --- opening
+ * ------------------------------------------------------------------------------------------------------------------------ */
 
 /* The last @LINE_BYTES_MAX bytes of the file. */
 static int read_tail(int fd, off_t size, GString *tail)
@@ -349,7 +352,8 @@ struct auth_audit *auth_audit_free(struct auth_audit *audit)
         return NULL;
 }
 
-/* --- verifying ---------------------------------------------------------------------------------------------------------------------- */
+/* --- verifying
+ * ---------------------------------------------------------------------------------------------------------------------- */
 
 int auth_audit_verify(const char *path, uint64_t *ret_lines)
 {

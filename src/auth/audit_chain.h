@@ -11,7 +11,8 @@
 /** audit_chain_start() - the "previous" of the first line. */
 void audit_chain_start(char *digest);
 
-/** audit_chain_close() - @line is a JSON object whose first member is "previous"; adds the member "digest" and returns it in @digest. */
+/** audit_chain_close() - @line is a JSON object whose first member is "previous"; adds the member "digest" and returns it in
+ * @digest. */
 void audit_chain_close(GString *line, char *digest);
 
 /**

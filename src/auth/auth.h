@@ -13,7 +13,8 @@
  * call. Every verb passes auth_authorise() and auth_audit(), also the administrator's.
  */
 
-/* --- certificate authority: files in a folder, made once ------------------------------------------------------------------------- */
+/* --- certificate authority: files in a folder, made once -------------------------------------------------------------------------
+ */
 
 struct auth_ca;
 /** auth_ca_open() - load DIR/ca.crt and DIR/ca.key (0600), made when absent: RSA 3072, ten years. One process at a time: the caller
@@ -28,8 +29,8 @@ const char *auth_ca_sha256(const struct auth_ca *ca);
 
 struct auth_certificate {
         char *certificate_pem;
-        char *key_pem;      /* NULL when the key came with a request */
-        char *serial;       /* 32 lower-case hex digits */
+        char *key_pem; /* NULL when the key came with a request */
+        char *serial;  /* 32 lower-case hex digits */
         uint64_t not_after_us;
 };
 /** auth_certificate_clear() - free the texts; the key is wiped. */
@@ -37,9 +38,9 @@ void auth_certificate_clear(struct auth_certificate *certificate);
 /** auth_ca_issue_server() - for the gateway, with a key of its own: @names are host names and IP addresses ("localhost",
  *  "127.0.0.1"), at least one. 0 or -errno: -EINVAL for a name that is neither. */
 int auth_ca_issue_server(struct auth_ca *ca, const char *const *names, struct auth_certificate *ret_certificate);
-/** auth_ca_sign_node() - design decision 15: subject O=gabbro:nodes CN=gabbro:node:<name> and the names are set here, whatever the request
- *  says; its key must be RSA of 2048 to 8192 bits or P-256. @node: at most 52 characters. -EINVAL: not a request, a bad signature, key
- *  or name. */
+/** auth_ca_sign_node() - design decision 15: subject O=gabbro:nodes CN=gabbro:node:<name> and the names are set here, whatever the
+ * request says; its key must be RSA of 2048 to 8192 bits or P-256. @node: at most 52 characters. -EINVAL: not a request, a bad
+ * signature, key or name. */
 int auth_ca_sign_node(struct auth_ca *ca, const char *csr_pem, const char *node, const char *const *names,
                       struct auth_certificate *ret_certificate);
 /** auth_request_new() - agent side: an RSA 2048 key and a request for it. */
@@ -47,7 +48,8 @@ int auth_request_new(const char *common_name, char **ret_key_pem, char **ret_csr
 /** auth_certificate_expiry() - notAfter of a PEM certificate; 0 or -EINVAL. */
 int auth_certificate_expiry(const char *certificate_pem, uint64_t *ret_not_after_us);
 
-/* --- tokens ------------------------------------------------------------------------------------------------------------------------ */
+/* --- tokens
+ * ------------------------------------------------------------------------------------------------------------------------ */
 
 /* Text: "gbt1.<id>.<secret>" (user), "gbj1.<id>.<secret>.<sha256 of the CA>" (join). id: 10, secret: 32 of [a-z2-7]. At rest: Token
  * objects (internal kind) named <id> with spec.hash = hex SHA-256 of the whole secret part salted by the id. */
@@ -59,14 +61,16 @@ struct auth_token_text {
 /** auth_token_text_clear() - free the members; the text is wiped. */
 void auth_token_text_clear(struct auth_token_text *token);
 /** auth_token_generate() - a new token; @prefix: "gbt1" or "gbj1", @suffix: the CA's SHA-256 for "gbj1", else NULL. Always 0. */
-int auth_token_generate(const struct random_source *random, const char *prefix, const char *suffix, struct auth_token_text *ret_token);
+int auth_token_generate(const struct random_source *random, const char *prefix, const char *suffix,
+                        struct auth_token_text *ret_token);
 /** auth_token_split() - id and computed hash of a presented token; 0, or -EINVAL when it has not the form. @ret_suffix may be NULL,
  *  and is set to NULL for a user's token. */
 int auth_token_split(const char *text, char **ret_id, char **ret_hash, char **ret_suffix);
 /** auth_hash_equal() - whether two hashes are the same, compared in constant time; NULL equals nothing. */
 bool auth_hash_equal(const char *a, const char *b);
 
-/* --- sealing ----------------------------------------------------------------------------------------------------------------------- */
+/* --- sealing
+ * ----------------------------------------------------------------------------------------------------------------------- */
 
 struct auth_seal; /* AES-256-GCM with a key file kept outside the database (32 bytes, 0600, made once) */
 /** auth_seal_open() - load the key, or make it when absent. 0 or -errno: -EPERM (can be read by others), -EINVAL (no key). */
@@ -78,7 +82,8 @@ int auth_seal_seal(struct auth_seal *seal, const char *plain, size_t len, char *
 /** auth_seal_unseal() - the plain text, NUL-terminated beyond @ret_len; g_free(). 0, or -EBADMSG when anything was changed. */
 int auth_seal_unseal(struct auth_seal *seal, const char *sealed, size_t len, char **ret_plain, size_t *ret_len);
 
-/* --- identity and decision --------------------------------------------------------------------------------------------------------- */
+/* --- identity and decision
+ * --------------------------------------------------------------------------------------------------------- */
 
 enum auth_kind_of_identity { AUTH_ANONYMOUS, AUTH_USER, AUTH_NODE, AUTH_CONTROLLER };
 
@@ -97,16 +102,16 @@ AUTOPTR(auth_identity, auth_identity_free);
 bool auth_identity_in_group(const struct auth_identity *identity, const char *group);
 
 struct auth_attributes {
-        const char *verb;        /* get list watch create update patch delete deletecollection; or an HTTP verb for paths */
+        const char *verb; /* get list watch create update patch delete deletecollection; or an HTTP verb for paths */
         const char *group;
         const char *resource;    /* plural; NULL: a path request */
         const char *subresource; /* or NULL */
         const char *namespace;
         const char *name;
-        const char *path;        /* non-resource requests */
-        bool hidden;             /* the kind is hidden (intents) */
-        bool internal;           /* the kind is never served */
-        bool nodes_only;         /* the path belongs to the agents' surface */
+        const char *path; /* non-resource requests */
+        bool hidden;      /* the kind is hidden (intents) */
+        bool internal;    /* the kind is never served */
+        bool nodes_only;  /* the path belongs to the agents' surface */
 };
 
 /* A decision and its words ("user \"x\" cannot delete resource ..."). */
@@ -120,19 +125,21 @@ struct auth_decision {
  * Administrators may everything but write intents; nodes have no resource verb at all, only the paths marked nodes_only; every
  * authenticated user may read discovery, version, OpenAPI and health and ask what is allowed. Nobody reads internal kinds.
  */
-void auth_authorise(const struct auth_identity *identity, const struct auth_attributes *attributes, struct auth_decision *ret_decision);
+void auth_authorise(const struct auth_identity *identity, const struct auth_attributes *attributes,
+                    struct auth_decision *ret_decision);
 
-/* --- audit -------------------------------------------------------------------------------------------------------------------------- */
+/* --- audit
+ * -------------------------------------------------------------------------------------------------------------------------- */
 
 /*
- * Append-only JSON lines, hash-chained: each begins with "previous", the digest of the line before (64 zeros in the first), and ends
- * with "digest", the SHA-256 of the line without that member. A thread of its own writes them, so that a slow disk never holds the
- * loop; it syncs at most once a second. When AUDIT_BUFFER_BYTES wait, or refusals of unknown callers exceed their rate, lines are
- * left out, and the next line says how many ("omitted").
+ * Append-only JSON lines, hash-chained: each begins with "previous", the digest of the line before (64 zeros in the first), and
+ * ends with "digest", the SHA-256 of the line without that member. A thread of its own writes them, so that a slow disk never holds
+ * the loop; it syncs at most once a second. When AUDIT_BUFFER_BYTES wait, or refusals of unknown callers exceed their rate, lines
+ * are left out, and the next line says how many ("omitted").
  */
 struct auth_audit;
-/** auth_audit_open() - open or create (0600) and go on with the chain of the last line; a torn last line (power cut) is cut off, and
- *  a line says so. 0 or -errno: -EBADMSG when the last line's digest is wrong. */
+/** auth_audit_open() - open or create (0600) and go on with the chain of the last line; a torn last line (power cut) is cut off,
+ * and a line says so. 0 or -errno: -EBADMSG when the last line's digest is wrong. */
 int auth_audit_open(const char *path, const struct clock *clock, struct auth_audit **ret_audit);
 /** auth_audit_free() - write and sync what waits, then close. */
 struct auth_audit *auth_audit_free(struct auth_audit *audit);

@@ -18,7 +18,8 @@ static struct auth_ca *ca;
 
 static const char *const node_names[] = {"host-1", "10.0.0.7", "fd00::7", NULL};
 
-/* --- certificates -------------------------------------------------------------------------------------------------------------------- */
+/* --- certificates
+ * -------------------------------------------------------------------------------------------------------------------- */
 
 static void a_ca_is_made_once_and_found_again(void)
 {
@@ -184,10 +185,8 @@ static void requests_with_weak_or_foreign_keys_are_refused(void)
                 bool break_it;
                 int expect;
         } cases[] = {
-                {EVP_EC_gen("P-256"), false, 0},
-                {EVP_EC_gen("P-256"), true, -EINVAL},
-                {EVP_EC_gen("P-384"), false, -EINVAL},
-                {EVP_EC_gen("secp256k1"), false, -EINVAL},
+                {EVP_EC_gen("P-256"), false, 0},       {EVP_EC_gen("P-256"), true, -EINVAL},
+                {EVP_EC_gen("P-384"), false, -EINVAL}, {EVP_EC_gen("secp256k1"), false, -EINVAL},
                 {EVP_RSA_gen(1024), false, -EINVAL},
         };
 
@@ -203,7 +202,8 @@ static void requests_with_weak_or_foreign_keys_are_refused(void)
 
 static void text_that_is_no_request_is_refused(void)
 {
-        static const char *const bad[] = {NULL, "", "hello", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"};
+        static const char *const bad[] = {NULL, "", "hello",
+                                          "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"};
         g_autofree char *key_pem = NULL, *csr = NULL, *long_name = g_strnfill(60, 'a');
         struct auth_certificate certificate;
 
@@ -214,7 +214,8 @@ static void text_that_is_no_request_is_refused(void)
         g_assert_cmpint(auth_ca_sign_node(ca, csr, long_name, node_names, &certificate), ==, -EINVAL);
 }
 
-/* --- tokens -------------------------------------------------------------------------------------------------------------------------- */
+/* --- tokens
+ * -------------------------------------------------------------------------------------------------------------------------- */
 
 static void a_token_is_split_into_what_was_generated(void)
 {
@@ -276,7 +277,8 @@ static void hashes_are_salted_by_the_id(void)
         g_assert_false(auth_hash_equal(a, "abc"));
 }
 
-/* --- sealing ------------------------------------------------------------------------------------------------------------------------- */
+/* --- sealing
+ * ------------------------------------------------------------------------------------------------------------------------- */
 
 static void every_changed_byte_of_a_sealed_text_is_noticed(void)
 {
@@ -303,7 +305,8 @@ static void every_changed_byte_of_a_sealed_text_is_noticed(void)
 
 static void a_sealed_text_opens_after_a_restart_and_only_with_its_key(void)
 {
-        g_autofree char *path = g_build_filename(folder, "seal2.key", NULL), *other_path = g_build_filename(folder, "seal3.key", NULL);
+        g_autofree char *path = g_build_filename(folder, "seal2.key", NULL),
+                        *other_path = g_build_filename(folder, "seal3.key", NULL);
         g_autofree char *sealed = NULL, *twice = NULL, *plain = NULL;
         g_autoptr(auth_seal) a = NULL, b = NULL, other = NULL;
         size_t len, twice_len, plain_len;
@@ -332,7 +335,8 @@ static void a_seal_key_of_wrong_size_or_mode_is_refused(void)
         g_assert_cmpint(auth_seal_open(path, random_system(), &seal), ==, -EPERM);
 }
 
-/* --- decisions ----------------------------------------------------------------------------------------------------------------------- */
+/* --- decisions
+ * ----------------------------------------------------------------------------------------------------------------------- */
 
 static const char *const admins[] = {"gabbro:administrators", NULL};
 static const char *const nodes[] = {"gabbro:nodes", NULL};
@@ -345,9 +349,9 @@ static void the_authoriser_follows_its_table(void)
         g_autoptr(auth_identity) false_node = auth_identity_new(AUTH_NODE, "gabbro:node:host-1", admins);
         g_autoptr(auth_identity) stranger = auth_identity_new(AUTH_ANONYMOUS, "gabbro:anonymous", NULL);
         g_autoptr(auth_identity) controller = auth_identity_new(AUTH_CONTROLLER, "controller/vm", NULL);
-#define VM(VERB)     .verb = VERB, .group = "gabbro.dev", .resource = "virtualmachines", .namespace = "default"
-#define INTENT(VERB) .verb = VERB, .group = "host.gabbro.dev", .resource = "instances", .hidden = true
-#define REVIEW       .verb = "create", .group = "authorization.k8s.io", .resource = "selfsubjectaccessreviews"
+#define VM(VERB)      .verb = VERB, .group = "gabbro.dev", .resource = "virtualmachines", .namespace = "default"
+#define INTENT(VERB)  .verb = VERB, .group = "host.gabbro.dev", .resource = "instances", .hidden = true
+#define REVIEW        .verb = "create", .group = "authorization.k8s.io", .resource = "selfsubjectaccessreviews"
 #define PATH(VERB, P) .verb = VERB, .path = P
         struct {
                 const struct auth_identity *who;
@@ -364,6 +368,7 @@ static void the_authoriser_follows_its_table(void)
                 {admin, {INTENT("patch"), .subresource = "status"}, false},
                 {admin, {INTENT("delete")}, false},
                 {admin, {INTENT("deletecollection")}, false},
+                {admin, {.verb = "patch", .group = "gabbro.dev", .resource = "nodeidentities", .hidden = true}, true},
                 {admin, {.verb = "get", .group = "gabbro.dev", .resource = "tokens", .hidden = true, .internal = true}, false},
                 {admin, {PATH("get", "/metrics")}, true},
                 {admin, {PATH("post", "/api/host/1")}, true},
@@ -409,21 +414,24 @@ static void a_refusal_says_who_what_and_where(void)
         struct auth_decision decision;
 
         auth_authorise(user, &what, &decision);
-        g_assert_cmpstr(decision.reason, ==,
-                        "User \"someone\" cannot delete resource \"virtualmachines/status\" in API group \"gabbro.dev\" in the namespace "
-                        "\"default\"");
+        g_assert_cmpstr(
+                decision.reason, ==,
+                "User \"someone\" cannot delete resource \"virtualmachines/status\" in API group \"gabbro.dev\" in the namespace "
+                "\"default\"");
         what = (struct auth_attributes){PATH("get", flood)};
         auth_authorise(user, &what, &decision);
         g_assert_false(decision.allowed);
         g_assert_cmpuint(strlen(decision.reason), <, 200);
 }
 
-/* --- audit --------------------------------------------------------------------------------------------------------------------------- */
+/* --- audit
+ * --------------------------------------------------------------------------------------------------------------------------- */
 
 static void record(struct auth_audit *audit, const char *verb, const char *resource, bool allowed)
 {
         g_autoptr(auth_identity) admin = auth_identity_new(AUTH_USER, "gabbro:admin", admins);
-        struct auth_attributes what = {.verb = verb, .group = "gabbro.dev", .resource = resource, .namespace = "default", .name = "x\"y\n"};
+        struct auth_attributes what = {
+                .verb = verb, .group = "gabbro.dev", .resource = resource, .namespace = "default", .name = "x\"y\n"};
 
         auth_audit_record(audit, admin, &what, "127.0.0.1:4000", "request-1", allowed, allowed ? 200 : 403);
 }
@@ -501,7 +509,8 @@ static void a_torn_last_line_is_cut_off_and_told(void)
 /* Attack 37: deletion, reorder and the change of one byte. */
 static void any_change_of_the_file_breaks_the_chain(void)
 {
-        g_autofree char *path = audit_path("audit4.log"), *bad = audit_path("audit4.bad"), *text = NULL, *without_second = NULL, *swapped = NULL;
+        g_autofree char *path = audit_path("audit4.log"), *bad = audit_path("audit4.bad"), *text = NULL, *without_second = NULL,
+                        *swapped = NULL;
         g_auto(GStrv) lines = NULL;
         struct auth_audit *audit = NULL;
 
@@ -517,9 +526,7 @@ static void any_change_of_the_file_breaks_the_chain(void)
         swapped = g_strdup_printf("%s\n%s\n%s\n%s\n", lines[0], lines[2], lines[1], lines[3]);
         g_file_set_contents(bad, swapped, -1, NULL);
         g_assert_cmpint(auth_audit_verify(bad, NULL), ==, 2);
-        for (size_t i = 0, line = 1; text[i]; i += 7) {
-                size_t len = strlen(text);
-
+        for (size_t i = 0, line = 1, len = strlen(text); i < len; i += 7) {
                 line = 1;
                 for (size_t j = 0; j < i; j++)
                         line += text[j] == '\n';
@@ -567,7 +574,8 @@ int main(int argc, char **argv)
                         a_certificate_without_its_key_is_a_loss_not_a_new_start);
         g_test_add_func("/auth/a_key_alone_gets_a_certificate_of_the_same_name", a_key_alone_gets_a_certificate_of_the_same_name);
         g_test_add_func("/auth/a_server_certificate_carries_the_names_given", a_server_certificate_carries_the_names_given);
-        g_test_add_func("/auth/names_that_are_neither_host_nor_address_are_refused", names_that_are_neither_host_nor_address_are_refused);
+        g_test_add_func("/auth/names_that_are_neither_host_nor_address_are_refused",
+                        names_that_are_neither_host_nor_address_are_refused);
         g_test_add_func("/auth/a_node_gets_the_subject_we_set_whatever_it_asks", a_node_gets_the_subject_we_set_whatever_it_asks);
         g_test_add_func("/auth/requests_with_weak_or_foreign_keys_are_refused", requests_with_weak_or_foreign_keys_are_refused);
         g_test_add_func("/auth/text_that_is_no_request_is_refused", text_that_is_no_request_is_refused);

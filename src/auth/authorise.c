@@ -9,14 +9,19 @@
 #define NAME_SHOWN 128 /* characters of a caller's text that a reason repeats */
 
 /* Paths that every authenticated caller but a node may read. */
-static const char *const open_paths[] = {"/api",    "/apis",   "/version", "/livez", "/readyz",
-                                         "/healthz", "/openapi", NULL};
+static const char *const open_paths[] = {"/api", "/apis", "/version", "/livez", "/readyz", "/healthz", "/openapi", NULL};
 
 static const char *const write_verbs[] = {"create", "update", "patch", "delete", "deletecollection", NULL};
 
 static bool is_write(const char *verb)
 {
         return g_strv_contains(write_verbs, verb);
+}
+
+/* Whoever writes an intent decides what a host does: only controllers do, whatever roles say (design decision 1). */
+static bool writes_intent(const struct auth_attributes *attributes)
+{
+        return attributes->hidden && g_strcmp0(attributes->group, "host.gabbro.dev") == 0 && is_write(attributes->verb);
 }
 
 static bool path_below(const char *path, const char *prefix)
@@ -50,7 +55,7 @@ static bool may_resource(const struct auth_identity *identity, const struct auth
                 return false;
         if (is_self_review(attributes))
                 return true;
-        return auth_identity_in_group(identity, "gabbro:administrators") && !(attributes->hidden && is_write(attributes->verb));
+        return auth_identity_in_group(identity, "gabbro:administrators") && !writes_intent(attributes);
 }
 
 static bool may_path(const struct auth_identity *identity, const struct auth_attributes *attributes)
@@ -86,11 +91,12 @@ static void say_why(const struct auth_identity *identity, const struct auth_attr
                 append(decision, " in the namespace \"%.*s\"", NAME_SHOWN, attributes->namespace);
         else
                 append(decision, " at the cluster scope");
-        if (attributes->hidden && is_write(attributes->verb))
+        if (writes_intent(attributes))
                 append(decision, ": intents are written by controllers only");
 }
 
-void auth_authorise(const struct auth_identity *identity, const struct auth_attributes *attributes, struct auth_decision *ret_decision)
+void auth_authorise(const struct auth_identity *identity, const struct auth_attributes *attributes,
+                    struct auth_decision *ret_decision)
 {
         assert(identity && attributes && ret_decision);
         assert(attributes->verb && (attributes->resource || attributes->path));

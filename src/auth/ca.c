@@ -274,10 +274,8 @@ int auth_ca_sign_node(struct auth_ca *ca, const char *csr_pem, const char *node,
                 return -EINVAL;
         common_name = g_strconcat("gabbro:node:", node, NULL);
         return issue(ca, key,
-                     &(struct profile){.organization = "gabbro:nodes",
-                                       .common_name = common_name,
-                                       .names = names,
-                                       .life_us = NODE_LIFE_US},
+                     &(struct profile){
+                             .organization = "gabbro:nodes", .common_name = common_name, .names = names, .life_us = NODE_LIFE_US},
                      ret_certificate);
 }
 
@@ -316,7 +314,8 @@ int auth_request_new(const char *common_name, char **ret_key_pem, char **ret_csr
         return 0;
 }
 
-/* --- opening ----------------------------------------------------------------------------------------------------------------------- */
+/* --- opening
+ * ----------------------------------------------------------------------------------------------------------------------- */
 
 /* The name carries bits of the key's digest: two installations are never confused, and a certificate made again for the same key
  * still verifies what the first one signed. */

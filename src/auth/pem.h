@@ -9,8 +9,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(EVP_PKEY, EVP_PKEY_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509, X509_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509_REQ, X509_REQ_free)
 
-/* PEM text (RFC 7468) from and to OpenSSL's objects. Text in: NULL when it is not what is asked for; an encrypted key is never asked
- * for at a terminal. Text out: g_free(), NULL when memory is short. */
+/* PEM text (RFC 7468) from and to OpenSSL's objects. Text in: NULL when it is not what is asked for; an encrypted key is never
+ * asked for at a terminal. Text out: g_free(), NULL when memory is short. */
 
 /** pem_read_certificate() - the first certificate of @text. */
 X509 *pem_read_certificate(const char *text);
