@@ -161,7 +161,7 @@ def build_root(work, tree, release, seed_reader):
     root.mkdir(parents=True)
     install_busybox(root)
     shutil.copytree(HERE / "root", root, dirs_exist_ok=True, symlinks=True)
-    for script in ("etc/rc", "etc/udhcpc.script", "sbin/gabbro-shutdown", "etc/acpi/PWRF/00000080"):
+    for script in ("etc/rc", "etc/udhcpc.script", "sbin/gabbro-shutdown", "sbin/gabbro-ga", "etc/acpi/PWRF/00000080"):
         (root / script).chmod(0o755)
     for source, target in PROGRAMS.items():
         install_program(source, target, root)

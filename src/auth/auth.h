@@ -13,53 +13,77 @@
  * call. Every verb passes auth_authorise() and auth_audit(), also the administrator's.
  */
 
-/* --- certificate authority: files in a folder, made once ------------------------------------------------------------------------- */
+/* --- certificate authority: files in a folder, made once -------------------------------------------------------------------------
+ */
 
 struct auth_ca;
-/** auth_ca_open() - load DIR/ca.crt and DIR/ca.key (0600), made when both are absent: RSA 3072, ten years. */
+/** auth_ca_open() - load DIR/ca.crt and DIR/ca.key (0600), made when absent: RSA 3072, ten years. One process at a time: the caller
+ *  holds the folder. 0 or -errno: -EPERM (the key can be read by others), -ENOENT (a certificate without its key), -EINVAL. */
 int auth_ca_open(const char *dir, const struct clock *clock, struct auth_ca **ret_ca);
 struct auth_ca *auth_ca_free(struct auth_ca *ca);
 AUTOPTR(auth_ca, auth_ca_free);
+/** auth_ca_pem() - the certificate; lives as long as the CA. */
 const char *auth_ca_pem(const struct auth_ca *ca);
-const char *auth_ca_sha256(const struct auth_ca *ca); /* of the DER certificate, 64 hex digits */
+/** auth_ca_sha256() - of the DER certificate, 64 lower-case hex digits. */
+const char *auth_ca_sha256(const struct auth_ca *ca);
 
 struct auth_certificate {
         char *certificate_pem;
-        char *key_pem;      /* NULL when the key came with a request */
-        char *serial;       /* lower-case hex */
+        char *key_pem; /* NULL when the key came with a request */
+        char *serial;  /* 32 lower-case hex digits */
         uint64_t not_after_us;
 };
+/** auth_certificate_clear() - free the texts; the key is wiped. */
 void auth_certificate_clear(struct auth_certificate *certificate);
-/** auth_ca_issue_server() - for the gateway: names are host names and IP addresses ("localhost", "127.0.0.1"). */
+/** auth_ca_issue_server() - for the gateway, with a key of its own: @names are host names and IP addresses ("localhost",
+ *  "127.0.0.1"), at least one. 0 or -errno: -EINVAL for a name that is neither. */
 int auth_ca_issue_server(struct auth_ca *ca, const char *const *names, struct auth_certificate *ret_certificate);
-/** auth_ca_sign_node() - design decision 15: subject O=gabbro:nodes CN=gabbro:node:<name> and the names are set here, whatever the request
- *  says; its key must be RSA >= 2048 or P-256. -EINVAL: not a request, or a bad signature or key. */
+/** auth_ca_sign_node() - design decision 15: subject O=gabbro:nodes CN=gabbro:node:<name> and the names are set here, whatever the
+ * request says; its key must be RSA of 2048 to 8192 bits or P-256. @node: at most 52 characters. -EINVAL: not a request, a bad
+ * signature, key or name. */
 int auth_ca_sign_node(struct auth_ca *ca, const char *csr_pem, const char *node, const char *const *names,
                       struct auth_certificate *ret_certificate);
 /** auth_request_new() - agent side: an RSA 2048 key and a request for it. */
 int auth_request_new(const char *common_name, char **ret_key_pem, char **ret_csr_pem);
+/** auth_certificate_expiry() - notAfter of a PEM certificate; 0 or -EINVAL. */
 int auth_certificate_expiry(const char *certificate_pem, uint64_t *ret_not_after_us);
 
-/* --- tokens ------------------------------------------------------------------------------------------------------------------------ */
+/* --- tokens
+ * ------------------------------------------------------------------------------------------------------------------------ */
 
 /* Text: "gbt1.<id>.<secret>" (user), "gbj1.<id>.<secret>.<sha256 of the CA>" (join). id: 10, secret: 32 of [a-z2-7]. At rest: Token
  * objects (internal kind) named <id> with spec.hash = hex SHA-256 of the whole secret part salted by the id. */
-struct auth_token_text { char *text; char *id; char *hash; };
+struct auth_token_text {
+        char *text;
+        char *id;
+        char *hash;
+};
+/** auth_token_text_clear() - free the members; the text is wiped. */
 void auth_token_text_clear(struct auth_token_text *token);
-int auth_token_generate(const struct random_source *random, const char *prefix, const char *suffix, struct auth_token_text *ret_token);
-/** auth_token_split() - id and computed hash of a presented token; -EINVAL when it has not the form. */
+/** auth_token_generate() - a new token; @prefix: "gbt1" or "gbj1", @suffix: the CA's SHA-256 for "gbj1", else NULL. Always 0. */
+int auth_token_generate(const struct random_source *random, const char *prefix, const char *suffix,
+                        struct auth_token_text *ret_token);
+/** auth_token_split() - id and computed hash of a presented token; 0, or -EINVAL when it has not the form. @ret_suffix may be NULL,
+ *  and is set to NULL for a user's token. */
 int auth_token_split(const char *text, char **ret_id, char **ret_hash, char **ret_suffix);
-bool auth_hash_equal(const char *a, const char *b); /* in constant time */
+/** auth_hash_equal() - whether two hashes are the same, compared in constant time; NULL equals nothing. */
+bool auth_hash_equal(const char *a, const char *b);
 
-/* --- sealing ----------------------------------------------------------------------------------------------------------------------- */
+/* --- sealing
+ * ----------------------------------------------------------------------------------------------------------------------- */
 
-struct auth_seal; /* AES-256-GCM with a key file kept outside the database (0600, made once) */
+struct auth_seal; /* AES-256-GCM with a key file kept outside the database (32 bytes, 0600, made once) */
+/** auth_seal_open() - load the key, or make it when absent. 0 or -errno: -EPERM (can be read by others), -EINVAL (no key). */
 int auth_seal_open(const char *key_path, const struct random_source *random, struct auth_seal **ret_seal);
 struct auth_seal *auth_seal_free(struct auth_seal *seal);
+AUTOPTR(auth_seal, auth_seal_free);
+/** auth_seal_seal() - a versioned form with a random nonce, 32 bytes longer than @plain; g_free(). 0 or -errno. */
 int auth_seal_seal(struct auth_seal *seal, const char *plain, size_t len, char **ret_sealed, size_t *ret_len);
+/** auth_seal_unseal() - the plain text, NUL-terminated beyond @ret_len; g_free(). 0, or -EBADMSG when anything was changed. */
 int auth_seal_unseal(struct auth_seal *seal, const char *sealed, size_t len, char **ret_plain, size_t *ret_len);
 
-/* --- identity and decision --------------------------------------------------------------------------------------------------------- */
+/* --- identity and decision
+ * --------------------------------------------------------------------------------------------------------- */
 
 enum auth_kind_of_identity { AUTH_ANONYMOUS, AUTH_USER, AUTH_NODE, AUTH_CONTROLLER };
 
@@ -70,34 +94,72 @@ struct auth_identity {
         char *node;     /* AUTH_NODE: the node's name */
         char *token_id; /* or NULL */
 };
+/** auth_identity_new() - copies; @groups NULL-terminated, or NULL for none. */
+struct auth_identity *auth_identity_new(enum auth_kind_of_identity kind, const char *user, const char *const *groups);
 struct auth_identity *auth_identity_free(struct auth_identity *identity);
 AUTOPTR(auth_identity, auth_identity_free);
+/** auth_identity_in_group() - whether the identity is a member of @group. */
 bool auth_identity_in_group(const struct auth_identity *identity, const char *group);
 
 struct auth_attributes {
-        const char *verb;        /* get list watch create update patch delete deletecollection; or an HTTP verb for paths */
+        const char *verb; /* get list watch create update patch delete deletecollection; or an HTTP verb for paths */
         const char *group;
         const char *resource;    /* plural; NULL: a path request */
         const char *subresource; /* or NULL */
         const char *namespace;
         const char *name;
-        const char *path;        /* non-resource requests */
-        bool hidden;             /* the kind is hidden (intents) */
+        const char *path; /* non-resource requests */
+        bool hidden;      /* the kind is hidden (intents) */
+        bool internal;    /* the kind is never served */
+        bool nodes_only;  /* the path belongs to the agents' surface */
 };
 
-/* A decision and its words ("user \"x\" cannot delete resource ..."). This issue: administrators may everything but write intents;
- * nodes nothing here (their surface is the agent facade); authenticated users discovery and health. Rules arrive with roles. */
-struct auth_decision { bool allowed; char reason[256]; };
-void auth_authorise(const struct auth_identity *identity, const struct auth_attributes *attributes, struct auth_decision *ret_decision);
+/* A decision and its words ("user \"x\" cannot delete resource ..."). */
+struct auth_decision {
+        bool allowed;
+        char reason[512];
+};
+/**
+ * auth_authorise() - may @identity do this
+ *
+ * Administrators may everything but write intents; nodes have no resource verb at all, only the paths marked nodes_only; every
+ * authenticated user may read discovery, version, OpenAPI and health and ask what is allowed. Nobody reads internal kinds.
+ */
+void auth_authorise(const struct auth_identity *identity, const struct auth_attributes *attributes,
+                    struct auth_decision *ret_decision);
 
-/* --- audit -------------------------------------------------------------------------------------------------------------------------- */
+/* --- audit
+ * -------------------------------------------------------------------------------------------------------------------------- */
 
-struct auth_audit; /* append-only JSON lines, hash-chained: every line carries the SHA-256 of the line before */
+/*
+ * Append-only JSON lines, hash-chained: each begins with "previous", the digest of the line before (64 zeros in the first), and
+ * ends with "digest", the SHA-256 of the line without that member. A thread of its own writes them, so that a slow disk never holds
+ * the loop; it syncs at most once a second. When AUDIT_BUFFER_BYTES wait, or refusals of unknown callers exceed their rate, lines
+ * are left out, and the next line says how many ("omitted").
+ */
+struct auth_audit;
+/** auth_audit_open() - open or create (0600) and go on with the chain of the last line; a torn last line (power cut) is cut off,
+ * and a line says so. 0 or -errno: -EBADMSG when the last line's digest is wrong. */
 int auth_audit_open(const char *path, const struct clock *clock, struct auth_audit **ret_audit);
+/** auth_audit_free() - write and sync what waits, then close. */
 struct auth_audit *auth_audit_free(struct auth_audit *audit);
-/** auth_audit() - one line for one request: who, from where, what, decision, HTTP status. Never a body. Reads (get, list, watch) of
- *  kinds other than Secret are only counted. */
+AUTOPTR(auth_audit, auth_audit_free);
+/** auth_audit_record() - one line for one request: who, from where, what, decision, HTTP status. Never a body. Allowed reads (get,
+ *  list, watch) of kinds other than Secret and of paths are only counted. */
 void auth_audit_record(struct auth_audit *audit, const struct auth_identity *identity, const struct auth_attributes *attributes,
                        const char *peer, const char *request_id, bool allowed, int status);
-/** auth_audit_verify() - 0, or the number of the first line that breaks the chain. */
+/** auth_audit_flush() - wait until all lines recorded so far are written (not synced), or writing fails. */
+void auth_audit_flush(struct auth_audit *audit);
+
+struct auth_audit_stats {
+        uint64_t lines;   /* recorded since opening */
+        uint64_t counted; /* reads that made no line */
+        uint64_t omitted; /* lines left out */
+        uint64_t errors;  /* failed writes; the lines wait and are tried again */
+};
+/** auth_audit_stats() - for /metrics. */
+void auth_audit_stats(struct auth_audit *audit, struct auth_audit_stats *ret_stats);
+
+/** auth_audit_verify() - 0 (then @ret_lines, when not NULL, holds how many lines), the number of the first line that breaks the
+ *  chain, or -errno when the file cannot be read. */
 int auth_audit_verify(const char *path, uint64_t *ret_lines);

@@ -39,6 +39,10 @@
 #define LIMIT_STORE_TXN_OPS          100   /* revisions of one transaction, on every driver */
 #define LIMIT_STORE_EVENT_RING       16384 /* events kept in memory for watches */
 #define LIMIT_STORE_EVENT_RING_BYTES (64u << 20)
+#define LIMIT_STORE_EVENT_RING_QUIET 1024           /* more than these are kept only while they are younger than ... */
+#define LIMIT_STORE_EVENT_RING_QUIET_US 900000000ull
+#define LIMIT_STORE_QUEUE_OPS 8192                  /* accepted writes that are not yet durable */
+#define LIMIT_STORE_QUEUE_BYTES (64u << 20)
 
 /* Machines */
 #define LIMIT_BLOCK_DEVICES    16

@@ -443,6 +443,7 @@ static int parse_content(struct parser *ps)
                                 return r;
                 } else {
                         value->key = NULL;
+                        value->key_len = 0;
                         link_value(frame, value);
                 }
                 r = parse_value(ps, value);
@@ -466,6 +467,7 @@ static int parse_document(struct parser *ps)
                 return refuse(ps, JSON_E_LIMIT, ps->p, "too many values", NULL);
         root->linked = false;
         root->key = NULL;
+        root->key_len = 0;
         if (next_token(ps) == 0 && ps->p >= ps->end)
                 return refuse(ps, JSON_E_SYNTAX, ps->p, "the text is empty", NULL);
         r = parse_value(ps, root);

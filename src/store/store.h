@@ -3,8 +3,8 @@
 
 #include "base/auto.h"
 #include "base/clock.h"
-#include "json/json.h"
 #include "schema/schema.h"
+#include "json/json.h"
 
 #include <glib.h>
 #include <stdbool.h>
@@ -27,13 +27,13 @@ struct store;
 /* One version of an object. Immutable, shared by reference; may be read from any thread. */
 struct store_object {
         const struct schema_kind *kind;
-        const char *key;               /* "<plural>.<group>/<namespace or ->/<name>" */
-        const char *namespace;         /* NULL for cluster scope */
+        const char *key;       /* "<plural>.<group>/<namespace or ->/<name>" */
+        const char *namespace; /* NULL for cluster scope */
         const char *name;
         const char *uid;
-        uint64_t revision;             /* of this version: metadata.resourceVersion in decimal */
+        uint64_t revision; /* of this version: metadata.resourceVersion in decimal */
         uint64_t created_revision;
-        const char *bytes;             /* the JSON document as it goes on the wire, NUL-terminated */
+        const char *bytes; /* the JSON document as it goes on the wire, NUL-terminated */
         size_t len;
         const struct json_value *root; /* the same as a tree; valid as long as the reference */
 };
@@ -51,20 +51,20 @@ enum store_verb { STORE_CREATE, STORE_UPDATE, STORE_DELETE };
 /* Who did it, for the history row. Strings are copied; NULL is allowed. */
 struct store_actor {
         const char *user;
-        const char *client;        /* address or "controller/vm" */
+        const char *client; /* address or "controller/vm" */
         const char *request_id;
         const char *field_manager;
-        const char *verb;          /* the API verb: "patch", "deletecollection" ... */
+        const char *verb; /* the API verb: "patch", "deletecollection" ... */
 };
 
 /* One operation of a transaction. */
 struct store_op {
         enum store_verb verb;
         const struct schema_kind *kind;
-        const char *namespace;       /* NULL: cluster scope */
+        const char *namespace; /* NULL: cluster scope */
         const char *name;
-        struct json_doc *doc;        /* CREATE and UPDATE: the whole object is the root; the store takes the document over */
-        uint64_t expect_revision;    /* UPDATE, DELETE: must be the newest accepted revision; 0: whatever it is, but it must exist */
+        struct json_doc *doc;     /* CREATE and UPDATE: the whole object is the root; the store takes the document over */
+        uint64_t expect_revision; /* UPDATE, DELETE: must be the newest accepted revision; 0: whatever it is, but it must exist */
 };
 
 /* A condition on an object that the transaction does not write: its newest revision is still this one (0: it does not exist). */
@@ -77,7 +77,7 @@ struct store_check {
 
 struct store_txn {
         struct store_op *ops;
-        size_t n_ops;                /* at most LIMIT_STORE_TXN_OPS */
+        size_t n_ops; /* at most LIMIT_STORE_TXN_OPS */
         const struct store_check *checks;
         size_t n_checks;
         struct store_actor actor;
@@ -90,6 +90,7 @@ enum {
         STORE_E_NOT_FOUND,    /* UPDATE or DELETE of an absent key */
         STORE_E_FAILED,       /* the store no longer accepts writes */
         STORE_E_BUSY,         /* too much is queued; try again */
+        STORE_E_TOO_LARGE,    /* an object is longer than LIMIT_OBJECT_BYTES, or deeper or richer than what can be read back */
 };
 
 /** Runs on the loop when the transaction is durable and published (@result 0), or lost (< 0: the store has failed).
@@ -100,7 +101,9 @@ typedef void (*store_done_fn)(int result, const struct store_object *const *obje
  * store_commit() - see above
  * @ret_failed_op: index of the op (or n_ops + index of the check) behind an outcome, may be NULL
  *
- * The ops' documents are taken over in every case. Return: 0 (then @done runs later, exactly once), or an outcome (then never).
+ * The operations apply in order; a later one sees what an earlier one of the same transaction wrote. The ops' documents are taken
+ * over in every case. @done may be NULL. Return: 0 (then @done runs later, exactly once), an outcome, -E2BIG (more than
+ * LIMIT_STORE_TXN_OPS), -ENAMETOOLONG, or what the seal gave (then never).
  */
 int store_commit(struct store *store, struct store_txn *txn, store_done_fn done, void *userdata, size_t *ret_failed_op);
 
@@ -119,12 +122,13 @@ const struct store_object *store_get_newest(struct store *store, const struct sc
  */
 uint64_t store_list(struct store *store, const struct schema_kind *kind, const char *namespace, const char *after_key,
                     bool (*each)(const struct store_object *object, void *userdata), void *userdata);
-/** store_revision() - of the newest published write. */
+/** store_revision() - of the newest published write; 1 when there was none yet, the first write gets 2. */
 uint64_t store_revision(struct store *store);
 /** store_count() - published objects of a kind. */
 size_t store_count(struct store *store, const struct schema_kind *kind, const char *namespace);
 
-/* --- watches ------------------------------------------------------------------------------------------------------------------- */
+/* --- watches -------------------------------------------------------------------------------------------------------------------
+ */
 
 struct store_event {
         enum store_verb verb;
@@ -136,8 +140,11 @@ struct store_event {
 enum { STORE_E_GONE = 1 }; /* the revision is older than what is kept */
 
 struct store_watch;
-/** Called on the loop, once per event, in order. @event NULL: everything up to store_revision() has been delivered (for bookmarks). */
+/** Called on the loop, once per event, in order. @event NULL: everything up to store_revision() has been delivered (for bookmarks).
+ */
 typedef void (*store_watch_fn)(const struct store_event *event, void *userdata);
+/* The call with NULL comes whenever a watch has caught up: once at the beginning, and after each pause. From then on, events are
+ * delivered while they are published: a watch that is not paused has seen all up to store_revision(). */
 
 /**
  * store_watch() - every published event of @kinds (NULL-terminated list; NULL: all kinds) with a revision above @after
@@ -155,20 +162,29 @@ bool store_watch_gone(const struct store_watch *watch);
 /** store_oldest_revision() - watches may start at this revision or later. */
 uint64_t store_oldest_revision(struct store *store);
 
-/* --- history ------------------------------------------------------------------------------------------------------------------- */
+/* --- history -------------------------------------------------------------------------------------------------------------------
+ */
 
 struct store_history_row {
         uint64_t revision;
         uint64_t time_us;
         enum store_verb verb;
         const char *key, *uid, *user, *client, *request_id, *field_manager, *api_verb;
-        const char *delta; /* RFC 6902 operations that lead from this version back to the one before, sensitive values hidden */
+        const char *delta; /* RFC 6902 operations that lead from this version back to the one before, sensitive values hidden;
+                            * NULL for a create and for kinds that are sealed */
 };
-/** store_history() - rows of one key (NULL: all), newest first, at most @limit, older than @before (0: from the newest). Blocking read. */
+/*
+ * Kinds with history "none" have no rows. Of kinds with "coalesced", an update of volatile fields alone has a row only while it is
+ * the newest version of its key; the delta of the row after it leads past it, so that the rows of a key always form one chain. A
+ * delete's delta adds the whole object at the root.
+ */
+/** store_history() - rows of one key (NULL: all), newest first, at most @limit, older than @before (0: from the newest). Blocking
+ * read. */
 int store_history(struct store *store, const char *key, uint64_t before, unsigned limit,
                   void (*each)(const struct store_history_row *row, void *userdata), void *userdata);
 
-/* --- opening -------------------------------------------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------------------------------------------
+ */
 
 /* store_open_sqlite() outcomes */
 enum {
@@ -178,7 +194,7 @@ enum {
 };
 
 struct store_options {
-        struct loop *loop;
+        struct loop *loop; /* NULL: memory only; the owner calls store_step() */
         const struct clock *clock;
         /* Seals and opens values of sensitive kinds at rest (Secrets): NULL keeps them plain (tests). Both return a new buffer. */
         int (*seal)(void *userdata, const char *plain, size_t len, char **ret_sealed, size_t *ret_len);
@@ -187,7 +203,7 @@ struct store_options {
         /* Called once, on the loop, when the store fails; the owner logs @words and ends the process. */
         void (*failed)(const char *words, void *userdata);
         void *failed_userdata;
-        unsigned history_days;      /* 0: 30 */
+        unsigned history_days;       /* 0: 30 */
         unsigned history_per_object; /* 0: 50 */
 };
 
@@ -195,6 +211,8 @@ struct store_options {
 int store_open_sqlite(const char *path, const struct store_options *options, struct store **ret_store);
 /** store_open_memory() - the same behaviour without durability; commits complete in the next loop iteration. */
 int store_open_memory(const struct store_options *options, struct store **ret_store);
+/** store_step() - without a loop: complete the queued commits and serve watches. true: there was something to do. */
+bool store_step(struct store *store);
 /** store_close() - waits for queued commits, then closes; @done callbacks have all run. */
 struct store *store_close(struct store *store);
 AUTOPTR(store, store_close);

@@ -26,12 +26,16 @@ struct image_facts {
 
 #define IMAGE_HEADER_READ_MAX (256u << 10)
 
-/* Outcome: refused; code and words say why. */
-enum { IMAGE_E_REFUSED = 1 };
+/* Outcomes: refused; the refusal says why. */
+enum {
+        IMAGE_E_REFUSED = 1,
+        IMAGE_E_PACKED, /* refused as it is: compressed or an archive; unpack, then judge what comes out */
+};
 
 struct image_refusal {
-        const char *reason; /* a constant: ImageHasBackingFile ImageHasDataFile ImageFormatUnsupported ImageHeaderInvalid
-                               ImageTooLarge ImageEncrypted ImageFeatureUnknown ImageEmpty */
+        /* A constant of api/reasons.yaml: ImageHasBackingFile ImageHasDataFile ImageEncrypted ImageFormatRefused ImageFormatUnknown
+         * ImageHeaderInvalid ImageTooLarge ImageEmpty. */
+        const char *reason;
         char words[256];
 };
 
@@ -39,17 +43,21 @@ struct image_refusal {
  * image_header_judge() - what a file is, or why it is refused
  * @fd: readable and seekable; its offset is not used or moved
  *
- * Refused: qcow2 with backing file, data file, encryption, unknown incompatible bits, corrupt bit, broken bounds, a virtual size
- * above LIMIT_IMAGE_BYTES; every other container format that QEMU would probe (VMDK, VDI, VHD, VHDX, QED, Parallels, LUKS, DMG,
- * bochs, cloop); compressed files and archives. A file that is nothing of these is raw (size rounded up to 512).
+ * Refused: qcow2 with backing file, data file, encryption, unknown incompatible bits, corrupt bit, tables outside the file or
+ * beyond QEMU's bounds, a virtual size above LIMIT_IMAGE_BYTES; every other container format that QEMU would probe (VMDK, VDI, VHD,
+ * VHDX, QED, Parallels, LUKS, DMG, bochs, cloop). Compressed files and archives give IMAGE_E_PACKED. A file that is nothing of
+ * these is raw, its size rounded up to 512; give that format to QEMU, which must never probe.
  *
- * Return: 0, IMAGE_E_REFUSED, or -errno when it cannot be read.
+ * Return: 0, IMAGE_E_REFUSED, IMAGE_E_PACKED, or -errno when it cannot be read.
  */
 int image_header_judge(int fd, struct image_facts *ret_facts, struct image_refusal *reterr_refusal);
 
 /**
  * image_header_judge_bytes() - the same from the first bytes of a file of @file_size bytes
- * @len: at least min(@file_size, IMAGE_HEADER_READ_MAX) bytes for a final answer
+ * @len: all of the file, or IMAGE_HEADER_READ_MAX of it
+ * @tail: its last 512 bytes (footers of VHD and DMG), or NULL when it is shorter
+ *
+ * Return: 0, IMAGE_E_REFUSED or IMAGE_E_PACKED.
  */
-int image_header_judge_bytes(const uint8_t *bytes, size_t len, uint64_t file_size, struct image_facts *ret_facts,
-                             struct image_refusal *reterr_refusal);
+int image_header_judge_bytes(const uint8_t *bytes, size_t len, const uint8_t *tail, uint64_t file_size,
+                             struct image_facts *ret_facts, struct image_refusal *reterr_refusal);

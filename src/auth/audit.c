@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auth/audit_chain.h"
+#include "auth/auth.h"
+#include "base/file.h"
+#include "json/json.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define AUDIT_BUFFER_BYTES (16u << 20)
+#define LINE_BYTES_MAX     (64u << 10)
+#define TEXT_SHOWN         512 /* bytes of a caller's text in a line */
+#define SYNC_INTERVAL_US   1000000
+#define STRANGER_BURST     200      /* refusals of unknown callers in a row ... */
+#define STRANGER_COST_US   50000ull /* ... and then one in so long */
+
+struct auth_audit {
+        const struct clock *clock;
+        int fd;
+        /* The loop's side. */
+        char digest[AUDIT_DIGEST_SIZE];
+        uint64_t last_us;
+        uint64_t omitted_before_next;
+        uint64_t stranger_credit_us, stranger_seen_us;
+        struct auth_audit_stats stats;
+        /* Shared with the writer. */
+        GMutex mutex;
+        GCond changed;
+        GString *waiting;
+        bool writing, failing, ending;
+        uint64_t errors;
+        GThread *writer;
+};
+
+/* --- the writer's thread
+ * ----------------------------------------------------------------------------------------------------------- */
+
+/* Write what @batch holds; what was written is taken off, so that a failure in the middle is continued, not repeated. */
+static int write_batch(int fd, GString *batch)
+{
+        while (batch->len > 0) {
+                ssize_t n = write(fd, batch->str, batch->len);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                g_string_erase(batch, 0, n);
+        }
+        return 0;
+}
+
+/* Called with the mutex held. Waits for lines, for the time to sync, or for the end. */
+static void wait_for_work(struct auth_audit *audit, bool dirty, gint64 sync_at)
+{
+        while (!audit->waiting->len && !audit->ending) {
+                if (!dirty)
+                        g_cond_wait(&audit->changed, &audit->mutex);
+                else if (!g_cond_wait_until(&audit->changed, &audit->mutex, sync_at))
+                        return;
+        }
+}
+
+/* Called with the mutex held. One round: take what waits, write it without the mutex, put back what could not be written. */
+static int write_round(struct auth_audit *audit)
+{
+        GString *batch = audit->waiting;
+        int r;
+
+        audit->waiting = g_string_new(NULL);
+        audit->writing = true;
+        g_mutex_unlock(&audit->mutex);
+        r = write_batch(audit->fd, batch);
+        g_mutex_lock(&audit->mutex);
+        audit->failing = r < 0;
+        if (r < 0) {
+                audit->errors++;
+                g_string_prepend_len(audit->waiting, batch->str, (gssize)batch->len);
+        }
+        audit->writing = false;
+        g_string_free(batch, TRUE);
+        g_cond_broadcast(&audit->changed);
+        return r;
+}
+
+static gpointer writer_thread(gpointer data)
+{
+        struct auth_audit *audit = data;
+        gint64 sync_at = 0;
+        bool dirty = false;
+
+        g_mutex_lock(&audit->mutex);
+        for (;;) {
+                int r = 0;
+
+                wait_for_work(audit, dirty, sync_at);
+                if (audit->waiting->len) {
+                        r = write_round(audit);
+                        sync_at = dirty ? sync_at : g_get_monotonic_time() + SYNC_INTERVAL_US;
+                        dirty = true;
+                }
+                if (audit->ending && (r < 0 || !audit->waiting->len))
+                        break;
+                if (r < 0) {
+                        g_cond_wait_until(&audit->changed, &audit->mutex, g_get_monotonic_time() + SYNC_INTERVAL_US);
+                } else if (dirty && g_get_monotonic_time() >= sync_at) {
+                        g_mutex_unlock(&audit->mutex);
+                        dirty = fdatasync(audit->fd) < 0;
+                        g_mutex_lock(&audit->mutex);
+                        audit->errors += dirty;
+                        sync_at = g_get_monotonic_time() + SYNC_INTERVAL_US;
+                }
+        }
+        g_mutex_unlock(&audit->mutex);
+        fdatasync(audit->fd); /* the end: nobody is left to be told of a failure */
+        return NULL;
+}
+
+static void enqueue(struct auth_audit *audit, const GString *line)
+{
+        g_mutex_lock(&audit->mutex);
+        g_string_append_len(audit->waiting, line->str, (gssize)line->len);
+        g_cond_broadcast(&audit->changed);
+        g_mutex_unlock(&audit->mutex);
+}
+
+static bool has_room(struct auth_audit *audit)
+{
+        bool room;
+
+        g_mutex_lock(&audit->mutex);
+        room = audit->waiting->len < AUDIT_BUFFER_BYTES;
+        g_mutex_unlock(&audit->mutex);
+        return room;
+}
+
+/* --- lines
+ * -------------------------------------------------------------------------------------------------------------------------- */
+
+static void set_text(struct json_doc *doc, const char *key, const char *text)
+{
+        g_autofree char *shown = NULL;
+
+        if (!text)
+                return;
+        shown = g_utf8_make_valid(text, (gssize)strnlen(text, TEXT_SHOWN));
+        json_set_string(doc, json_root(doc), key, shown);
+}
+
+static struct json_doc *line_begin(struct auth_audit *audit)
+{
+        struct json_doc *doc = json_doc_new();
+        char time[CLOCK_RFC3339_MAX];
+
+        /* The order of lines is the order of time, also when the clock is set back. */
+        audit->last_us = MAX(audit->last_us + 1, clock_real_us(audit->clock));
+        json_set_root(doc, json_new(doc, JSON_OBJECT));
+        json_set_string(doc, json_root(doc), "previous", audit->digest);
+        json_set_string(doc, json_root(doc), "time", clock_format_rfc3339(audit->last_us, true, time));
+        if (audit->omitted_before_next)
+                json_set_int(doc, json_root(doc), "omitted", (int64_t)audit->omitted_before_next);
+        audit->omitted_before_next = 0;
+        return doc;
+}
+
+static void line_end(struct auth_audit *audit, struct json_doc *doc)
+{
+        g_autoptr(GString) line = g_string_new(NULL);
+
+        json_write(json_root(doc), line);
+        audit_chain_close(line, audit->digest);
+        g_string_append_c(line, '\n');
+        enqueue(audit, line);
+        audit->stats.lines++;
+        json_doc_free(doc);
+}
+
+/* A flood of refusals must neither fill the disk nor push evidence away: strangers have a rate, everybody else has not. */
+static bool stranger_may_be_recorded(struct auth_audit *audit)
+{
+        uint64_t now = clock_monotonic_us(audit->clock), full = STRANGER_BURST * STRANGER_COST_US;
+
+        audit->stranger_credit_us = MIN(full, audit->stranger_credit_us + (now - MIN(now, audit->stranger_seen_us)));
+        audit->stranger_seen_us = now;
+        if (audit->stranger_credit_us < STRANGER_COST_US)
+                return false;
+        audit->stranger_credit_us -= STRANGER_COST_US;
+        return true;
+}
+
+static bool is_plain_read(const struct auth_attributes *attributes)
+{
+        static const char *const reads[] = {"get", "list", "watch", "head", NULL};
+        bool secret = attributes->resource && strcmp(attributes->resource, "secrets") == 0;
+
+        return g_strv_contains(reads, attributes->verb) && !secret;
+}
+
+void auth_audit_record(struct auth_audit *audit, const struct auth_identity *identity, const struct auth_attributes *attributes,
+                       const char *peer, const char *request_id, bool allowed, int status)
+{
+        struct json_doc *doc;
+
+        assert(audit && identity && attributes);
+        if (allowed && is_plain_read(attributes)) {
+                audit->stats.counted++;
+                return;
+        }
+        if ((identity->kind == AUTH_ANONYMOUS && !stranger_may_be_recorded(audit)) || !has_room(audit)) {
+                audit->stats.omitted++;
+                audit->omitted_before_next++;
+                return;
+        }
+        doc = line_begin(audit);
+        set_text(doc, "user", identity->user);
+        set_text(doc, "token", identity->token_id);
+        set_text(doc, "peer", peer);
+        set_text(doc, "requestId", request_id);
+        set_text(doc, "verb", attributes->verb);
+        set_text(doc, "group", attributes->group);
+        set_text(doc, "resource", attributes->resource);
+        set_text(doc, "subresource", attributes->subresource);
+        set_text(doc, "namespace", attributes->namespace);
+        set_text(doc, "name", attributes->name);
+        set_text(doc, "path", attributes->path);
+        json_set_bool(doc, json_root(doc), "allowed", allowed);
+        json_set_int(doc, json_root(doc), "status", status);
+        line_end(audit, doc);
+}
+
+void auth_audit_flush(struct auth_audit *audit)
+{
+        assert(audit);
+        g_mutex_lock(&audit->mutex);
+        while ((audit->waiting->len || audit->writing) && !audit->failing)
+                g_cond_wait(&audit->changed, &audit->mutex);
+        g_mutex_unlock(&audit->mutex);
+}
+
+void auth_audit_stats(struct auth_audit *audit, struct auth_audit_stats *ret_stats)
+{
+        assert(audit && ret_stats);
+        *ret_stats = audit->stats;
+        g_mutex_lock(&audit->mutex);
+        ret_stats->errors = audit->errors;
+        g_mutex_unlock(&audit->mutex);
+}
+
+/* --- opening
+ * ------------------------------------------------------------------------------------------------------------------------ */
+
+/* The last @LINE_BYTES_MAX bytes of the file. */
+static int read_tail(int fd, off_t size, GString *tail)
+{
+        off_t begin = MAX(size - (off_t)LINE_BYTES_MAX, 0);
+
+        g_string_set_size(tail, (gsize)(size - begin));
+        for (gsize done = 0; done < tail->len;) {
+                ssize_t n = pread(fd, tail->str + done, tail->len - done, begin + (off_t)done);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                done += (gsize)n;
+        }
+        return 0;
+}
+
+/* Find the end of the chain in the file's tail and cut off what follows the last newline. */
+static int resume(struct auth_audit *audit, off_t *ret_torn)
+{
+        g_autoptr(GString) tail = g_string_new(NULL);
+        const char *newline, *start;
+        struct stat st;
+        int r;
+
+        if (fstat(audit->fd, &st) < 0)
+                return -errno;
+        r = read_tail(audit->fd, st.st_size, tail);
+        if (r < 0)
+                return r;
+        newline = tail->len ? memrchr(tail->str, '\n', tail->len) : NULL;
+        *ret_torn = newline ? (off_t)(tail->str + tail->len - (newline + 1)) : (off_t)tail->len;
+        if (!newline && st.st_size > (off_t)tail->len)
+                return -EBADMSG;
+        if (newline) {
+                start = memrchr(tail->str, '\n', (size_t)(newline - tail->str));
+                start = start ? start + 1 : tail->str;
+                audit->digest[0] = 0; /* only the line itself can be judged here; auth_audit_verify() walks the whole chain */
+                audit_chain_check(start, (size_t)(newline - start), audit->digest);
+                if (!audit->digest[0])
+                        return -EBADMSG;
+        }
+        return *ret_torn && ftruncate(audit->fd, st.st_size - *ret_torn) < 0 ? -errno : 0;
+}
+
+int auth_audit_open(const char *path, const struct clock *clock, struct auth_audit **ret_audit)
+{
+        struct auth_audit *audit;
+        off_t torn = 0;
+        int r;
+
+        assert(path && clock && ret_audit);
+        audit = g_new0(struct auth_audit, 1);
+        audit->clock = clock;
+        audit->stranger_credit_us = STRANGER_BURST * STRANGER_COST_US;
+        audit->stranger_seen_us = clock_monotonic_us(clock);
+        audit->waiting = g_string_new(NULL);
+        g_mutex_init(&audit->mutex);
+        g_cond_init(&audit->changed);
+        audit_chain_start(audit->digest);
+        audit->fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        r = audit->fd < 0 ? -errno : resume(audit, &torn);
+        if (r < 0) {
+                auth_audit_free(audit);
+                return r;
+        }
+        audit->writer = g_thread_new("audit", writer_thread, audit);
+        if (torn) {
+                struct json_doc *doc = line_begin(audit);
+
+                set_text(doc, "event", "a torn last line was cut off");
+                json_set_int(doc, json_root(doc), "bytes", torn);
+                line_end(audit, doc);
+        }
+        *ret_audit = audit;
+        return 0;
+}
+
+struct auth_audit *auth_audit_free(struct auth_audit *audit)
+{
+        if (!audit)
+                return NULL;
+        if (audit->writer) {
+                g_mutex_lock(&audit->mutex);
+                audit->ending = true;
+                g_cond_broadcast(&audit->changed);
+                g_mutex_unlock(&audit->mutex);
+                g_thread_join(audit->writer);
+        }
+        fd_close(audit->fd);
+        g_string_free(audit->waiting, TRUE);
+        g_mutex_clear(&audit->mutex);
+        g_cond_clear(&audit->changed);
+        g_free(audit);
+        return NULL;
+}
+
+/* --- verifying
+ * ---------------------------------------------------------------------------------------------------------------------- */
+
+int auth_audit_verify(const char *path, uint64_t *ret_lines)
+{
+        g_autofree char *line = NULL;
+        char digest[AUDIT_DIGEST_SIZE];
+        size_t room = 0;
+        uint64_t n = 0;
+        ssize_t len;
+        FILE *file;
+        int r = 0;
+
+        assert(path);
+        file = fopen(path, "re");
+        if (!file)
+                return -errno;
+        audit_chain_start(digest);
+        while (r == 0 && (len = getline(&line, &room, file)) >= 0) {
+                n++;
+                if (line[len - 1] != '\n' || !audit_chain_check(line, (size_t)len - 1, digest))
+                        r = (int)MIN(n, (uint64_t)INT_MAX);
+        }
+        if (r == 0 && ferror(file))
+                r = -EIO;
+        fclose(file);
+        if (r == 0 && ret_lines)
+                *ret_lines = n;
+        return r;
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "virt/image_header.h"
+
+#include "base/file.h"
+#include "base/limits.h"
+
+#include <fcntl.h>
+#include <glib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define MIB (1ull << 20)
+
+static void put(uint8_t *bytes, size_t offset, uint64_t value, unsigned width)
+{
+        while (width--) {
+                bytes[offset + width] = (uint8_t)value;
+                value >>= 8;
+        }
+}
+
+/* A sound qcow2 version 3 of 1 GiB with 64 KiB clusters: header, refcount table, refcount block, L1. */
+#define SOUND_BYTES (4u << 16)
+static void sound(uint8_t *b)
+{
+        memset(b, 0, SOUND_BYTES);
+        memcpy(b, "QFI\xfb", 4);
+        put(b, 4, 3, 4);
+        put(b, 20, 16, 4);
+        put(b, 24, 1ull << 30, 8);
+        put(b, 36, 2, 4);
+        put(b, 40, 3 << 16, 8);
+        put(b, 48, 1 << 16, 8);
+        put(b, 56, 1, 4);
+        put(b, 96, 4, 4);
+        put(b, 100, 112, 4);
+}
+
+static void sound_images_are_taken(void)
+{
+        g_autofree uint8_t *b = g_malloc(SOUND_BYTES);
+        struct image_facts facts;
+        struct image_refusal refusal;
+
+        sound(b);
+        put(b, 80, 1, 8);
+        g_assert_cmpint(image_header_judge_bytes(b, SOUND_BYTES, NULL, SOUND_BYTES, &facts, &refusal), ==, 0);
+        g_assert_cmpint(facts.format, ==, IMAGE_FORMAT_QCOW2);
+        g_assert_cmpuint(facts.virtual_size_bytes, ==, 1ull << 30);
+        g_assert_cmpuint(facts.cluster_bits, ==, 16);
+        g_assert_cmpuint(facts.version, ==, 3);
+        g_assert_true(facts.lazy_refcounts);
+        g_assert_false(facts.extended_l2);
+
+        sound(b);
+        put(b, 4, 2, 4);
+        memset(b + 72, 0, 40);
+        g_assert_cmpint(image_header_judge_bytes(b, SOUND_BYTES, NULL, SOUND_BYTES, &facts, &refusal), ==, 0);
+        g_assert_cmpuint(facts.version, ==, 2);
+}
+
+/* One change of a sound image each (attacks 1, 2, 5). */
+struct change {
+        const char *what;
+        size_t offset;
+        uint64_t value;
+        unsigned width;
+        const char *reason;
+};
+
+static const struct change changes[] = {
+        {"backing file", 8, 0x200, 8, "ImageHasBackingFile"},
+        {"backing file name length alone", 16, 11, 4, "ImageHasBackingFile"},
+        {"external data file", 72, 4, 8, "ImageHasDataFile"},
+        {"raw external data", 88, 2, 8, "ImageHasDataFile"},
+        {"data file name extension", 112, 0x4441544100000004, 8, "ImageHasDataFile"},
+        {"encryption", 32, 1, 4, "ImageEncrypted"},
+        {"LUKS header extension", 112, 0x0537be7700000010, 8, "ImageEncrypted"},
+        {"unknown incompatible bit 5", 72, 32, 8, "ImageFormatRefused"},
+        {"unknown incompatible bit 63", 72, 1ull << 63, 8, "ImageFormatRefused"},
+        {"unknown compression", 104, 2, 1, "ImageFormatRefused"},
+        {"compression without its bit", 104, 1, 1, "ImageHeaderInvalid"},
+        {"compression bit without a type", 72, 8, 8, "ImageHeaderInvalid"},
+        {"corrupt", 72, 2, 8, "ImageHeaderInvalid"},
+        {"version 1", 4, 1, 4, "ImageFormatUnknown"},
+        {"version 4", 4, 4, 4, "ImageFormatUnknown"},
+        {"version 2^32-1", 4, UINT32_MAX, 4, "ImageFormatUnknown"},
+        {"cluster bits 8", 20, 8, 4, "ImageHeaderInvalid"},
+        {"cluster bits 22", 20, 22, 4, "ImageHeaderInvalid"},
+        {"cluster bits 2^32-1", 20, UINT32_MAX, 4, "ImageHeaderInvalid"},
+        {"virtual size 8 EiB", 24, INT64_MAX, 8, "ImageTooLarge"},
+        {"virtual size 2^64-1", 24, UINT64_MAX, 8, "ImageTooLarge"},
+        {"virtual size above the limit by one", 24, LIMIT_IMAGE_BYTES + 1, 8, "ImageTooLarge"},
+        {"no bytes", 24, 0, 8, "ImageEmpty"},
+        {"L1 too small for the size", 36, 1, 4, "ImageHeaderInvalid"},
+        {"L1 of 2^32-1 entries", 36, UINT32_MAX, 4, "ImageHeaderInvalid"},
+        {"L1 off a cluster boundary", 40, (3 << 16) + 8, 8, "ImageHeaderInvalid"},
+        {"L1 nowhere", 40, 0, 8, "ImageHeaderInvalid"},
+        {"L1 beyond the file", 40, 1ull << 40, 8, "ImageHeaderInvalid"},
+        {"L1 offset that overflows", 40, UINT64_MAX & ~0xffffull, 8, "ImageHeaderInvalid"},
+        {"refcount table of no clusters", 56, 0, 4, "ImageHeaderInvalid"},
+        {"refcount table of 2^32-1 clusters", 56, UINT32_MAX, 4, "ImageHeaderInvalid"},
+        {"refcount table beyond the file", 48, 4 << 16, 8, "ImageHeaderInvalid"},
+        {"refcount order 7", 96, 7, 4, "ImageHeaderInvalid"},
+        {"2^32-1 snapshots", 60, UINT32_MAX, 4, "ImageHeaderInvalid"},
+        {"snapshots nowhere", 60, 1, 4, "ImageHeaderInvalid"},
+        {"header of 0 bytes", 100, 0, 4, "ImageHeaderInvalid"},
+        {"header of 103 bytes", 100, 103, 4, "ImageHeaderInvalid"},
+        {"header above a cluster", 100, (1 << 16) + 8, 4, "ImageHeaderInvalid"},
+        {"extension that reaches too far", 112, 0x00000001ffffffff, 8, "ImageHeaderInvalid"},
+        {"extended L2 with clusters of 4 KiB", 20, 12, 4, "ImageHeaderInvalid"},
+};
+
+static void every_dangerous_field_is_refused_with_its_reason(void)
+{
+        g_autofree uint8_t *b = g_malloc(SOUND_BYTES);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(changes); i++) {
+                struct image_facts facts = {};
+                struct image_refusal refusal = {};
+                int r;
+
+                sound(b);
+                if (g_str_has_prefix(changes[i].what, "extended"))
+                        put(b, 72, 16, 8);
+                put(b, changes[i].offset, changes[i].value, changes[i].width);
+                r = image_header_judge_bytes(b, SOUND_BYTES, NULL, SOUND_BYTES, &facts, &refusal);
+                g_test_message("%s: %s", changes[i].what, refusal.words);
+                g_assert_cmpint(r, ==, IMAGE_E_REFUSED);
+                g_assert_cmpstr(refusal.reason, ==, changes[i].reason);
+                g_assert_cmpint(strlen(refusal.words), >, 10);
+        }
+}
+
+static void endless_header_extensions_are_refused(void)
+{
+        g_autofree uint8_t *b = g_malloc(SOUND_BYTES);
+        struct image_facts facts;
+        struct image_refusal refusal = {};
+
+        sound(b);
+        for (size_t at = 112; at + 8 <= 1 << 16; at += 8)
+                put(b, at, 0x1111111100000000, 8);
+        g_assert_cmpint(image_header_judge_bytes(b, SOUND_BYTES, NULL, SOUND_BYTES, &facts, &refusal), ==, IMAGE_E_REFUSED);
+        g_assert_cmpstr(refusal.reason, ==, "ImageHeaderInvalid");
+}
+
+static void every_cut_of_a_sound_image_is_refused_or_raw(void)
+{
+        g_autofree uint8_t *b = g_malloc(SOUND_BYTES);
+
+        sound(b);
+        for (size_t len = 0; len < SOUND_BYTES; len += len < 256 ? 1 : 4099) {
+                struct image_facts facts = {};
+                struct image_refusal refusal = {};
+                int r = image_header_judge_bytes(b, len, NULL, len, &facts, &refusal);
+
+                if (r == 0)
+                        g_assert_true(facts.format == IMAGE_FORMAT_RAW ? len < 8 : len >= (3 << 16) + 16);
+        }
+}
+
+/* Attacks 3 and 4: containers that QEMU would probe, and polyglots. */
+static void other_containers_are_refused(void)
+{
+        static const struct {
+                const char *head;
+                size_t len, offset;
+                int r;
+                const char *reason;
+        } rows[] = {
+                {"KDMV\x01", 5, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"COWD", 4, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"# Disk DescriptorFile\nversion=1\nRW 1 FLAT \"/etc/shadow\" 0\n", 60, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"#x\r\n\r\n   \n\nversion=3\n", 21, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"\n\nversion=2", 11, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"\x7f\x10\xda\xbe", 4, 64, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"conectix", 8, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"conectix", 8, 4096 - 512, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"koly", 4, 4096 - 512, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"vhdxfile", 8, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"QED", 4, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"WithoutFreeSpace", 16, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {"LUKS\xba\xbe", 6, 0, IMAGE_E_REFUSED, "ImageEncrypted"},
+                {"\x1f\x8b\x08", 3, 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
+                {"\xfd\x37zXZ", 6, 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
+                {"\x28\xb5\x2f\xfd", 4, 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
+                {"BZh9", 4, 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
+                {"ustar", 5, 257, IMAGE_E_PACKED, "ImageFormatUnknown"},
+                {"# a shell script\nversion", 24, 0, 0, NULL},
+                {"\xeb\x63\x90", 3, 0, 0, NULL},
+                {"QFI", 3, 0, 0, NULL},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+                uint8_t bytes[4096] = {};
+                struct image_facts facts = {};
+                struct image_refusal refusal = {};
+
+                memcpy(bytes + rows[i].offset, rows[i].head, rows[i].len);
+                g_assert_cmpint(image_header_judge_bytes(bytes, sizeof(bytes), bytes + sizeof(bytes) - 512, sizeof(bytes), &facts,
+                                                         &refusal),
+                                ==, rows[i].r);
+                g_assert_cmpstr(refusal.reason, ==, rows[i].reason);
+                if (!rows[i].r)
+                        g_assert_cmpint(facts.format, ==, IMAGE_FORMAT_RAW);
+        }
+}
+
+static void blank_lines_to_the_end_are_raw_and_read_nothing_beyond(void)
+{
+        g_autofree uint8_t *bytes = g_malloc(300);
+        struct image_facts facts;
+        struct image_refusal refusal;
+
+        memset(bytes, ' ', 300);
+        g_assert_cmpint(image_header_judge_bytes(bytes, 300, NULL, 300, &facts, &refusal), ==, 0);
+        memset(bytes, '\n', 300);
+        g_assert_cmpint(image_header_judge_bytes(bytes, 300, NULL, 300, &facts, &refusal), ==, 0);
+        g_assert_cmpuint(facts.virtual_size_bytes, ==, 512);
+}
+
+static void iso_images_are_known_and_cut_ones_refused(void)
+{
+        size_t len = 64 * 2048;
+        g_autofree uint8_t *b = g_malloc0(len);
+        struct image_facts facts;
+        struct image_refusal refusal = {};
+
+        b[16 * 2048] = 0; /* a boot record comes first */
+        memcpy(b + 16 * 2048 + 1, "CD001\1", 6);
+        b[17 * 2048] = 1;
+        memcpy(b + 17 * 2048 + 1, "CD001\1", 6);
+        put(b, 17 * 2048 + 84, 64, 4);
+        put(b, 17 * 2048 + 130, 2048, 2);
+        g_assert_cmpint(image_header_judge_bytes(b, len, NULL, len, &facts, &refusal), ==, 0);
+        g_assert_cmpint(facts.format, ==, IMAGE_FORMAT_ISO);
+        g_assert_cmpuint(facts.virtual_size_bytes, ==, len);
+
+        put(b, 17 * 2048 + 84, 100000, 4);
+        g_assert_cmpint(image_header_judge_bytes(b, len, NULL, len, &facts, &refusal), ==, IMAGE_E_REFUSED);
+        g_assert_cmpstr(refusal.reason, ==, "ImageHeaderInvalid");
+}
+
+static void files_are_judged_by_their_descriptor(void)
+{
+        g_autofree uint8_t *b = g_malloc(SOUND_BYTES);
+        autofd fd = memfd_create("image", MFD_CLOEXEC), huge = memfd_create("huge", MFD_CLOEXEC), empty = -1, null = -1;
+        struct image_facts facts;
+        struct image_refusal refusal = {};
+
+        sound(b);
+        g_assert_cmpint(fd_write_all(fd, b, SOUND_BYTES), ==, 0);
+        g_assert_cmpint(image_header_judge(fd, &facts, &refusal), ==, 0);
+        g_assert_cmpint(facts.format, ==, IMAGE_FORMAT_QCOW2);
+        g_assert_cmpint(lseek(fd, 0, SEEK_CUR), ==, SOUND_BYTES);
+
+        g_assert_cmpint(ftruncate(huge, (off_t)(LIMIT_IMAGE_BYTES + 1)), ==, 0);
+        g_assert_cmpint(image_header_judge(huge, &facts, &refusal), ==, IMAGE_E_REFUSED);
+        g_assert_cmpstr(refusal.reason, ==, "ImageTooLarge");
+        g_assert_cmpint(ftruncate(huge, (off_t)(700 * MIB + 1)), ==, 0);
+        g_assert_cmpint(image_header_judge(huge, &facts, &refusal), ==, 0);
+        g_assert_cmpuint(facts.virtual_size_bytes, ==, 700 * MIB + 512);
+
+        empty = memfd_create("empty", MFD_CLOEXEC);
+        g_assert_cmpint(image_header_judge(empty, &facts, &refusal), ==, IMAGE_E_REFUSED);
+        g_assert_cmpstr(refusal.reason, ==, "ImageEmpty");
+        null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        g_assert_cmpint(image_header_judge(null, &facts, &refusal), ==, IMAGE_E_REFUSED);
+}
+
+static void format_names_go_both_ways(void)
+{
+        for (enum image_format f = IMAGE_FORMAT_RAW; f <= IMAGE_FORMAT_ISO; f++) {
+                enum image_format back;
+
+                g_assert_cmpint(image_format_from_text(image_format_to_text(f), &back), ==, 0);
+                g_assert_cmpint(back, ==, f);
+        }
+}
+
+int main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/image/sound_images_are_taken", sound_images_are_taken);
+        g_test_add_func("/image/every_dangerous_field_is_refused_with_its_reason",
+                        every_dangerous_field_is_refused_with_its_reason);
+        g_test_add_func("/image/endless_header_extensions_are_refused", endless_header_extensions_are_refused);
+        g_test_add_func("/image/every_cut_of_a_sound_image_is_refused_or_raw", every_cut_of_a_sound_image_is_refused_or_raw);
+        g_test_add_func("/image/other_containers_are_refused", other_containers_are_refused);
+        g_test_add_func("/image/blank_lines_to_the_end_are_raw_and_read_nothing_beyond",
+                        blank_lines_to_the_end_are_raw_and_read_nothing_beyond);
+        g_test_add_func("/image/iso_images_are_known_and_cut_ones_refused", iso_images_are_known_and_cut_ones_refused);
+        g_test_add_func("/image/files_are_judged_by_their_descriptor", files_are_judged_by_their_descriptor);
+        g_test_add_func("/image/format_names_go_both_ways", format_names_go_both_ways);
+        return g_test_run();
+}
