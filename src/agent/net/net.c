@@ -291,7 +291,7 @@ static int remove_locked(struct net_engine *engine, const char *name, char **ret
 
 int net_engine_remove(struct net_engine *engine, const char *name, char **reterr_words)
 {
-        g_autoptr(GMutexLocker) lock = g_mutex_locker_new(&engine->mutex);
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
 
         assert(name && reterr_words);
         return remove_locked(engine, name, reterr_words);
@@ -365,7 +365,7 @@ static int put_locked(struct net_engine *engine, const struct net_port *port, ch
 
 int net_engine_put(struct net_engine *engine, const struct net_port *port, char **reterr_words)
 {
-        g_autoptr(GMutexLocker) lock = g_mutex_locker_new(&engine->mutex);
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
 
         assert(port && port->name && reterr_words);
         return put_locked(engine, port, reterr_words);
@@ -373,7 +373,7 @@ int net_engine_put(struct net_engine *engine, const struct net_port *port, char 
 
 char *net_engine_digest(struct net_engine *engine, const char *name)
 {
-        g_autoptr(GMutexLocker) lock = g_mutex_locker_new(&engine->mutex);
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
         const struct net_port *port = g_hash_table_lookup(engine->ports, name);
 
         return port ? ruleset_digest(port) : NULL;
@@ -417,7 +417,7 @@ static int verify_locked(struct net_engine *engine, const struct net_port *port,
 
 int net_engine_verify(struct net_engine *engine, const char *name, char **reterr_words)
 {
-        g_autoptr(GMutexLocker) lock = g_mutex_locker_new(&engine->mutex);
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
         const struct net_port *port = g_hash_table_lookup(engine->ports, name);
 
         assert(reterr_words);
@@ -429,7 +429,7 @@ int net_engine_verify(struct net_engine *engine, const char *name, char **reterr
 
 int net_engine_attached(struct net_engine *engine, const char *name, char **reterr_words)
 {
-        g_autoptr(GMutexLocker) lock = g_mutex_locker_new(&engine->mutex);
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
         const struct net_port *port = g_hash_table_lookup(engine->ports, name);
         struct link_info tap, bridge;
         int r;
@@ -520,7 +520,7 @@ static void remove_stale_networks(struct net_engine *engine)
 
 int net_engine_rebuild(struct net_engine *engine, const struct net_port *const *ports, size_t n, char **reterr_words)
 {
-        g_autoptr(GMutexLocker) lock = g_mutex_locker_new(&engine->mutex);
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
         g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
         const struct net_port *port;
         GHashTableIter iter;
@@ -555,7 +555,7 @@ int net_engine_rebuild(struct net_engine *engine, const struct net_port *const *
 
 int net_engine_repair(struct net_engine *engine, bool *ret_repaired, char **reterr_words)
 {
-        g_autoptr(GMutexLocker) lock = g_mutex_locker_new(&engine->mutex);
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
         g_autofree char *listing = current_listing(engine);
         bool repaired = false;
         int r = 0;
@@ -580,7 +580,7 @@ int net_engine_repair(struct net_engine *engine, bool *ret_repaired, char **rete
 
 int net_engine_clear(struct net_engine *engine, char **reterr_words)
 {
-        g_autoptr(GMutexLocker) lock = g_mutex_locker_new(&engine->mutex);
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
         g_autoptr(GString) text = g_string_new(NULL);
 
         assert(reterr_words);
