@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/names.h"
 #include "virt/virt.h"
 #include "json/json.h"
 
@@ -14,28 +15,22 @@
  */
 
 enum virt_type { VIRT_TYPE_UNSET, VIRT_TYPE_KVM, VIRT_TYPE_QEMU, VIRT_TYPE_TEST };
-const char *virt_type_to_text(enum virt_type type); /* "kvm" "qemu" "test" */
-int virt_type_from_text(const char *text, enum virt_type *ret_type);
+ENUM_TABLE_DECLARE(virt_type); /* "kvm" "qemu" "test" */
 
 enum virt_firmware { VIRT_FIRMWARE_BIOS, VIRT_FIRMWARE_EFI, VIRT_FIRMWARE_EFI_SECURE };
-const char *virt_firmware_to_text(enum virt_firmware firmware); /* "BIOS" "EFI" "EFIWithSecureBoot", as in the intent */
-int virt_firmware_from_text(const char *text, enum virt_firmware *ret_firmware);
+ENUM_TABLE_DECLARE(virt_firmware); /* "BIOS" "EFI" "EFIWithSecureBoot", as in the intent */
 
 enum virt_cpu_mode { VIRT_CPU_CUSTOM, VIRT_CPU_PASSTHROUGH, VIRT_CPU_HOST_MODEL, VIRT_CPU_MAXIMUM };
-const char *virt_cpu_mode_to_text(enum virt_cpu_mode mode); /* "custom" "host-passthrough" "host-model" "maximum" */
-int virt_cpu_mode_from_text(const char *text, enum virt_cpu_mode *ret_mode);
+ENUM_TABLE_DECLARE(virt_cpu_mode); /* "custom" "host-passthrough" "host-model" "maximum" */
 
 enum virt_bus { VIRT_BUS_VIRTIO, VIRT_BUS_SCSI, VIRT_BUS_SATA };
-const char *virt_bus_to_text(enum virt_bus bus); /* "virtio" "scsi" "sata" */
-int virt_bus_from_text(const char *text, enum virt_bus *ret_bus);
+ENUM_TABLE_DECLARE(virt_bus); /* "virtio" "scsi" "sata" */
 
 enum virt_format { VIRT_FORMAT_RAW, VIRT_FORMAT_QCOW2 };
-const char *virt_format_to_text(enum virt_format format); /* "raw" "qcow2" */
-int virt_format_from_text(const char *text, enum virt_format *ret_format);
+ENUM_TABLE_DECLARE(virt_format); /* "raw" "qcow2" */
 
 enum virt_nic_model { VIRT_NIC_VIRTIO, VIRT_NIC_E1000E };
-const char *virt_nic_model_to_text(enum virt_nic_model model); /* "virtio" "e1000e" */
-int virt_nic_model_from_text(const char *text, enum virt_nic_model *ret_model);
+ENUM_TABLE_DECLARE(virt_nic_model); /* "virtio" "e1000e" */
 
 /* A PCI address; @set tells whether it is known. PCI domain is always 0. */
 struct virt_pci {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/names.h"
 #include "virt/domain_xml.h"
 #include "virt/virt.h"
 
@@ -24,8 +25,7 @@ enum virt_state {
         VIRT_STATE_CRASHED,
         VIRT_STATE_COUNT,
 };
-const char *virt_state_to_text(enum virt_state state);
-int virt_state_from_text(const char *text, enum virt_state *ret_state);
+ENUM_TABLE_DECLARE(virt_state);
 
 struct virt_domain_entry {
         char uuid[37];

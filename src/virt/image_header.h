@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/names.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,8 +13,7 @@
  */
 
 enum image_format { IMAGE_FORMAT_RAW, IMAGE_FORMAT_QCOW2, IMAGE_FORMAT_ISO };
-const char *image_format_to_text(enum image_format format); /* "raw" "qcow2" "iso" */
-int image_format_from_text(const char *text, enum image_format *ret_format);
+ENUM_TABLE_DECLARE(image_format); /* "raw" "qcow2" "iso" */
 
 struct image_facts {
         enum image_format format;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/names.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,7 +18,7 @@ enum kvm_verdict {
         KVM_HANGS,  /* not done in time */
         KVM_VERDICT_COUNT,
 };
-const char *kvm_verdict_to_text(enum kvm_verdict verdict); /* "works" "absent" "broken" "hangs" */
+ENUM_TABLE_DECLARE(kvm_verdict); /* "works" "absent" "broken" "hangs" */
 
 struct kvm_proof {
         enum kvm_verdict verdict;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/auto.h"
+#include "base/names.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -92,7 +93,7 @@ enum virt_event {
         VIRT_EVENT_DISCONNECTED, /* a connection was lost; no uuid */
         VIRT_EVENT_COUNT,
 };
-const char *virt_event_to_text(enum virt_event event);
+ENUM_TABLE_DECLARE(virt_event);
 
 /* Called on the event thread: must not block and must not call this folder (post to the loop instead). @uuid is borrowed. */
 typedef void (*virt_event_fn)(enum virt_event event, const char *uuid, void *userdata);
