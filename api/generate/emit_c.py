@@ -150,6 +150,8 @@ def emit_kind(kind, out):
     if kind.rules:
         out.append(f"void rules_{name}(const struct json_value *object, const struct json_value *old, "
                    "struct schema_faults *faults);")
+    if kind.prepare:
+        out.append(f"void prepare_{name}(struct json_doc *doc, struct json_value *object);")
     truth = [f".{flag} = true" for flag in ("hidden", "internal", "core", "sealed", "has_status") if getattr(kind, flag)]
     if kind.scope == "Namespaced":
         truth.append(".namespaced = true")
@@ -159,6 +161,8 @@ def emit_kind(kind, out):
              f".type = &api_{name}_type", f".columns = columns_{name}"] + truth
     if kind.rules:
         parts.append(f".rules = rules_{name}")
+    if kind.prepare:
+        parts.append(f".prepare = prepare_{name}")
     out.append(f"const struct schema_kind api_{name}_kind = {{{', '.join(parts)}}};\n")
 
 

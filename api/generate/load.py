@@ -82,6 +82,7 @@ class Kind:
     sealed: bool = False
     core: bool = False
     rules: bool = False
+    prepare: bool = False
     has_status: bool = False
     columns: list = field(default_factory=list)
     type: Type = None  # the object itself
@@ -280,7 +281,7 @@ def parse_column(line, where):
 
 
 KIND_KEYS = {"kind", "group", "version", "plural", "short", "scope", "categories", "aliases", "history", "hidden", "internal",
-             "sealed", "core", "rules", "doc", "columns", "types", "spec", "status", "fields"}
+             "sealed", "core", "rules", "prepare", "doc", "columns", "types", "spec", "status", "fields"}
 
 
 def parse_kind(data, where, model):
@@ -290,7 +291,7 @@ def parse_kind(data, where, model):
     for key in ("kind", "version", "plural", "scope", "doc"):
         if not data.get(key):
             raise SchemaError(f"{where}: {key} is missing")
-    for key in ("hidden", "internal", "sealed", "core", "rules"):
+    for key in ("hidden", "internal", "sealed", "core", "rules", "prepare"):
         if not isinstance(data.get(key, False), bool):
             raise SchemaError(f"{where}: {key} is true or false")
     name = data["kind"]
@@ -299,6 +300,7 @@ def parse_kind(data, where, model):
                 categories=list(data.get("categories", [])), aliases=list(data.get("aliases", [])),
                 history=data.get("history", "full"), hidden=data.get("hidden", False), internal=data.get("internal", False),
                 sealed=data.get("sealed", False), core=data.get("core", False), rules=data.get("rules", False),
+                prepare=data.get("prepare", False),
                 has_status="status" in data)
     kind.columns = [parse_column(line, where) for line in data.get("columns", [])]
     if not any(column.path == ".metadata.name" for column in kind.columns):
@@ -325,7 +327,9 @@ def _object_type(kind, data, where, model):
         part_type.doc = part_type.doc or doc
         add_type(model, part_type)
         needed = part == "spec" and any("required" in f.flags for f in part_type.fields)
-        result.fields.append(Field(part, doc, value=part_type.name, flags={"required"} if needed else set()))
+        filled = part == "spec" and not needed and any(f.has_default for f in part_type.fields)
+        result.fields.append(Field(part, doc, value=part_type.name, flags={"required"} if needed else set(),
+                                   has_default=filled, default={} if filled else None))
     for name, line in data.get("fields", {}).items():
         result.fields.append(parse_field(name, line, where))
     return result

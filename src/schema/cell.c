@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "schema/walk.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Column paths; their grammar is told in api/README.md and judged by api/generate/check.py. */
+
+/* The element of @list whose type or name is @key, or member @key of a map. */
+static const struct json_value *select_by(const struct json_value *container, const char *key)
+{
+        if (json_is(container, JSON_OBJECT))
+                return json_get(container, key);
+        for (const struct json_value *value = json_first(container); value; value = json_next(value)) {
+                const char *type = json_find_string(value, "type", NULL), *name = json_find_string(value, "name", NULL);
+
+                if (g_strcmp0(type, key) == 0 || g_strcmp0(name, key) == 0)
+                        return value;
+        }
+        return NULL;
+}
+
+static const struct json_value *follow(const struct json_value *value, const char *path, size_t len)
+{
+        const char *end = path + len;
+
+        while (value && path < end) {
+                bool bracket = *path == '[';
+                size_t n = bracket ? strcspn(path + 1, "]") : strcspn(path + 1, ".[)");
+                g_autofree char *key = g_strndup(path + 1, n);
+
+                value = bracket ? select_by(value, key) : json_get(value, key);
+                path += n + 1 + bracket;
+        }
+        return value;
+}
+
+static char *age_of(const struct json_value *value, uint64_t now_us)
+{
+        char text[32];
+        uint64_t then_us;
+
+        if (clock_parse_rfc3339(json_string(value, ""), &then_us) != 0)
+                return NULL;
+        if (then_us > now_us)
+                return g_strconcat("in ", clock_format_age(then_us - now_us, text), NULL);
+        return g_strdup(clock_format_age(now_us - then_us, text));
+}
+
+static char *text_of(const struct json_value *value)
+{
+        if (!value || json_is(value, JSON_NULL))
+                return NULL;
+        if (json_is(value, JSON_STRING))
+                return g_strdup(json_string(value, ""));
+        return json_to_text(value);
+}
+
+/* --- functions of columns --------------------------------------------------------------------------------------------------------
+ */
+
+static char *cell_keys(const struct json_value *value, uint64_t now_us)
+{
+        return g_strdup_printf("%zu", json_length(value));
+}
+
+/* A reference as kubectl prints it: "virtualmachine/linux-vm". */
+static char *cell_object(const struct json_value *value, uint64_t now_us)
+{
+        const char *kind = json_find_string(value, "kind", NULL), *name = json_find_string(value, "name", NULL);
+        g_autofree char *lower = kind ? g_ascii_strdown(kind, -1) : NULL;
+
+        return name ? g_strdup_printf("%s%s%s", lower ?: "", lower ? "/" : "", name) : NULL;
+}
+
+static char *cell_node_status(const struct json_value *node, uint64_t now_us)
+{
+        const struct json_value *ready = select_by(json_find(node, "status", "conditions", NULL), "Ready");
+        const char *status = json_find_string(ready, "status", NULL), *words = "Unknown";
+
+        if (g_strcmp0(status, "True") == 0)
+                words = "Ready";
+        else if (g_strcmp0(status, "False") == 0 || g_strcmp0(status, "Unknown") == 0)
+                words = "NotReady";
+        return g_strconcat(words, json_bool(json_find(node, "spec", "unschedulable", NULL), false) ? ",SchedulingDisabled" : NULL,
+                           NULL);
+}
+
+static char *cell_node_roles(const struct json_value *node, uint64_t now_us)
+{
+        static const char prefix[] = "node-role.kubernetes.io/";
+        const struct json_value *labels = json_find(node, "metadata", "labels", NULL);
+        GString *roles = g_string_new(NULL);
+
+        for (const struct json_value *label = json_first(labels); label; label = json_next(label))
+                if (g_str_has_prefix(json_key(label), prefix))
+                        g_string_append_printf(roles, "%s%s", roles->len > 0 ? "," : "", json_key(label) + strlen(prefix));
+        if (roles->len == 0)
+                g_string_append(roles, "<none>");
+        return g_string_free(roles, FALSE);
+}
+
+static const struct {
+        const char *name;
+        char *(*text)(const struct json_value *value, uint64_t now_us);
+} functions[] = {
+        {"keys(", cell_keys},
+        {"age(", age_of},
+        {"object(", cell_object},
+        {"nodestatus(", cell_node_status},
+        {"noderoles(", cell_node_roles},
+};
+
+char *schema_cell(const struct schema_column *column, const struct json_value *object, uint64_t now_us)
+{
+        const char *path;
+
+        assert(column);
+        path = column->path;
+        for (size_t i = 0; i < G_N_ELEMENTS(functions); i++)
+                if (g_str_has_prefix(path, functions[i].name)) {
+                        const char *inner = path + strlen(functions[i].name);
+
+                        return functions[i].text(follow(object, inner, strcspn(inner, ")")), now_us);
+                }
+        if (strcmp(column->type, "date") == 0)
+                return age_of(follow(object, path, strlen(path)), now_us);
+        return text_of(follow(object, path, strlen(path)));
+}

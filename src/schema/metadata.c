@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/limits.h"
+#include "base/names.h"
+#include "generated/reasons.h"
+#include "schema/walk.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* What holds for metadata of every kind: the API conventions of Kubernetes. */
+
+#define LABEL_KEY_WORDS                                                                                                            \
+        "a key is at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends, and may have a prefix "       \
+        "such as example.com/"
+
+static const char *const label_named[] = {"Namespace", "SecurityGroup", "StoragePool", NULL}; /* their names are labels */
+static const char *const machine_named[] = {"VirtualMachine", NULL};                          /* 63 characters at most */
+
+static bool is_one_of(const char *const *names, const char *name)
+{
+        for (; *names; names++)
+                if (strcmp(*names, name) == 0)
+                        return true;
+        return false;
+}
+
+static void check_name(const struct schema_kind *kind, const char *name, struct schema_faults *faults)
+{
+        enum schema_format format = is_one_of(label_named, kind->kind) ? SCHEMA_FORMAT_LABEL : SCHEMA_FORMAT_SUBDOMAIN;
+        const char *words = format_check(format, name);
+
+        if (words)
+                schema_faults_add(faults, "metadata.name", REASON_FIELD_VALUE_INVALID, "Invalid value: \"%.253s\": %s", name,
+                                  words);
+        else if (is_one_of(machine_named, kind->kind) && strlen(name) > 63)
+                schema_faults_add(faults, "metadata.name", REASON_FIELD_VALUE_TOO_LONG,
+                                  "Too long: a %s's name has at most 63 characters", kind->kind);
+}
+
+static void check_generate_name(const char *prefix, struct schema_faults *faults)
+{
+        g_autofree char *probe = g_strconcat(prefix, "x", NULL);
+
+        if (*prefix && !names_is_subdomain(probe))
+                schema_faults_add(faults, "metadata.generateName", REASON_FIELD_VALUE_INVALID, "Invalid value: \"%.253s\": %s",
+                                  prefix, format_check(SCHEMA_FORMAT_SUBDOMAIN, ""));
+}
+
+static void check_labels(const struct json_value *labels, struct schema_faults *faults)
+{
+        for (const struct json_value *value = json_first(labels); value; value = json_next(value)) {
+                const char *text = json_string(value, ""), *words = format_check(SCHEMA_FORMAT_LABEL_VALUE, text);
+
+                if (!names_is_label_key(json_key(value)))
+                        schema_faults_add(faults, "metadata.labels", REASON_FIELD_VALUE_INVALID,
+                                          "Invalid value: \"%.80s\": " LABEL_KEY_WORDS, json_key(value));
+                if (words)
+                        schema_faults_add(faults, "metadata.labels", REASON_FIELD_VALUE_INVALID,
+                                          "Invalid value: \"%.80s\": the value of %.80s %s", text, json_key(value), words);
+        }
+}
+
+static void check_annotations(const struct json_value *annotations, struct schema_faults *faults)
+{
+        size_t bytes = 0;
+
+        for (const struct json_value *value = json_first(annotations); value; value = json_next(value)) {
+                g_autofree char *lower = g_ascii_strdown(json_key(value), -1);
+
+                bytes += strlen(json_key(value)) + json_string_len(value);
+                if (!names_is_label_key(lower))
+                        schema_faults_add(faults, "metadata.annotations", REASON_FIELD_VALUE_INVALID,
+                                          "Invalid value: \"%.80s\": " LABEL_KEY_WORDS, json_key(value));
+        }
+        if (bytes > LIMIT_LABELS_BYTES)
+                schema_faults_add(faults, "metadata.annotations", REASON_FIELD_VALUE_TOO_LONG,
+                                  "Too long: all annotations together have %zu bytes, %u at most", bytes, LIMIT_LABELS_BYTES);
+}
+
+static void check_finalizers(const struct json_value *finalizers, struct schema_faults *faults)
+{
+        size_t index = 0;
+
+        for (const struct json_value *value = json_first(finalizers); value; value = json_next(value), index++) {
+                g_autofree char *field = g_strdup_printf("metadata.finalizers[%zu]", index);
+
+                if (!names_is_label_key(json_string(value, "")))
+                        schema_faults_add(faults, field, REASON_FIELD_VALUE_INVALID,
+                                          "Invalid value: \"%.80s\": must be a name such as example.com/cleanup",
+                                          json_string(value, ""));
+        }
+}
+
+/* One owner at most is the managing controller. */
+static void check_owners(const struct json_value *owners, struct schema_faults *faults)
+{
+        size_t controllers = 0;
+
+        for (const struct json_value *owner = json_first(owners); owner; owner = json_next(owner))
+                controllers += json_bool(json_get(owner, "controller"), false);
+        if (controllers > 1)
+                schema_faults_add(faults, "metadata.ownerReferences", REASON_FIELD_VALUE_INVALID,
+                                  "Invalid value: %zu owners have controller set to true; one may", controllers);
+}
+
+void metadata_check(const struct schema_kind *kind, const struct json_value *object, const struct json_value *old,
+                    struct schema_faults *faults)
+{
+        const struct json_value *metadata = json_get(object, "metadata");
+        const char *name = json_string(json_get(metadata, "name"), NULL);
+        const char *prefix = json_string(json_get(metadata, "generateName"), NULL);
+
+        assert(kind && faults);
+        if (name && *name && !old)
+                check_name(kind, name, faults);
+        else if ((!name || !*name) && (!prefix || !*prefix))
+                schema_faults_add(faults, "metadata.name", REASON_FIELD_VALUE_REQUIRED,
+                                  "Required value: name or generateName is required");
+        if (prefix)
+                check_generate_name(prefix, faults);
+        check_labels(json_get(metadata, "labels"), faults);
+        check_annotations(json_get(metadata, "annotations"), faults);
+        check_finalizers(json_get(metadata, "finalizers"), faults);
+        check_owners(json_get(metadata, "ownerReferences"), faults);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/limits.h"
+#include "schema/rules/rules.h"
+
+#include <string.h>
+
+/* Disks, images and pools. */
+
+void rules_virtual_disk(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
+void rules_virtual_image(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
+void rules_cluster_virtual_image(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
+void rules_storage_pool(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
+
+static const char size_field[] = "spec.persistentVolumeClaim.size";
+
+void rules_virtual_disk(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
+{
+        const struct json_value *size = json_find(object, "spec", "persistentVolumeClaim", "size", NULL);
+        const struct json_value *before = json_find(old, "spec", "persistentVolumeClaim", "size", NULL);
+        uint64_t bytes, bytes_before;
+
+        rules_data_source(faults, object, old);
+        if (!size && !json_find(object, "spec", "dataSource", NULL))
+                rules_required(faults, size_field, "an empty disk has no source to take its size from");
+        if (!size && before)
+                rules_required(faults, size_field, "it was set and cannot be taken away");
+        if (!rules_bytes(size, &bytes))
+                return;
+        if (bytes == 0)
+                rules_invalid(faults, size_field, size, "must be greater than 0");
+        else if (bytes > LIMIT_IMAGE_BYTES)
+                rules_invalid(faults, size_field, size, "must be at most 4Ti");
+        if (rules_bytes(before, &bytes_before) && bytes < bytes_before)
+                rules_invalid(faults, size_field, size, "a disk can grow, never shrink; it has %s",
+                              json_string(before, json_number_text(before)));
+}
+
+void rules_virtual_image(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
+{
+        rules_data_source(faults, object, old);
+        if (old)
+                rules_frozen(faults, "spec.storage", json_find(object, "spec", "storage", NULL),
+                             json_find(old, "spec", "storage", NULL), "the image stays where it is");
+}
+
+void rules_cluster_virtual_image(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
+{
+        const struct json_value *reference = json_find(object, "spec", "dataSource", "objectRef", NULL);
+        const char *kind = json_find_string(reference, "kind", NULL);
+        bool clustered = g_strcmp0(kind, "ClusterVirtualImage") == 0;
+
+        rules_data_source(faults, object, old);
+        if (kind && !clustered && !json_get(reference, "namespace"))
+                rules_required(faults, "spec.dataSource.objectRef.namespace", "the source lives in a project");
+        if (clustered && json_get(reference, "namespace"))
+                rules_forbidden(faults, "spec.dataSource.objectRef.namespace", "a ClusterVirtualImage lives in no project");
+}
+
+/* Folders of the system; @below: nor anything in them. */
+static const struct {
+        const char *path;
+        bool below;
+} system_folders[] = {
+        {"/bin", true},          {"/boot", true},
+        {"/dev", true},          {"/etc", true},
+        {"/lib", true},          {"/lib32", true},
+        {"/lib64", true},        {"/proc", true},
+        {"/run", true},          {"/sbin", true},
+        {"/sys", true},          {"/usr", true},
+        {"/home", false},        {"/mnt", false},
+        {"/opt", false},         {"/root", false},
+        {"/srv", false},         {"/tmp", false},
+        {"/var", false},         {"/media", false},
+        {"/var/lib", false},     {"/var/log", true},
+        {"/var/tmp", false},     {"/var/cache", false},
+        {"/var/run", true},      {"/var/lib/libvirt", false},
+        {"/var/lib/dpkg", true}, {"/var/spool", true},
+        {"/lost+found", true},
+};
+
+static bool is_system_folder(const char *path)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(system_folders); i++) {
+                size_t len = strlen(system_folders[i].path);
+
+                if (strncmp(path, system_folders[i].path, len) == 0 &&
+                    (path[len] == '\0' || (path[len] == '/' && system_folders[i].below)))
+                        return true;
+        }
+        return strcmp(path, "/") == 0;
+}
+
+void rules_storage_pool(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
+{
+        const struct json_value *value = json_find(object, "spec", "path", NULL);
+        const char *path = json_string(value, NULL);
+
+        if (path && is_system_folder(path))
+                rules_invalid(faults, "spec.path", value,
+                              "the folder belongs to the system; choose one of its own, for example /var/lib/gabbro/pool");
+        if (json_length(json_find(object, "spec", "nodes", NULL)) > 0 &&
+            json_length(json_find(object, "spec", "nodeSelector", NULL)) > 0)
+                rules_forbidden(faults, "spec.nodeSelector", "nodes are chosen by name or by labels, not by both");
+        rules_selector(faults, "spec.nodeSelector", json_find(object, "spec", "nodeSelector", NULL));
+}
