@@ -25,11 +25,16 @@ static void check_type(struct shape *shape, const struct schema_type *type, stru
 static void wrong_type(struct shape *shape, const struct json_value *value, unsigned flags, const struct walk_path *path,
                        const char *wanted)
 {
+        static const char *const found[] = {
+                [JSON_NULL] = ", not null",        [JSON_FALSE] = ", not false",
+                [JSON_TRUE] = ", not true",        [JSON_NUMBER] = "",
+                [JSON_STRING] = ", not a string",  [JSON_ARRAY] = ", not a list",
+                [JSON_OBJECT] = ", not an object",
+        };
         g_autofree char *shown = walk_show(value, flags);
 
-        walk_fault(shape->faults, path, REASON_FIELD_VALUE_TYPE_INVALID, "Invalid value: %s: must be %s, not %s%s", shown, wanted,
-                   json_type(value) == JSON_OBJECT || json_type(value) == JSON_ARRAY ? "an " : "a ",
-                   json_type_name(json_type(value)));
+        walk_fault(shape->faults, path, REASON_FIELD_VALUE_TYPE_INVALID, "Invalid value: %s: must be %s%s", shown, wanted,
+                   found[json_type(value)]);
 }
 
 static bool has_type(enum schema_value wanted, const struct json_value *value)

@@ -26,8 +26,10 @@ static void check_cores(const struct json_value *policies, const struct json_val
                 rules_required(faults, place, "a policy is of a range of cores");
         if (!core_range(policy, &min, &max))
                 return;
-        if (min > max)
+        if (min > max) {
                 rules_invalid(faults, place, json_get(policy, "cores"), "max must not be less than min");
+                return;
+        }
         for (const struct json_value *other = json_first(policies); other != policy; other = json_next(other), other_index++)
                 if (core_range(other, &other_min, &other_max) && min <= other_max && other_min <= max)
                         rules_invalid(faults, place, json_get(policy, "cores"),
