@@ -20,6 +20,7 @@ struct load {
         GArray *events;       /* struct load_event, newest first */
         GHashTable *versions; /* revision -> struct version: those of the window */
         size_t bytes;
+        uint64_t cut; /* the newest revision of the window that no longer fits the ring, or 0 */
         struct version *fetched;
 };
 
@@ -107,8 +108,10 @@ static int load_event(const struct row_record *record, void *userdata)
         };
         int r = 0;
 
-        if (load->events->len >= LIMIT_STORE_EVENT_RING || load->bytes > LIMIT_STORE_EVENT_RING_BYTES)
+        if (load->events->len >= LIMIT_STORE_EVENT_RING || load->bytes > LIMIT_STORE_EVENT_RING_BYTES) {
+                load->cut = record->revision;
                 return 1;
+        }
         if (record->verb != STORE_DELETE) {
                 struct version *current = store_find_published(load->store, record->key);
 
@@ -194,14 +197,8 @@ static int load_all(struct load *load)
         store->accepted_revision = store->revision = MAX(state.revision, store->revision);
         store->accepted_time_us = state.time_us;
         store->ring.floor = MAX(state.floor, store->ring.floor);
-        if (load->events->len > 0) {
-                uint64_t oldest = g_array_index(load->events, struct load_event, load->events->len - 1).revision;
-
-                /* Revisions without a gap end at the floor. */
-                store->ring.floor = MAX(store->ring.floor, oldest - 1);
-        } else {
-                store->ring.floor = MAX(store->ring.floor, store->revision);
-        }
+        if (load->cut > 0)
+                store->ring.floor = load->cut;
         return load_ring(load);
 }
 
