@@ -54,7 +54,7 @@ char *dhcp_config(const char *dir, const struct net_network *network, const char
                                address_format(&mask_address, mask_text));
         g_string_append_printf(out, "dhcp-hostsdir=%s/%s/hosts\n", dir, network->bridge);
         g_string_append_printf(out, "dhcp-leasefile=%s/%s/leases\n", dir, network->bridge);
-        g_string_append_printf(out, "pid-file=%s/%s/pid\n", dir, network->bridge);
+        g_string_append_printf(out, "pid-file=%s/%s/dnsmasq.pid\n", dir, network->bridge);
         g_string_append(out, "dhcp-authoritative\ndhcp-ignore-names\ndhcp-no-override\nno-ping\nquiet-dhcp\n");
         g_string_append(out, "dhcp-option=option:router");
         append_addresses(out, &network->gateway, 1);
@@ -85,7 +85,7 @@ static const char *process_user(const char *dir)
 
 static int find_process(const char *dir, const char *bridge)
 {
-        g_autofree char *pid_file = bridge_path(dir, bridge, "pid");
+        g_autofree char *pid_file = bridge_path(dir, bridge, "dnsmasq.pid");
         g_autofree char *argument = config_argument(dir, bridge);
 
         return spawn_find(pid_file, argument);

@@ -392,7 +392,7 @@ static void peers_and_protocols_of_a_rule_hold(void)
 
 static int dnsmasq_pidfd(void)
 {
-        g_autofree char *pid_file = g_build_filename(rig.dir, BRIDGE, "pid", NULL);
+        g_autofree char *pid_file = g_build_filename(rig.dir, BRIDGE, "dnsmasq.pid", NULL);
         g_autofree char *argument = g_strdup_printf("--conf-file=%s/%s/dnsmasq.conf", rig.dir, BRIDGE);
 
         return spawn_find(pid_file, argument);
@@ -400,7 +400,7 @@ static int dnsmasq_pidfd(void)
 
 static char *dnsmasq_pid(void)
 {
-        g_autofree char *pid_file = g_build_filename(rig.dir, BRIDGE, "pid", NULL);
+        g_autofree char *pid_file = g_build_filename(rig.dir, BRIDGE, "dnsmasq.pid", NULL);
         char *text = NULL;
         size_t len;
 

@@ -214,7 +214,7 @@ static void dnsmasq_is_told_this(void)
                         "dhcp-range=10.66.0.0,static,255.255.255.0,infinite\n"
                         "dhcp-hostsdir=/var/lib/gabbro/net/gbb0/hosts\n"
                         "dhcp-leasefile=/var/lib/gabbro/net/gbb0/leases\n"
-                        "pid-file=/var/lib/gabbro/net/gbb0/pid\n"
+                        "pid-file=/var/lib/gabbro/net/gbb0/dnsmasq.pid\n"
                         "dhcp-authoritative\ndhcp-ignore-names\ndhcp-no-override\nno-ping\nquiet-dhcp\n"
                         "dhcp-option=option:router,10.66.0.1\n"
                         "dhcp-option=option:dns-server,10.66.0.1\n"

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/decide.h"
+
+#include "base/error.h"
+
+#include <glib.h>
+
+static const char *const state_names[] = {"absent", "off", "running", "paused", "stuck", "leaving"};
+static const char *const action_names[] = {"report", "start", "wait-lease", "resume", "stop", "destroy", "undefine", "gone"};
+
+const char *instance_state_to_text(enum instance_state state)
+{
+        return state < INSTANCE_STATE_COUNT ? state_names[state] : NULL;
+}
+
+const char *instance_action_to_text(enum instance_action action)
+{
+        return action < INSTANCE_ACTION_COUNT ? action_names[action] : NULL;
+}
+
+/* What each state becomes when the domain shall not run, and when a newer epoch shall. A paused guest cannot shut down. */
+static const enum instance_action bring_down[] = {
+        [INSTANCE_RUNNING] = INSTANCE_STOP,
+        [INSTANCE_LEAVING] = INSTANCE_STOP,
+        [INSTANCE_PAUSED] = INSTANCE_DESTROY,
+        [INSTANCE_STUCK] = INSTANCE_DESTROY,
+};
+
+static bool active(const struct instance_fact *fact)
+{
+        return fact->state != INSTANCE_ABSENT && fact->state != INSTANCE_OFF;
+}
+
+enum instance_action instance_decide(const struct instance_wish *wish, const struct instance_fact *fact)
+{
+        assert(wish && fact && fact->state < INSTANCE_STATE_COUNT);
+        if (wish->deleted) {
+                return active(fact) ? bring_down[fact->state] : fact->state == INSTANCE_OFF ? INSTANCE_UNDEFINE : INSTANCE_GONE;
+        }
+        if (!wish->power_on) {
+                return active(fact) ? bring_down[fact->state] : INSTANCE_REPORT;
+        }
+        if (fact->epoch >= wish->epoch) {
+                bool resume = fact->epoch == wish->epoch && fact->state == INSTANCE_PAUSED;
+
+                return !resume ? INSTANCE_REPORT : wish->may_start ? INSTANCE_RESUME : INSTANCE_WAIT_LEASE;
+        }
+        if (active(fact)) {
+                return bring_down[fact->state];
+        }
+        return wish->may_start ? INSTANCE_START : INSTANCE_WAIT_LEASE;
+}
+
+enum stop_action stop_decide(const struct stop_progress *progress, bool force, uint64_t grace_us, uint64_t now_us,
+                             uint64_t *ret_again_us)
+{
+        uint64_t since_begin, since_ask;
+
+        assert(progress && ret_again_us);
+        if (force || !grace_us) {
+                return STOP_PULL;
+        }
+        since_begin = progress->begun_us ? now_us - progress->begun_us : 0;
+        if (since_begin >= grace_us) {
+                return STOP_PULL;
+        }
+        since_ask = progress->asked_us ? now_us - progress->asked_us : STOP_ASK_INTERVAL_US;
+        if (since_ask >= STOP_ASK_INTERVAL_US) {
+                *ret_again_us = MIN(STOP_ASK_INTERVAL_US, grace_us - since_begin);
+                return STOP_ASK;
+        }
+        *ret_again_us = MIN(STOP_ASK_INTERVAL_US - since_ask, grace_us - since_begin);
+        return STOP_WAIT;
+}

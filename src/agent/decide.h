@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/names.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * What is to be done with a domain: a pure function of what is wanted and what libvirt says (design decision 4). The epoch of a
+ * domain is written into its metadata after the start and before its guest runs for the first time; so a domain whose epoch is
+ * below the wanted one has not run for it, and one whose epoch is equal and that is off has ended by itself.
+ */
+enum instance_state { /* of the domain */
+                      INSTANCE_ABSENT,
+                      INSTANCE_OFF, /* defined, no process */
+                      INSTANCE_RUNNING,
+                      INSTANCE_PAUSED,  /* by us before the first resume, or from outside */
+                      INSTANCE_STUCK,   /* paused by an error that is not ours to resume: I/O error, watchdog, migration */
+                      INSTANCE_LEAVING, /* the guest is on its way down */
+                      INSTANCE_STATE_COUNT,
+};
+const char *instance_state_to_text(enum instance_state state);
+
+enum instance_action {
+        INSTANCE_REPORT,     /* nothing to do but tell what is */
+        INSTANCE_START,      /* define anew and start, when may_start */
+        INSTANCE_WAIT_LEASE, /* would start or resume, may not: the node's lease is not valid */
+        INSTANCE_RESUME,     /* see the policy in place, then let the guest run */
+        INSTANCE_STOP,       /* as the stop mode says */
+        INSTANCE_DESTROY,    /* pull the plug: the guest could not answer, or never ran */
+        INSTANCE_UNDEFINE,
+        INSTANCE_GONE, /* nothing is left: say so */
+        INSTANCE_ACTION_COUNT,
+};
+const char *instance_action_to_text(enum instance_action action);
+
+struct instance_wish {
+        bool deleted;
+        bool power_on;
+        int64_t epoch;
+        bool may_start; /* the lease is valid and the gateway was spoken to since the host booted */
+};
+
+struct instance_fact {
+        enum instance_state state;
+        int64_t epoch; /* of the domain's metadata; absent: the last one that was reported to have run, -1: none */
+};
+
+enum instance_action instance_decide(const struct instance_wish *wish, const struct instance_fact *fact);
+
+/*
+ * How a running domain is brought down: the guest is asked again and again (it misses the power button early in its boot), then the
+ * plug is pulled.
+ */
+enum stop_action { STOP_ASK, STOP_WAIT, STOP_PULL };
+
+struct stop_progress {
+        uint64_t begun_us; /* 0: not begun */
+        uint64_t asked_us; /* last time; 0: never */
+};
+
+/** stop_decide() - what to do at @now_us and, with STOP_ASK and STOP_WAIT, after how long to look again. */
+enum stop_action stop_decide(const struct stop_progress *progress, bool force, uint64_t grace_us, uint64_t now_us,
+                             uint64_t *ret_again_us);
+#define STOP_ASK_INTERVAL_US 10000000ull

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/decide.h"
+
+#include <glib.h>
+
+/* Every cell: rows are what is wanted, columns what libvirt says. */
+static void every_cell_of_the_table(void)
+{
+        enum { OLDER = 4, SAME = 5, NEWER = 6 };
+        static const struct {
+                const char *wish;
+                struct instance_wish value;
+                int64_t domain_epoch;
+                const char *expected[INSTANCE_STATE_COUNT]; /* absent off running paused stuck leaving */
+        } rows[] = {
+                {"deleted",
+                 {.deleted = true, .power_on = true, .epoch = SAME, .may_start = true},
+                 SAME,
+                 {"gone", "undefine", "stop", "destroy", "destroy", "stop"}},
+                {"deleted without a lease",
+                 {.deleted = true, .power_on = true, .epoch = SAME},
+                 OLDER,
+                 {"gone", "undefine", "stop", "destroy", "destroy", "stop"}},
+                {"off", {.epoch = SAME, .may_start = true}, SAME, {"report", "report", "stop", "destroy", "destroy", "stop"}},
+                {"off, older epoch", {.epoch = SAME}, OLDER, {"report", "report", "stop", "destroy", "destroy", "stop"}},
+                {"on, epoch as wanted",
+                 {.power_on = true, .epoch = SAME, .may_start = true},
+                 SAME,
+                 {"report", "report", "report", "resume", "report", "report"}},
+                {"on, epoch as wanted, no lease",
+                 {.power_on = true, .epoch = SAME},
+                 SAME,
+                 {"report", "report", "report", "wait-lease", "report", "report"}},
+                {"on, domain older",
+                 {.power_on = true, .epoch = SAME, .may_start = true},
+                 OLDER,
+                 {"start", "start", "stop", "destroy", "destroy", "stop"}},
+                {"on, domain older, no lease",
+                 {.power_on = true, .epoch = SAME},
+                 OLDER,
+                 {"wait-lease", "wait-lease", "stop", "destroy", "destroy", "stop"}},
+                {"on, domain newer than the order",
+                 {.power_on = true, .epoch = SAME, .may_start = true},
+                 NEWER,
+                 {"report", "report", "report", "report", "report", "report"}},
+                {"on, never ran",
+                 {.power_on = true, .epoch = 0, .may_start = true},
+                 -1,
+                 {"start", "start", "stop", "destroy", "destroy", "stop"}},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+                for (unsigned state = 0; state < INSTANCE_STATE_COUNT; state++) {
+                        struct instance_fact fact = {.state = state, .epoch = rows[i].domain_epoch};
+
+                        g_test_message("%s × %s", rows[i].wish, instance_state_to_text(state));
+                        g_assert_cmpstr(instance_action_to_text(instance_decide(&rows[i].value, &fact)), ==,
+                                        rows[i].expected[state]);
+                }
+        }
+}
+
+static void names_are_complete(void)
+{
+        for (unsigned i = 0; i < INSTANCE_STATE_COUNT; i++) {
+                g_assert_nonnull(instance_state_to_text(i));
+        }
+        for (unsigned i = 0; i < INSTANCE_ACTION_COUNT; i++) {
+                g_assert_nonnull(instance_action_to_text(i));
+        }
+        g_assert_null(instance_state_to_text(INSTANCE_STATE_COUNT));
+        g_assert_null(instance_action_to_text(INSTANCE_ACTION_COUNT));
+}
+
+static void guest_is_asked_every_ten_seconds_then_cut_off(void)
+{
+        static const struct {
+                uint64_t begun_s, asked_s;
+                bool force;
+                uint64_t grace_s, now_s;
+                enum stop_action action;
+                uint64_t again_s;
+        } cases[] = {
+                {0, 0, false, 60, 100, STOP_ASK, 10},     {100, 100, false, 60, 104, STOP_WAIT, 6},
+                {100, 100, false, 60, 110, STOP_ASK, 10}, {100, 150, false, 60, 155, STOP_WAIT, 5},
+                {100, 140, false, 60, 155, STOP_ASK, 5},  {100, 150, false, 60, 160, STOP_PULL, 0},
+                {0, 0, true, 60, 100, STOP_PULL, 0},      {0, 0, false, 0, 100, STOP_PULL, 0},
+                {0, 0, false, 3, 100, STOP_ASK, 3},       {100, 100, false, 60, 500, STOP_PULL, 0},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                struct stop_progress progress = {.begun_us = cases[i].begun_s * 1000000, .asked_us = cases[i].asked_s * 1000000};
+                uint64_t again = 0;
+
+                g_assert_cmpint(
+                        stop_decide(&progress, cases[i].force, cases[i].grace_s * 1000000, cases[i].now_s * 1000000, &again), ==,
+                        cases[i].action);
+                g_assert_cmpuint(again, ==, cases[i].again_s * 1000000);
+        }
+}
+
+int main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/decide/every_cell_of_the_table", every_cell_of_the_table);
+        g_test_add_func("/decide/names_are_complete", names_are_complete);
+        g_test_add_func("/decide/guest_is_asked_every_ten_seconds_then_cut_off", guest_is_asked_every_ten_seconds_then_cut_off);
+        return g_test_run();
+}
