@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #define ARENA_ALIGN        16u
@@ -141,19 +140,14 @@ char *arena_strdup(struct arena *arena, const char *s)
 
 char *arena_printf(struct arena *arena, const char *format, ...)
 {
+        g_autofree char *text = NULL;
         va_list args;
-        char *text;
-        int len;
 
+        assert(format);
         va_start(args, format);
-        len = vsnprintf(NULL, 0, format, args);
+        text = g_strdup_vprintf(format, args);
         va_end(args);
-        assert(len >= 0);
-        text = arena_text(arena, (size_t)len);
-        va_start(args, format);
-        vsnprintf(text, (size_t)len + 1, format, args);
-        va_end(args);
-        return text;
+        return arena_strdup(arena, text);
 }
 
 size_t arena_bytes(const struct arena *arena)
