@@ -19,6 +19,7 @@ struct reader {
         unsigned depth;
         size_t nodes;
         bool empty; /* the document is nothing at all, not even the word null */
+        const char *text;
         struct json_fault *fault;
 };
 
@@ -33,16 +34,25 @@ static int refuse(struct reader *reader, int outcome, const yaml_mark_t *mark, c
         return outcome;
 }
 
+/* The reader works ahead of the scanner, so that only its offset is right. */
+static int refuse_bytes(struct reader *reader, size_t offset, const char *problem)
+{
+        unsigned line = 1;
+
+        for (size_t i = 0; i < offset; i++)
+                line += reader->text[i] == '\n';
+        json_fault_set(reader->fault, offset, line, "%s", problem);
+        return JSON_E_SYNTAX;
+}
+
 static int refuse_parser(struct reader *reader)
 {
         const yaml_parser_t *parser = &reader->parser;
         const char *problem = parser->problem ? parser->problem : "not YAML";
 
         if (parser->error == YAML_READER_ERROR)
-                json_fault_set(reader->fault, parser->problem_offset, (unsigned)parser->mark.line + 1, "%s", problem);
-        else
-                return refuse(reader, JSON_E_SYNTAX, &parser->problem_mark, problem, NULL);
-        return JSON_E_SYNTAX;
+                return refuse_bytes(reader, parser->problem_offset, problem);
+        return refuse(reader, JSON_E_SYNTAX, &parser->problem_mark, problem, NULL);
 }
 
 static int next_event(struct reader *reader, yaml_event_t *event)
@@ -218,6 +228,7 @@ int json_parse_yaml_stream(const char *text, size_t len, int (*each)(struct json
         }
         reader = g_new0(struct reader, 1);
         reader->fault = reterr_fault;
+        reader->text = text;
         if (!yaml_parser_initialize(&reader->parser))
                 return -ENOMEM;
         yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING);
