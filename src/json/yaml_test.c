@@ -264,6 +264,10 @@ static void check_round_trip(struct json_doc *doc)
                 g_error("%s differs", out->str);
 }
 
+/* longer than a key on one line may be */
+static const char long_text[] = "01234567890123456789012345678901234567890123456789012345678901234567890123456789"
+                                "01234567890123456789012345678901234567890123456789012345678901234567890123456789 x";
+
 static void every_string_survives_as_value_key_and_element(void)
 {
         static const char *const strings[] = {
@@ -353,8 +357,7 @@ static void every_string_survives_as_value_key_and_element(void)
                 "/a",
                 "(a)",
                 "a=b",
-                "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123"
-                "4567890123456789x",
+                long_text,
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(strings); i++) {
