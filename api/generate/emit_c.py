@@ -233,3 +233,36 @@ const char *reason_text(const char *code)
         return reason ? reason->text : NULL;
 }""")
     return "\n".join(out) + "\n"
+
+
+def literal(data):
+    """Bytes as string literals of bearable length; octal, for it cannot swallow the digit that follows."""
+    out = []
+    for start in range(0, len(data), 96):
+        line = "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in data[start:start + 96])
+        out.append(f'        "{line}"')
+    return "\n".join(out) or '        ""'
+
+
+def emit_blobs_c(blobs, v3):
+    """@blobs: name -> bytes; @v3: path of the document -> bytes."""
+    out = [HEAD, '#include "schema/schema.h"\n', "#include <string.h>\n"]
+    for number, data in enumerate(v3.values()):
+        out.append(f"static const char blob_v3_{number}[] =\n{literal(data)};\n")
+    for name, data in blobs.items():
+        out.append(f"static const char blob_{name}[] =\n{literal(data)};\n")
+    out.append("static const struct {\n        const char *path;\n        const char *data;\n        size_t len;\n} documents[] = {")
+    for number, path in enumerate(v3):
+        out.append(f"        {{{quote(path)}, blob_v3_{number}, sizeof(blob_v3_{number}) - 1}},")
+    out.append("};\n")
+    out.append("#define BLOB(name) ((struct schema_blob){(const unsigned char *)(name), sizeof(name) - 1})\n")
+    for name in blobs:
+        out.append(f"struct schema_blob schema_{name}(void)\n{{\n        return BLOB(blob_{name});\n}}\n")
+    out.append("""struct schema_blob schema_openapi_v3(const char *group_version)
+{
+        for (size_t i = 0; i < sizeof(documents) / sizeof(*documents); i++)
+                if (strcmp(documents[i].path, group_version) == 0)
+                        return (struct schema_blob){(const unsigned char *)documents[i].data, documents[i].len};
+        return (struct schema_blob){NULL, 0};
+}""")
+    return "\n".join(out) + "\n"

@@ -12,7 +12,21 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import check  # noqa: E402
 import emit_c  # noqa: E402
+import emit_manual  # noqa: E402
+import emit_openapi  # noqa: E402
+import gnostic  # noqa: E402
 import load  # noqa: E402
+
+
+def openapi_c(model):
+    v2 = emit_openapi.v2(model)
+    v3 = emit_openapi.v3(model)
+    blobs = {
+        "openapi_v2_protobuf": gnostic.document(v2),
+        "openapi_v2_json": emit_openapi.compact(v2),
+        "openapi_v3_index": emit_openapi.compact(emit_openapi.v3_index(v3)),
+    }
+    return emit_c.emit_blobs_c(blobs, {path: emit_openapi.compact(document) for path, document in v3.items()})
 
 
 def outputs(model):
@@ -22,6 +36,7 @@ def outputs(model):
         "api_tables.c": emit_c.emit_tables_c(model),
         "reasons.h": emit_c.emit_reasons_h(model),
         "reasons.c": emit_c.emit_reasons_c(model),
+        "openapi.c": openapi_c(model),
     }
 
 
@@ -32,8 +47,15 @@ def build(files):
     return model
 
 
+def write(folder, files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
 def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--manual", help="folder for the reference manual")
     parser.add_argument("output")
     parser.add_argument("files", nargs="+")
     options = parser.parse_args(arguments)
@@ -42,10 +64,9 @@ def main(arguments):
     except load.SchemaError as error:
         print(f"api: {error}", file=sys.stderr)
         return 1
-    folder = pathlib.Path(options.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in outputs(model).items():
-        (folder / name).write_text(text, encoding="utf-8")
+    write(pathlib.Path(options.output), outputs(model))
+    if options.manual:
+        write(pathlib.Path(options.manual), emit_manual.pages(model))
     return 0
 
 

@@ -51,6 +51,8 @@ class Type:
     members: list = field(default_factory=list)  # (value, field or "", required)
     fields: list = field(default_factory=list)
     where: str = ""
+    group: str = "gabbro.dev"  # the group whose documents hold it
+    version: str = "v1"
 
 
 @dataclass
@@ -307,9 +309,9 @@ def parse_kind(data, where, model):
         kind.columns.insert(0, Column("Name", "string", ".metadata.name", "Name of the object, unique in its namespace.",
                                       format="name"))
     for type_name, members in data.get("types", {}).items():
-        add_type(model, parse_type(type_name, members, where))
+        add_type(model, parse_type(type_name, members, where), kind)
     kind.type = _object_type(kind, data, where, model)
-    add_type(model, kind.type)
+    add_type(model, kind.type, kind)
     model.kinds.append(kind)
 
 
@@ -325,7 +327,7 @@ def _object_type(kind, data, where, model):
             continue
         part_type = parse_type(kind.kind + part.capitalize(), data[part] or {}, where)
         part_type.doc = part_type.doc or doc
-        add_type(model, part_type)
+        add_type(model, part_type, kind)
         needed = part == "spec" and any("required" in f.flags for f in part_type.fields)
         filled = part == "spec" and not needed and any(f.has_default for f in part_type.fields)
         result.fields.append(Field(part, doc, value=part_type.name, flags={"required"} if needed else set(),
@@ -335,7 +337,9 @@ def _object_type(kind, data, where, model):
     return result
 
 
-def add_type(model, new):
+def add_type(model, new, kind=None):
+    if kind:
+        new.group, new.version = kind.group, kind.version
     if new.name in model.types:
         raise SchemaError(f"{new.where}: type {new.name} is declared twice (see {model.types[new.name].where})")
     model.types[new.name] = new
