@@ -10,26 +10,27 @@
 
 /*
  * A list-and-watch replica of some kinds with typed views and indexes. Fed by a source (the local store, an HTTP watch, or a test)
- * through cache_apply() and cache_replace(). What it hands out is const and borrowed until control returns to the loop; what lives
- * longer is copied by key.
+ * through cache_apply() and its kin. What it hands out is const and borrowed until control returns to the loop (sources feed it
+ * from there: until the object is applied or removed again); what lives longer is copied by key.
  */
 struct cache;
 
 struct cache_object {
         const struct schema_kind *kind;
-        const char *namespace;            /* NULL for cluster scope */
+        const char *namespace; /* NULL for cluster scope */
         const char *name;
         const char *uid;
         uint64_t revision;
         const struct json_value *root;
-        const void *view;                 /* struct api_<kind> of kind->type, decoded once */
+        const void *view; /* struct api_<kind> of kind->type, decoded once */
 };
 
 struct cache *cache_new(const struct schema_kind *const *kinds); /* NULL-terminated */
 struct cache *cache_free(struct cache *cache);
 AUTOPTR(cache, cache_free);
 
-const struct cache_object *cache_get(const struct cache *cache, const struct schema_kind *kind, const char *namespace, const char *name);
+const struct cache_object *cache_get(const struct cache *cache, const struct schema_kind *kind, const char *namespace,
+                                     const char *name);
 const struct cache_object *cache_by_uid(const struct cache *cache, const char *uid);
 /** cache_each() - objects of a kind in key order; @namespace NULL: all. @each returns false to stop. */
 void cache_each(const struct cache *cache, const struct schema_kind *kind, const char *namespace,
@@ -39,7 +40,8 @@ GPtrArray *cache_list(const struct cache *cache, const struct schema_kind *kind,
 size_t cache_count(const struct cache *cache, const struct schema_kind *kind);
 
 /*
- * Indexes: @keys_of adds any number of strings for an object (cache_index_add), under which it is then found. Defined before filling.
+ * Indexes: @keys_of adds any number of strings for an object (cache_index_add), under which it is then found. Defined before
+ * filling.
  */
 struct cache_index_keys; /* collector */
 void cache_index_add(struct cache_index_keys *keys, const char *key);
@@ -47,10 +49,14 @@ void cache_define_index(struct cache *cache, const char *index_name, const struc
                         void (*keys_of)(const struct cache_object *object, struct cache_index_keys *keys));
 GPtrArray *cache_lookup(const struct cache *cache, const char *index_name, const char *key);
 
-/** cache_apply() - one event. @root: the new tree (kept alive by @owner), NULL for a delete of @namespace/@name. */
+/**
+ * cache_apply() - one event: @object is the newest version of @namespace/@name, or NULL when it is gone
+ *
+ * Kinds that the cache does not hold are ignored, and so is the version that it holds already (no listener hears of it).
+ */
 void cache_apply(struct cache *cache, const struct schema_kind *kind, const char *namespace, const char *name,
                  const struct store_object *object);
-/** cache_apply_doc() - the same from a document that the cache takes over (HTTP source). */
+/** cache_apply_doc() - the same from a document that the cache takes over (HTTP source). One without a name is dropped. */
 void cache_apply_doc(struct cache *cache, const struct schema_kind *kind, struct json_doc *doc);
 void cache_remove(struct cache *cache, const struct schema_kind *kind, const char *namespace, const char *name);
 /** cache_mark()/cache_sweep() - a relist: mark, apply all that exist, sweep away what was not applied (reported as removed). */
@@ -59,9 +65,11 @@ void cache_sweep(struct cache *cache);
 bool cache_synced(const struct cache *cache);
 void cache_set_synced(struct cache *cache);
 
-/** Listeners hear of every change after the cache has taken it: @now NULL on removal, @before NULL on addition. */
+/** Listeners hear of every change after the cache has taken it: @now NULL on removal, @before NULL on addition. An object that was
+ *  replaced by one with another uid is reported as removed, then as added. @before is valid for the call. */
 typedef void (*cache_listener_fn)(const struct cache_object *before, const struct cache_object *now, void *userdata);
 void cache_listen(struct cache *cache, cache_listener_fn fn, void *userdata);
 
-/** cache_follow_store() - fill from the store now and follow it. Ends with cache_free(). 0 or -errno. */
+/** cache_follow_store() - fill from the store now and follow it: synced on return. Ends with cache_free(), before the store is
+ * closed. 0 or -errno. */
 int cache_follow_store(struct cache *cache, struct store *store);

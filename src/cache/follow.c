@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cache/cache_private.h"
+
+#include "base/error.h"
+
+/* In a file of its own: programs that fill the cache over HTTP need no store. */
+
+static bool follow_fill(const struct store_object *object, void *userdata)
+{
+        cache_apply(userdata, object->kind, object->namespace, object->name, object);
+        return true;
+}
+
+static void follow_event(const struct store_event *event, void *userdata)
+{
+        const struct store_object *object;
+
+        if (!event)
+                return;
+        object = event->object;
+        cache_apply(userdata, object->kind, object->namespace, object->name, event->verb == STORE_DELETE ? NULL : object);
+}
+
+static void follow_end(void *watch)
+{
+        store_watch_free(watch);
+}
+
+int cache_follow_store(struct cache *cache, struct store *store)
+{
+        const struct schema_kind *const *kinds;
+        struct store_watch *watch;
+        int r;
+
+        assert(cache && store);
+        kinds = cache_kinds(cache);
+        for (size_t i = 0; kinds[i]; i++)
+                store_list(store, kinds[i], NULL, NULL, follow_fill, cache);
+        r = store_watch(store, kinds, store_revision(store), follow_event, cache, &watch);
+        if (r)
+                return error_fold(r);
+        cache_set_follower(cache, watch, follow_end);
+        cache_set_synced(cache);
+        return 0;
+}
