@@ -51,11 +51,11 @@ struct virt_disk {
         const char *path; /* file; NULL: an empty CD drive */
         enum virt_format format;
         enum virt_bus bus;
-        bool cdrom; /* needs SATA or SCSI; always read-only */
-        bool read_only;
+        bool cdrom;          /* needs SATA or SCSI; always read-only */
+        bool read_only;      /* not on SATA, where QEMU has CD drives only */
         unsigned boot_order; /* 0: not bootable */
         const char *serial;  /* at most 36 of A-Za-z0-9 _.+- ; NULL: none */
-        const char *cache;   /* NULL: "none" ("writeback" where O_DIRECT does not work) */
+        const char *cache;   /* NULL: "none" for disks ("writeback" where O_DIRECT does not work), QEMU's own for CDs */
         bool no_discard;     /* default: discard='unmap' detect_zeroes='unmap' on writable disks */
 
         /* Guest-visible places: set from a record, else chosen by virt_domain_complete(). */
@@ -65,8 +65,8 @@ struct virt_disk {
 };
 
 struct virt_nic {
-        const char *name; /* of the Port intent: the key of the hardware record */
-        const char *mac;
+        const char *name; /* of the Port intent */
+        const char *mac;  /* the key of the hardware record */
         const char *bridge;
         const char *tap; /* host side interface, at most 15 characters, no "vnet" prefix */
         enum virt_nic_model model;
@@ -112,7 +112,7 @@ struct virt_smbios {
 struct virt_domain {
         enum virt_type type; /* always explicit */
         const char *name;    /* virt_domain_name() */
-        const char *uuid;    /* virt_domain_uuid() of the machine */
+        const char *uuid;    /* belongs to the machine: its uid, unless the record says another */
         const char *title;   /* for people; NULL: none */
         struct virt_owner owner;
 
@@ -140,7 +140,7 @@ struct virt_domain {
 
         /* Guest-visible places of the devices that every machine has, as with disks. */
         unsigned root_ports; /* pcie-root-ports 1..n on the root bus; 0: chosen, with spare ones for hot-plug */
-        struct virt_pci video_pci, channel_pci, scsi_pci, rng_pci, balloon_pci;
+        struct virt_pci video_pci, usb_pci, channel_pci, scsi_pci, rng_pci, balloon_pci;
 };
 
 /** virt_domain_name() - "<name cut to 40>-<first 8 of uid>"; g_free(). */
@@ -201,10 +201,12 @@ struct json_value *virt_hardware_record(const struct virt_domain *domain, struct
 /**
  * virt_hardware_apply() - let @domain be what @record says wherever the record speaks of it
  *
- * Overrides machine type, CPU, UUID, SMBIOS, loader, places and MACs of the disks and interfaces of the same name; disks and
- * interfaces that the record does not know keep what they have; recorded ones that are gone leave their place free. The record's
- * type (kvm, qemu) is not applied. CPU features are allocated from @arena; all other strings are borrowed from @record. Call before
- * virt_domain_complete(). Return: 0 or VIRT_E_INVALID (malformed record, of a newer version).
+ * Overrides machine type, CPU, UUID, firmware, SMBIOS, root ports and places: of the disks of the same name, of the interfaces of
+ * the same MAC. Disks and interfaces that the record does not know keep what they have; recorded ones that are gone leave their
+ * place free. The record's type (kvm, qemu) is not applied. CPU features are allocated from @arena; all other strings are borrowed
+ * from @record. A NULL or null record changes nothing. Call before virt_domain_complete().
+ *
+ * Return: 0 or VIRT_E_INVALID (malformed, or of a newer version).
  */
 int virt_hardware_apply(struct virt_domain *domain, const struct json_value *record, struct arena *arena,
                         struct virt_error *reterr);

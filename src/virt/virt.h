@@ -39,8 +39,8 @@ enum {
 struct virt_error {
         int code;   /* libvirt's virErrorNumber, or 0 */
         int domain; /* libvirt's virErrorDomain, or 0 */
-        const char
-                *reason; /* stable reason code, a constant: "PoolPathMissing", "LibvirtFailed", ...; never NULL after a failure */
+        /* A stable code of api/reasons.yaml, a constant: "PoolPathMissing", "StartFailed"; never NULL after a failure. */
+        const char *reason;
         char words[VIRT_ERROR_WORDS_MAX];
 };
 

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "virt/virt.h"
+
+#include "base/error.h"
+#include "virt/virt_internal.h"
+
+#include <string.h>
+
+#define OPEN_TIMEOUT_US 10000000ull
+
+static const char *const virt_event_names[VIRT_EVENT_COUNT] = {
+        [VIRT_EVENT_LIFECYCLE] = "lifecycle",
+        [VIRT_EVENT_REBOOT] = "reboot",
+        [VIRT_EVENT_AGENT] = "agent",
+        [VIRT_EVENT_DISK] = "disk",
+        [VIRT_EVENT_DISCONNECTED] = "disconnected",
+};
+ENUM_TABLE(virt_event, virt_event_names)
+
+static const int subscribed[] = {
+        VIR_DOMAIN_EVENT_ID_LIFECYCLE,       VIR_DOMAIN_EVENT_ID_REBOOT,          VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE,
+        VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON,
+};
+
+/* What libvirt's callbacks of one connection hold: alive as long as libvirt may call, silent once the connection was replaced. */
+struct watcher {
+        gatomicrefcount refs;
+        GMutex lock;
+        struct virt *virt; /* NULL: silent */
+        enum virt_role role;
+};
+
+struct role_state {
+        virConnectPtr connection;
+        struct watcher *watcher;
+        int callbacks[G_N_ELEMENTS(subscribed)]; /* -1: not subscribed */
+        bool dead, hung, probing;
+};
+
+struct virt {
+        char *uri;
+        unsigned keepalive_interval_s, keepalive_count;
+        GMutex lock; /* roles */
+        struct role_state roles[VIRT_ROLE_COUNT];
+        GMutex reconnecting; /* one virt_reconnect() at a time */
+        virt_event_fn fn;
+        void *userdata;
+};
+
+/* --- a call on a thread of its own, waited for only so long
+ * ------------------------------------------------------------------------- */
+
+struct bounded {
+        gatomicrefcount refs;
+        GMutex lock;
+        GCond ended;
+        bool done, abandoned;
+        int result;
+        struct virt_error error;
+        void (*work)(struct bounded *call);
+        char *uri;                /* open: in */
+        virConnectPtr connection; /* open: out; probe: in, with a reference */
+};
+
+static void bounded_unref(struct bounded *call)
+{
+        if (!g_atomic_ref_count_dec(&call->refs))
+                return;
+        if (call->connection)
+                virConnectClose(call->connection);
+        g_mutex_clear(&call->lock);
+        g_cond_clear(&call->ended);
+        g_free(call->uri);
+        g_free(call);
+}
+
+static struct bounded *bounded_new(void (*work)(struct bounded *call))
+{
+        struct bounded *call = g_new0(struct bounded, 1);
+
+        g_atomic_ref_count_init(&call->refs);
+        g_mutex_init(&call->lock);
+        g_cond_init(&call->ended);
+        call->work = work;
+        return call;
+}
+
+static void *bounded_main(void *userdata)
+{
+        struct bounded *call = userdata;
+
+        call->work(call);
+        g_mutex_lock(&call->lock);
+        call->done = true;
+        g_cond_signal(&call->ended);
+        g_mutex_unlock(&call->lock);
+        bounded_unref(call);
+        return NULL;
+}
+
+/* Whether it ended in time; afterwards the caller still owns its reference. */
+static bool bounded_run(struct bounded *call, uint64_t timeout_us)
+{
+        gint64 deadline = g_get_monotonic_time() + (gint64)timeout_us;
+        bool done;
+
+        g_atomic_ref_count_inc(&call->refs);
+        g_thread_unref(g_thread_new("libvirt-call", bounded_main, call));
+        g_mutex_lock(&call->lock);
+        while (!call->done && g_cond_wait_until(&call->ended, &call->lock, deadline))
+                ;
+        done = call->done;
+        g_mutex_unlock(&call->lock);
+        return done;
+}
+
+static void work_open(struct bounded *call)
+{
+        call->connection = virConnectOpen(call->uri);
+        if (!call->connection)
+                call->result = virt_fail(&call->error, "LibvirtUnreachable");
+}
+
+static void work_probe(struct bounded *call)
+{
+        unsigned long version;
+
+        if (virConnectGetLibVersion(call->connection, &version) < 0)
+                call->result = virt_fail(&call->error, "LibvirtUnreachable");
+}
+
+static int open_bounded(const char *uri, virConnectPtr *ret_connection, struct virt_error *reterr)
+{
+        struct bounded *call = bounded_new(work_open);
+        int r;
+
+        call->uri = g_strdup(uri);
+        if (!bounded_run(call, OPEN_TIMEOUT_US)) {
+                r = virt_say(reterr, VIRT_E_UNREACHABLE, "LibvirtUnreachable", "%s does not answer", uri);
+        } else {
+                r = call->result;
+                if (r)
+                        *reterr = call->error;
+                else
+                        *ret_connection = g_steal_pointer(&call->connection);
+        }
+        bounded_unref(call);
+        return r;
+}
+
+/* --- events
+ * ----------------------------------------------------------------------------------------------------------------------------- */
+
+static void watcher_unref(void *userdata)
+{
+        struct watcher *watcher = userdata;
+
+        if (!g_atomic_ref_count_dec(&watcher->refs))
+                return;
+        g_mutex_clear(&watcher->lock);
+        g_free(watcher);
+}
+
+static struct watcher *watcher_new(struct virt *virt, enum virt_role role)
+{
+        struct watcher *watcher = g_new0(struct watcher, 1);
+
+        g_atomic_ref_count_init(&watcher->refs);
+        g_mutex_init(&watcher->lock);
+        watcher->virt = virt;
+        watcher->role = role;
+        return watcher;
+}
+
+static struct watcher *watcher_ref(struct watcher *watcher)
+{
+        g_atomic_ref_count_inc(&watcher->refs);
+        return watcher;
+}
+
+static void watcher_silence(struct watcher *watcher)
+{
+        g_mutex_lock(&watcher->lock);
+        watcher->virt = NULL;
+        g_mutex_unlock(&watcher->lock);
+}
+
+static void tell(struct watcher *watcher, enum virt_event event, virDomainPtr domain)
+{
+        char uuid[VIR_UUID_STRING_BUFLEN] = "";
+
+        if (domain && virDomainGetUUIDString(domain, uuid) < 0)
+                return;
+        g_mutex_lock(&watcher->lock);
+        if (watcher->virt && watcher->virt->fn)
+                watcher->virt->fn(event, domain ? uuid : NULL, watcher->virt->userdata);
+        g_mutex_unlock(&watcher->lock);
+}
+
+static int on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail, void *userdata)
+{
+        tell(userdata, VIRT_EVENT_LIFECYCLE, domain);
+        return 0;
+}
+
+static void on_reboot(virConnectPtr connection, virDomainPtr domain, void *userdata)
+{
+        tell(userdata, VIRT_EVENT_REBOOT, domain);
+}
+
+static void on_agent(virConnectPtr connection, virDomainPtr domain, int state, int reason, void *userdata)
+{
+        tell(userdata, VIRT_EVENT_AGENT, domain);
+}
+
+static void on_threshold(virConnectPtr connection, virDomainPtr domain, const char *device, const char *path,
+                         unsigned long long threshold, unsigned long long excess, void *userdata)
+{
+        tell(userdata, VIRT_EVENT_DISK, domain);
+}
+
+static void on_io_error(virConnectPtr connection, virDomainPtr domain, const char *path, const char *alias, int action,
+                        const char *reason, void *userdata)
+{
+        tell(userdata, VIRT_EVENT_DISK, domain);
+}
+
+static const virConnectDomainEventGenericCallback handlers[G_N_ELEMENTS(subscribed)] = {
+        VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), VIR_DOMAIN_EVENT_CALLBACK(on_reboot),   VIR_DOMAIN_EVENT_CALLBACK(on_agent),
+        VIR_DOMAIN_EVENT_CALLBACK(on_threshold), VIR_DOMAIN_EVENT_CALLBACK(on_io_error),
+};
+
+static void on_close(virConnectPtr connection, int reason, void *userdata)
+{
+        struct watcher *watcher = userdata;
+
+        g_mutex_lock(&watcher->lock);
+        if (watcher->virt) {
+                g_mutex_lock(&watcher->virt->lock);
+                watcher->virt->roles[watcher->role].dead = true;
+                g_mutex_unlock(&watcher->virt->lock);
+        }
+        g_mutex_unlock(&watcher->lock);
+        tell(watcher, VIRT_EVENT_DISCONNECTED, NULL);
+}
+
+static int subscribe(struct role_state *state, struct virt_error *reterr)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(subscribed); i++) {
+                state->callbacks[i] = virConnectDomainEventRegisterAny(state->connection, NULL, subscribed[i], handlers[i],
+                                                                       watcher_ref(state->watcher), watcher_unref);
+                if (state->callbacks[i] < 0) {
+                        watcher_unref(state->watcher);
+                        return virt_fail(reterr, "LibvirtUnreachable");
+                }
+        }
+        return 0;
+}
+
+/* --- life of a connection
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+static void *let_go_main(void *userdata)
+{
+        struct role_state *old = userdata;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(subscribed); i++)
+                if (old->callbacks[i] >= 0)
+                        virConnectDomainEventDeregisterAny(old->connection, old->callbacks[i]);
+        virConnectUnregisterCloseCallback(old->connection, on_close);
+        virConnectClose(old->connection);
+        watcher_unref(old->watcher);
+        g_free(old);
+        return NULL;
+}
+
+/* Silence and close what @state holds; on a thread of its own when the other side may not answer. */
+static void let_go(struct role_state *state)
+{
+        struct role_state *old;
+        bool wait = !state->hung;
+
+        if (!state->connection)
+                return;
+        watcher_silence(state->watcher);
+        old = g_memdup2(state, sizeof(*state));
+        *state = (struct role_state){};
+        if (wait)
+                let_go_main(old);
+        else
+                g_thread_unref(g_thread_new("libvirt-close", let_go_main, old));
+}
+
+/* A fresh connection in @ret_state, subscribed when it is the one for events. */
+static int connect_role(struct virt *virt, enum virt_role role, struct role_state *ret_state, struct virt_error *reterr)
+{
+        struct role_state state = {};
+        int r;
+
+        memset(state.callbacks, 0xff, sizeof(state.callbacks));
+        r = open_bounded(virt->uri, &state.connection, reterr);
+        if (r)
+                return r;
+        state.watcher = watcher_new(virt, role);
+        /* Drivers inside this process have neither; their connections cannot be lost. */
+        (void)virConnectSetKeepAlive(state.connection, (int)virt->keepalive_interval_s, virt->keepalive_count);
+        if (virConnectRegisterCloseCallback(state.connection, on_close, watcher_ref(state.watcher), watcher_unref) < 0)
+                watcher_unref(state.watcher);
+        if (role == VIRT_EVENTS && virt->fn) {
+                r = subscribe(&state, reterr);
+                if (r) {
+                        let_go(&state);
+                        return r;
+                }
+        }
+        *ret_state = state;
+        return 0;
+}
+
+int virt_open(const struct virt_options *options, struct virt **ret_virt, struct virt_error *reterr)
+{
+        g_autoptr(virt) virt = NULL;
+        int r;
+
+        assert(options && options->uri && ret_virt && reterr);
+
+        r = virt_event_loop_start(reterr);
+        if (r)
+                return r;
+        virt = g_new0(struct virt, 1);
+        virt->uri = g_strdup(options->uri);
+        virt->keepalive_interval_s = options->keepalive_interval_s ? options->keepalive_interval_s : 5;
+        virt->keepalive_count = options->keepalive_count ? options->keepalive_count : 3;
+        g_mutex_init(&virt->lock);
+        g_mutex_init(&virt->reconnecting);
+        for (enum virt_role role = 0; role < VIRT_ROLE_COUNT; role++) {
+                r = connect_role(virt, role, &virt->roles[role], reterr);
+                if (r)
+                        return r;
+        }
+        *ret_virt = g_steal_pointer(&virt);
+        return 0;
+}
+
+struct virt *virt_close(struct virt *virt)
+{
+        if (!virt)
+                return NULL;
+        for (enum virt_role role = 0; role < VIRT_ROLE_COUNT; role++)
+                let_go(&virt->roles[role]);
+        g_mutex_clear(&virt->lock);
+        g_mutex_clear(&virt->reconnecting);
+        g_free(virt->uri);
+        g_free(virt);
+        return NULL;
+}
+
+const char *virt_uri(const struct virt *virt)
+{
+        assert(virt);
+        return virt->uri;
+}
+
+bool virt_is_test(const struct virt *virt)
+{
+        assert(virt);
+        return g_str_has_prefix(virt->uri, "test:") || g_str_has_prefix(virt->uri, "test+");
+}
+
+virConnectPtr virt_use(struct virt *virt, enum virt_role role, struct virt_error *reterr)
+{
+        virConnectPtr connection = NULL;
+
+        assert(virt && role < VIRT_ROLE_COUNT && reterr);
+
+        g_mutex_lock(&virt->lock);
+        if (virt->roles[role].connection && !virt->roles[role].dead && !virt->roles[role].hung) {
+                connection = virt->roles[role].connection;
+                virConnectRef(connection);
+        }
+        g_mutex_unlock(&virt->lock);
+        if (!connection)
+                virt_say(reterr, VIRT_E_UNREACHABLE, "LibvirtUnreachable", "the connection to %s is lost", virt->uri);
+        return connection;
+}
+
+int virt_open_more(struct virt *virt, virConnectPtr *ret_connection, struct virt_error *reterr)
+{
+        int r;
+
+        assert(virt && ret_connection && reterr);
+
+        r = open_bounded(virt->uri, ret_connection, reterr);
+        if (!r)
+                (void)virConnectSetKeepAlive(*ret_connection, (int)virt->keepalive_interval_s, virt->keepalive_count);
+        return r;
+}
+
+/* --- health
+ * --------------------------------------------------------------------------------------------------------------------------------
+ */
+
+/* Mark the probe's outcome on the role, unless the connection was replaced meanwhile. */
+static void note_health(struct virt *virt, enum virt_role role, virConnectPtr connection, enum virt_health health)
+{
+        struct role_state *state = &virt->roles[role];
+
+        g_mutex_lock(&virt->lock);
+        if (state->connection == connection) {
+                state->probing = false;
+                state->dead |= health == VIRT_DEAD;
+                state->hung |= health == VIRT_HUNG;
+        }
+        g_mutex_unlock(&virt->lock);
+}
+
+enum virt_health virt_probe(struct virt *virt, enum virt_role role, uint64_t timeout_us, struct virt_error *reterr)
+{
+        virConnectPtr connection = virt_use(virt, role, reterr);
+        enum virt_health health = VIRT_HEALTHY;
+        struct bounded *call;
+        bool busy;
+
+        if (!connection)
+                return VIRT_DEAD;
+        g_mutex_lock(&virt->lock);
+        busy = virt->roles[role].probing;
+        virt->roles[role].probing = true;
+        g_mutex_unlock(&virt->lock);
+        if (busy) {
+                virConnectClose(connection);
+                return VIRT_HEALTHY; /* the other one will tell */
+        }
+        call = bounded_new(work_probe);
+        call->connection = connection;
+        if (!bounded_run(call, timeout_us)) {
+                health = VIRT_HUNG;
+                virt_say(reterr, VIRT_E_UNREACHABLE, "LibvirtUnreachable", "%s does not answer", virt->uri);
+        } else if (call->result) {
+                health = VIRT_DEAD;
+                *reterr = call->error;
+        }
+        note_health(virt, role, connection, health);
+        bounded_unref(call);
+        return health;
+}
+
+static int reconnect_role(struct virt *virt, enum virt_role role, struct virt_error *reterr)
+{
+        struct role_state fresh = {}, old;
+        bool needed;
+        int r;
+
+        g_mutex_lock(&virt->lock);
+        old = virt->roles[role];
+        g_mutex_unlock(&virt->lock);
+        needed = !old.connection || old.dead || old.hung || virConnectIsAlive(old.connection) == 0;
+        if (!needed)
+                return 0;
+        r = connect_role(virt, role, &fresh, reterr);
+        if (r)
+                return r;
+        g_mutex_lock(&virt->lock);
+        old = virt->roles[role];
+        virt->roles[role] = fresh;
+        g_mutex_unlock(&virt->lock);
+        let_go(&old);
+        return 0;
+}
+
+int virt_reconnect(struct virt *virt, struct virt_error *reterr)
+{
+        int r = 0;
+
+        assert(virt && reterr);
+
+        g_mutex_lock(&virt->reconnecting);
+        for (enum virt_role role = 0; role < VIRT_ROLE_COUNT && !r; role++)
+                r = reconnect_role(virt, role, reterr);
+        g_mutex_unlock(&virt->reconnecting);
+        return r;
+}
+
+int virt_events_start(struct virt *virt, virt_event_fn fn, void *userdata, struct virt_error *reterr)
+{
+        assert(virt && fn && !virt->fn && reterr);
+
+        virt->userdata = userdata;
+        virt->fn = fn;
+        return subscribe(&virt->roles[VIRT_EVENTS], reterr);
+}

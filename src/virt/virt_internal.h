@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "virt/virt.h"
+
+#include <glib.h>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+/* Shared by the files of this folder that speak to libvirt; not for other folders. */
+
+/** virt_fail() - turn libvirt's last error of this thread into words and an outcome (C74); @reason unless the error says more. */
+int virt_fail(struct virt_error *reterr, const char *reason);
+
+/** virt_say() - an own failure: fill @reterr and return @outcome, for `return virt_say(...)`. */
+int virt_say(struct virt_error *reterr, int outcome, const char *reason, const char *format, ...) G_GNUC_PRINTF(4, 5);
+
+/** virt_words_set() - one line of valid UTF-8 without control characters into @reterr->words, cut at a character's end. */
+void virt_words_set(struct virt_error *reterr, const char *text);
+
+/** virt_error_is() - whether libvirt's last error of this thread has this code; for "missing is fine". */
+bool virt_error_is(int code);
+
+/** virt_use() - the connection for @role with a reference of the caller (AUTO_CONNECTION), or NULL and VIRT_E_UNREACHABLE filled
+ * in. */
+virConnectPtr virt_use(struct virt *virt, enum virt_role role, struct virt_error *reterr);
+
+/** virt_open_more() - one more connection of the same URI for the caller alone, within a deadline; the caller closes it. */
+int virt_open_more(struct virt *virt, virConnectPtr *ret_connection, struct virt_error *reterr);
+
+/** virt_event_loop_start() - libvirt's default event loop on a thread of its own; once per process. 0 or VIRT_E_FAILED. */
+int virt_event_loop_start(struct virt_error *reterr);
+
+static inline void virt_connection_closep(virConnectPtr *connection)
+{
+        if (*connection)
+                virConnectClose(*connection);
+}
+#define AUTO_CONNECTION __attribute__((cleanup(virt_connection_closep))) virConnectPtr
+
+static inline void virt_domain_freep(virDomainPtr *domain)
+{
+        if (*domain)
+                virDomainFree(*domain);
+}
+#define AUTO_DOMAIN __attribute__((cleanup(virt_domain_freep))) virDomainPtr
+
+static inline void virt_pool_freep(virStoragePoolPtr *pool)
+{
+        if (*pool)
+                virStoragePoolFree(*pool);
+}
+#define AUTO_POOL __attribute__((cleanup(virt_pool_freep))) virStoragePoolPtr
+
+static inline void virt_volume_freep(virStorageVolPtr *volume)
+{
+        if (*volume)
+                virStorageVolFree(*volume);
+}
+#define AUTO_VOLUME __attribute__((cleanup(virt_volume_freep))) virStorageVolPtr
+
+static inline void virt_textp(char **text)
+{
+        free(*text);
+}
+/* Text that libvirt allocated. */
+#define AUTO_TEXT __attribute__((cleanup(virt_textp))) char *
