@@ -19,7 +19,7 @@ def compile_alone(header, flags):
 
 def main(build):
     flags = subprocess.run(["pkg-config", "--cflags", *PACKAGES], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    flags += [f"-I{ROOT}/src", f"-I{build}/api", f"-I{build}/src", f"-I{build}"]
+    flags += ["-isystem", "/usr/share/include", f"-I{ROOT}/src", f"-I{build}/api", f"-I{build}/src", f"-I{build}"]
     headers = [p for p in c_files("src") if p.suffix == ".h"]
     bad = 0
     with concurrent.futures.ThreadPoolExecutor(2) as pool:

@@ -14,14 +14,15 @@
  * Everything runs on the loop thread. Bounds are LIMIT_HTTP_*; they hold from the first byte of a connection.
  */
 
-/* --- TLS -------------------------------------------------------------------------------------------------------------------------- */
+/* --- TLS
+ * -------------------------------------------------------------------------------------------------------------------------- */
 
 struct http_tls; /* an OpenSSL context: certificate, key, trusted CA */
 
 struct http_tls_options {
         const char *certificate_pem; /* chain, leaf first; NULL for a client without one */
         const char *key_pem;
-        const char *ca_pem;          /* server: CA of client certificates; client: CA of the server; NULL: none trusted */
+        const char *ca_pem; /* server: CA of client certificates; client: CA of the server; NULL: none trusted */
         bool server;
         /* Client only: accept exactly this SHA-256 of the CA's DER certificate when ca_pem is NULL (joining). 64 hex digits. */
         const char *ca_sha256;
@@ -32,7 +33,8 @@ AUTOPTR(http_tls, http_tls_free);
 /** http_tls_reload() - use another certificate and key for new connections. */
 int http_tls_reload(struct http_tls *tls, const char *certificate_pem, const char *key_pem);
 
-/* --- server ----------------------------------------------------------------------------------------------------------------------- */
+/* --- server
+ * ----------------------------------------------------------------------------------------------------------------------- */
 
 struct http_server;
 struct http_request; /* one request and its response */
@@ -43,14 +45,26 @@ struct http_request; /* one request and its response */
  *                on_body/on_end for a body, or reply at once. A reply before the body was read closes the connection after it
  *                unless the body is empty.
  *   on_body      a piece of the body (http_request_body_streaming()), or the whole of it (http_request_body_whole()).
- *   on_gone      the request is over: answered and sent, or the peer went away. Free what belongs to it. The last call, exactly once.
+ *   on_gone      the request is over: answered and sent, or the peer went away. Free what belongs to it. The last call, exactly
+ * once.
  */
+struct http_limits {
+        size_t header_bytes; /* request line and headers */
+        unsigned headers;
+        uint64_t header_time_us, body_time_us, idle_time_us, stall_time_us;
+        size_t connections, connections_per_peer, unauthenticated; /* per peer: an IPv4 address or an IPv6 /64 */
+        size_t out_bytes, ws_message_bytes;
+};
+/** http_limits_default() - LIMIT_HTTP_*; a static object. */
+const struct http_limits *http_limits_default(void);
+
 struct http_server_options {
         struct loop *loop;
-        struct http_tls *tls;
+        struct http_tls *tls; /* borrowed until the server is freed; NULL: no TLS (tests, sockets behind a proxy) */
         void (*on_request)(struct http_request *request, void *userdata);
         void *userdata;
-        const char *server_name; /* Server header, or NULL */
+        const char *server_name;          /* Server header, or NULL */
+        const struct http_limits *limits; /* copied; NULL: http_limits_default() */
 };
 int http_server_new(const struct http_server_options *options, struct http_server **ret_server);
 struct http_server *http_server_free(struct http_server *server);
@@ -67,17 +81,20 @@ struct http_server_stats {
 void http_server_stats(const struct http_server *server, struct http_server_stats *ret_stats);
 
 const char *http_request_method(const struct http_request *request);
-const char *http_request_target(const struct http_request *request);   /* as received */
-const char *http_request_path(const struct http_request *request);     /* without the query, percent-decoded once; paths with "..", "//", NUL or bad escapes are refused by the core */
+const char *http_request_target(const struct http_request *request); /* as received */
+const char *http_request_path(const struct http_request *request);   /* without the query, percent-decoded once; paths with "..",
+                                                                        "//", NUL or bad escapes are refused by the core */
 /** http_request_query() - decoded value of the first query parameter @name, or NULL; "" for a bare name. */
 const char *http_request_query(const struct http_request *request, const char *name);
 /** http_request_header() - value of a header (any case); NULL when absent. Repeated headers are joined by ", ". */
 const char *http_request_header(const struct http_request *request, const char *name);
-const char *http_request_peer(const struct http_request *request);     /* "127.0.0.1:40000" */
+const char *http_request_peer(const struct http_request *request); /* "127.0.0.1:40000" */
 /** http_request_peer_certificate() - PEM of the verified client certificate, or NULL; cached per connection. */
 const char *http_request_peer_certificate(const struct http_request *request);
-/** http_request_peer_cn() - common name and organisations of the verified client certificate, or NULL. */
+/** http_request_peer_cn() - common name of the verified client certificate, or NULL. */
 const char *http_request_peer_cn(const struct http_request *request);
+/** http_request_peer_organizations() - its organisations, NULL-terminated; NULL without a certificate. */
+const char *const *http_request_peer_organizations(const struct http_request *request);
 const char *http_request_peer_serial(const struct http_request *request); /* lower-case hex, or NULL */
 /** http_request_content_length() - of the body; -1: chunked (unknown), 0: none. */
 int64_t http_request_content_length(const struct http_request *request);
@@ -114,7 +131,8 @@ void http_stream_end(struct http_request *request);
 size_t http_stream_pending(const struct http_request *request); /* bytes queued and not yet sent */
 void http_stream_on_drained(struct http_request *request, void (*on_drained)(struct http_request *request, void *userdata));
 
-/* --- client: libcurl on the loop ------------------------------------------------------------------------------------------------- */
+/* --- client: libcurl on the loop -------------------------------------------------------------------------------------------------
+ */
 
 struct http_client;
 struct http_call;
@@ -123,7 +141,7 @@ struct http_client_options {
         struct loop *loop;
         const char *ca_pem, *certificate_pem, *key_pem; /* PEM text, copied; may be NULL */
         const char *user_agent;
-        bool insecure;          /* skip verification of the peer: only for `gabbro --insecure` */
+        bool insecure; /* skip verification of the peer: only for `gabbro --insecure` */
         /* Refuse to connect to addresses for which this returns false (downloads: no internal hosts), also after redirects. */
         bool (*allow_address)(const char *ip, void *userdata);
         void *userdata;
@@ -133,12 +151,12 @@ struct http_client *http_client_free(struct http_client *client);
 AUTOPTR(http_client, http_client_free);
 
 struct http_call_options {
-        const char *method;        /* NULL: GET */
+        const char *method; /* NULL: GET */
         const char *url;
-        const char *const *headers;  /* "Name: value", NULL-terminated, or NULL */
-        const char *body;          /* copied; NULL: none */
+        const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
+        const char *body;           /* copied; NULL: none */
         size_t body_len;
-        int body_fd;               /* >= 0 (with body_fd_set): stream the body from this file, from its offset, @body_len bytes; not taken over */
+        int body_fd; /* >= 0 (with body_fd_set): stream the body from this file, from its offset, @body_len bytes; not taken over */
         bool body_fd_set;
         uint64_t timeout_us;       /* whole call; 0: none */
         uint64_t stall_timeout_us; /* no byte for so long; 0: none */
@@ -163,27 +181,28 @@ int http_call_status(const struct http_call *call);
 int http_fetch(const struct http_client_options *client, const struct http_call_options *options, void *userdata, int *ret_status,
                GString **ret_body, char **reterr_words);
 
-/* --- WebSocket streams: messages both ways over an upgraded connection ------------------------------------------------------------- */
+/* --- WebSocket streams: messages both ways over an upgraded connection
+ * ------------------------------------------------------------- */
 
 struct http_ws;
 
 struct http_ws_handlers {
         void (*on_open)(struct http_ws *ws, void *userdata); /* dialled streams: the peer accepted */
         void (*on_message)(struct http_ws *ws, bool binary, const char *data, size_t len, void *userdata);
-        void (*on_drained)(struct http_ws *ws, void *userdata); /* the queue is empty again */
+        void (*on_drained)(struct http_ws *ws, void *userdata);                                  /* the queue is empty again */
         void (*on_close)(struct http_ws *ws, unsigned code, const char *reason, void *userdata); /* the last call */
 };
 /** http_request_upgrade() - accept the WebSocket request (from on_request); @protocol: chosen subprotocol or NULL.
  *  0, or -EINVAL when it is no valid handshake (then answer it). The request is over; on_gone runs after on_close. */
-int http_request_upgrade(struct http_request *request, const char *protocol, const struct http_ws_handlers *handlers, void *userdata,
-                         struct http_ws **ret_ws);
+int http_request_upgrade(struct http_request *request, const char *protocol, const struct http_ws_handlers *handlers,
+                         void *userdata, struct http_ws **ret_ws);
 struct http_ws_dial_options {
         struct loop *loop;
-        struct http_tls *tls;          /* client context */
-        const char *url;               /* "https://host:port/path" */
-        const char *const *headers;    /* NULL-terminated, or NULL */
+        struct http_tls *tls;       /* client context */
+        const char *url;            /* "https://host:port/path" */
+        const char *const *headers; /* NULL-terminated, or NULL */
         const char *protocol;
-        uint64_t timeout_us;           /* until open; 0: 10 s */
+        uint64_t timeout_us; /* until open; 0: 10 s */
 };
 int http_ws_dial(const struct http_ws_dial_options *options, const struct http_ws_handlers *handlers, void *userdata,
                  struct http_ws **ret_ws);

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/output.h"
+
+#include "base/error.h"
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+/* One connection's share of a turn; level-triggered events bring it back. */
+#define OUTPUT_TURN_BYTES (512u << 10)
+#define OUTPUT_COPY_ROOM  1024u
+#define OUTPUT_READ_AHEAD (4u << 20)
+
+/* A segment is head[0..head_len), data[0..len) and, in chunks, CR LF; done counts over all three. */
+struct http_output_segment {
+        struct http_output_segment *next;
+        GBytes *bytes;    /* keeps data, or NULL: data stands behind the segment */
+        const char *data; /* NULL for a file */
+        uint64_t len, done, offset;
+        size_t room; /* of a copy */
+        int fd;      /* of a file, else -1 */
+        uint8_t head_len, tail_len;
+        char head[20];
+};
+
+static uint64_t segment_total(const struct http_output_segment *segment)
+{
+        return segment->head_len + segment->len + segment->tail_len;
+}
+
+static void segment_free(struct http_output_segment *segment)
+{
+        if (segment->bytes)
+                g_bytes_unref(segment->bytes);
+        fd_close(segment->fd);
+        g_free(segment);
+}
+
+void http_output_init(struct http_output *output)
+{
+        assert(output);
+        *output = (struct http_output){0};
+        output->tail = &output->head;
+}
+
+void http_output_clear(struct http_output *output)
+{
+        assert(output);
+
+        for (struct http_output_segment *segment = output->head, *next; segment; segment = next) {
+                next = segment->next;
+                segment_free(segment);
+        }
+        http_output_init(output);
+}
+
+static struct http_output_segment *output_add(struct http_output *output, size_t room)
+{
+        struct http_output_segment *segment = g_malloc(sizeof(struct http_output_segment) + room);
+
+        *segment = (struct http_output_segment){.room = room, .fd = -1};
+        *output->tail = segment;
+        output->tail = &segment->next;
+        return segment;
+}
+
+char *http_output_reserve(struct http_output *output, size_t len)
+{
+        assert(output);
+
+        struct http_output_segment *segment = output_add(output, len);
+        segment->data = (char *)(segment + 1);
+        segment->len = len;
+        output->pending += len;
+        return (char *)(segment + 1);
+}
+
+void http_output_copy(struct http_output *output, const void *data, size_t len)
+{
+        assert(output && (data || len == 0));
+
+        if (len == 0)
+                return;
+        struct http_output_segment *last =
+                output->head ? (struct http_output_segment *)((char *)output->tail - offsetof(struct http_output_segment, next))
+                             : NULL;
+        if (!last || last->bytes || last->fd >= 0 || last->room - last->len < len) {
+                last = output_add(output, MAX(len, OUTPUT_COPY_ROOM));
+                last->data = (char *)(last + 1);
+        }
+        memcpy((char *)(last + 1) + last->len, data, len);
+        last->len += len;
+        output->pending += len;
+}
+
+void http_output_bytes(struct http_output *output, GBytes *bytes, bool chunked)
+{
+        assert(output && bytes);
+
+        gsize len;
+        const char *data = g_bytes_get_data(bytes, &len);
+        if (len == 0)
+                return;
+        struct http_output_segment *segment = output_add(output, 0);
+        segment->bytes = g_bytes_ref(bytes);
+        segment->data = data;
+        segment->len = len;
+        if (chunked) {
+                segment->head_len = g_snprintf(segment->head, sizeof(segment->head), "%zx\r\n", len);
+                segment->tail_len = 2;
+        }
+        output->pending += segment_total(segment);
+}
+
+void http_output_file(struct http_output *output, int fd, uint64_t offset, uint64_t len)
+{
+        assert(output && fd >= 0);
+
+        if (len == 0) {
+                fd_close(fd);
+                return;
+        }
+        struct http_output_segment *segment = output_add(output, 0);
+        segment->fd = fd;
+        segment->offset = offset;
+        segment->len = len;
+        output->pending += len;
+        posix_fadvise(fd, offset, MIN(len, OUTPUT_READ_AHEAD), POSIX_FADV_WILLNEED);
+}
+
+/* The contiguous bytes of @segment at @done. */
+static const char *segment_span(const struct http_output_segment *segment, uint64_t done, size_t *ret_len)
+{
+        if (done < segment->head_len) {
+                *ret_len = segment->head_len - done;
+                return segment->head + done;
+        }
+        done -= segment->head_len;
+        if (done < segment->len) {
+                *ret_len = segment->len - done;
+                return segment->data + done;
+        }
+        done -= segment->len;
+        *ret_len = segment->tail_len - done;
+        return "\r\n" + done;
+}
+
+static ssize_t segment_read_file(const struct http_output_segment *segment, char *scratch, size_t room)
+{
+        uint64_t at = segment->offset + segment->done;
+        size_t want = MIN(room, segment->len - segment->done);
+
+        if (segment->done > 0 && segment->done % OUTPUT_READ_AHEAD < room)
+                posix_fadvise(segment->fd, at + OUTPUT_READ_AHEAD / 2, OUTPUT_READ_AHEAD, POSIX_FADV_WILLNEED);
+        ssize_t n = pread(segment->fd, scratch, want, at);
+        if (n < 0)
+                return -errno;
+        return n == 0 ? -EPIPE : n;
+}
+
+/* Find the next bytes to write: in place when one span fills a record or is all there is, else gathered in @scratch. */
+static ssize_t output_gather(struct http_output *output, char *scratch, const char **ret_data)
+{
+        struct http_output_segment *segment = output->head;
+
+        *ret_data = scratch;
+        if (segment->fd >= 0)
+                return segment_read_file(segment, scratch, HTTP_OUTPUT_SCRATCH_BYTES);
+        size_t len;
+        const char *span = segment_span(segment, segment->done, &len);
+        if (len >= HTTP_OUTPUT_SCRATCH_BYTES || (!segment->next && segment->done + len == segment_total(segment))) {
+                *ret_data = span;
+                return MIN(len, OUTPUT_TURN_BYTES);
+        }
+        size_t filled = 0;
+        for (; segment && segment->fd < 0 && filled < HTTP_OUTPUT_SCRATCH_BYTES; segment = segment->next) {
+                uint64_t done = segment->done;
+                while (done < segment_total(segment) && filled < HTTP_OUTPUT_SCRATCH_BYTES) {
+                        span = segment_span(segment, done, &len);
+                        len = MIN(len, HTTP_OUTPUT_SCRATCH_BYTES - filled);
+                        memcpy(scratch + filled, span, len);
+                        filled += len;
+                        done += len;
+                }
+        }
+        return filled;
+}
+
+static void output_consume(struct http_output *output, size_t written)
+{
+        output->pending -= written;
+        while (written > 0) {
+                struct http_output_segment *segment = output->head;
+                uint64_t take = MIN(written, segment_total(segment) - segment->done);
+                segment->done += take;
+                written -= take;
+                if (segment->done < segment_total(segment))
+                        return;
+                output->head = segment->next;
+                if (!output->head)
+                        output->tail = &output->head;
+                segment_free(segment);
+        }
+}
+
+int http_output_flush(struct http_output *output, struct http_transport *transport, char *scratch, uint64_t *ret_written)
+{
+        assert(output && transport && scratch && ret_written);
+
+        for (size_t turn = 0; output->head;) {
+                const char *data;
+                if (turn >= OUTPUT_TURN_BYTES)
+                        return -EAGAIN;
+                ssize_t n = output_gather(output, scratch, &data);
+                if (n < 0)
+                        return n;
+                n = http_transport_write(transport, data, n);
+                if (n < 0)
+                        return n;
+                output_consume(output, n);
+                *ret_written += n;
+                turn += n;
+        }
+        return 0;
+}
