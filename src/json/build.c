@@ -30,13 +30,13 @@ struct json_value *json_new(struct json_doc *doc, enum json_type type)
         return json_new_raw(doc, type);
 }
 
-/* The length of the leading part of @text that is UTF-8; @text[@len] is NUL. */
+/* The length of the leading part of @text that is UTF-8 without zeroes; @text[@len] is NUL. */
 static size_t valid_length(const char *text, size_t len)
 {
         size_t i = 0;
 
         for (unsigned n; i < len; i += n) {
-                n = json_utf8_length((const unsigned char *)text + i);
+                n = text[i] ? json_utf8_length((const unsigned char *)text + i) : 0;
                 if (!n)
                         break;
         }

@@ -13,8 +13,8 @@
  * JSON documents as trees in an arena (RFC 8259).
  *
  * Numbers are kept verbatim as text. Objects keep the order of their members; keys are unique (a document with a duplicate key is
- * refused). Strings are valid UTF-8, may contain U+0000 only by its length (json_string() callers see a NUL-terminated text).
- * A tree may be changed until it is shared; a shared tree is const and may be read from any thread.
+ * refused). Strings and keys are valid UTF-8 without U+0000, which is refused: no check of a C string can miss what stands behind
+ * it. A tree may be changed until it is shared; a shared tree is const and may be read from any thread.
  */
 enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
@@ -113,7 +113,8 @@ bool json_equal(const struct json_value *a, const struct json_value *b);
  */
 
 struct json_value *json_new(struct json_doc *doc, enum json_type type); /* null, false, true, [] or {} */
-/** json_new_string() - a copy of @text; bytes that are not UTF-8 become U+FFFD. The same holds for keys in json_set(). */
+/** json_new_string() - a copy of @text; bytes that are not UTF-8, and zeroes, become U+FFFD. The same holds for keys in json_set().
+ */
 struct json_value *json_new_string(struct json_doc *doc, const char *text);
 struct json_value *json_new_string_len(struct json_doc *doc, const char *text, size_t len);
 struct json_value *json_new_int(struct json_doc *doc, int64_t number);

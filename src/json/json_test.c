@@ -45,7 +45,7 @@ static void what_is_json_is_taken_and_written_compactly(void)
                 {"{\"a\":[1],\"c\":{\"d\":2}}", NULL},
                 {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\\"\\\\/\\b\\f\\n\\r\\t\""},
                 {"\"\\u0041\\u00e9\\u20AC\\ud83d\\uDE00\"", "\"Aé€😀\""},
-                {"\"\\u0000\\u001f\\u007f\"", "\"\\u0000\\u001f\177\""},
+                {"\"\\u0001\\u001f\\u007f\"", "\"\\u0001\\u001f\177\""},
                 {"\"\\u2027\\u2028\\u2029\\u202a\"", "\"\342\200\247\\u2028\\u2029\342\200\252\""},
                 {"\"<>&'\"", NULL},
                 {"\"\302\200\337\277\340\240\200\355\237\277\356\200\200\357\277\277\360\220\200\200\364\217\277\277\"", NULL},
@@ -115,6 +115,8 @@ static void what_is_no_json_is_refused_with_its_place(void)
                 {"\"\\ud800\"", 1, "malformed \\u escape or lone surrogate in a string"},
                 {"\"\\ud800\\u0041\"", 1, "malformed \\u escape or lone surrogate in a string"},
                 {"\"\\udc00\"", 1, "malformed \\u escape or lone surrogate in a string"},
+                {"\"a\\u0000\"", 2, "U+0000 in a string"},
+                {"{\"a\\u0000\":1}", 3, "U+0000 in a string"},
                 {"\"\200\"", 1, "malformed UTF-8 in a string"},
                 {"\"\300\200\"", 1, "malformed UTF-8 in a string"},
                 {"\"\340\237\277\"", 1, "malformed UTF-8 in a string"},
@@ -340,7 +342,7 @@ static void equality_is_by_meaning(void)
                 {"true", "false", false},
                 {"null", "false", false},
                 {"\"a\"", "\"\\u0061\"", true},
-                {"\"a\\u0000b\"", "\"a\\u0000c\"", false},
+                {"\"a\\u0001b\"", "\"a\\u0001c\"", false},
                 {"[1,2]", "[2,1]", false},
                 {"[1,2]", "[1,2,3]", false},
                 {"{\"a\":1,\"b\":[{}]}", "{\"b\":[{}],\"a\":1}", true},
@@ -477,7 +479,7 @@ static void copies_share_nothing(void)
         struct json_value *copy;
 
         {
-                g_autoptr(json_doc) other = parse("{\"a\":[1,{\"b\":\"c\\u0000d\"}],\"e\":null,\"t\":true,\"f\":1.50}");
+                g_autoptr(json_doc) other = parse("{\"a\":[1,{\"b\":\"c\\u0001d\"}],\"e\":null,\"t\":true,\"f\":1.50}");
 
                 copy = json_copy(doc, json_root(other));
                 g_assert_true(json_equal(copy, json_root(other)));
@@ -498,7 +500,7 @@ static void foreign_bytes_become_replacement_characters(void)
         json_set(doc, object, "empty", json_new_string_len(doc, NULL, 0));
         text = json_to_text(object);
         g_assert_cmpstr(text, ==,
-                        "{\"a\357\277\275\":\"b\357\277\275c\357\277\275\",\"z\":\"\\u0000\357\277\275\",\"empty\":\"\"}");
+                        "{\"a\357\277\275\":\"b\357\277\275c\357\277\275\",\"z\":\"\357\277\275\357\277\275\",\"empty\":\"\"}");
 }
 
 static void strings_are_written_alike_at_every_length(void)

@@ -168,6 +168,8 @@ static int unescape(struct parser *ps, char **from, char **to)
         code = unescape_unicode(s + 1, &len);
         if (code < 0)
                 return refuse_syntax(ps, s, "malformed \\u escape or lone surrogate in a string");
+        if (code == 0)
+                return refuse_syntax(ps, s, "U+0000 in a string");
         *to = put_utf8(*to, code);
         *from = s + 1 + len;
         return 0;

@@ -290,15 +290,11 @@ static const struct {
         {"copy", run_copy, .needs_from = true},        {"test", run_test, .needs_value = true},
 };
 
-/* A pointer with U+0000 cannot be told from a shorter one. */
 static const char *read_pointer(const struct json_value *entry, const char *key)
 {
-        const struct json_value *value = json_get(entry, key);
-        const char *pointer = json_string(value, NULL);
+        const char *pointer = json_find_string(entry, key, NULL);
 
-        if (!pointer || strlen(pointer) != value->len || !json_pointer_valid(pointer))
-                return NULL;
-        return pointer;
+        return pointer && json_pointer_valid(pointer) ? pointer : NULL;
 }
 
 static int run_entry(struct patch *patch, const struct json_value *entry)

@@ -3,6 +3,7 @@
 #include "json/yaml_scalar.h"
 
 #include <assert.h>
+#include <string.h>
 #include <yaml.h>
 
 /* A container that is open, and in an object the key that waits for its value. */
@@ -110,6 +111,8 @@ static int read_scalar(struct reader *reader, const yaml_event_t *event)
         struct json_value *value;
         int r;
 
+        if (memchr(text, 0, len))
+                return refuse(reader, JSON_E_SYNTAX, &event->start_mark, "U+0000 in a string", NULL);
         if (event->data.scalar.anchor || event->data.scalar.tag)
                 return refuse(reader, JSON_E_SYNTAX, &event->start_mark, "anchors and tags are not allowed", NULL);
         if (awaits_key(reader))

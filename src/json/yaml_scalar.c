@@ -144,15 +144,13 @@ int yaml_scalar_resolve(struct json_doc *doc, const char *text, size_t len, stru
 
         assert(text);
         assert(ret_value);
-        if (strlen(text) == len) {
-                for (size_t i = 0; i < G_N_ELEMENTS(words) && !value; i++)
-                        if (strcmp(text, words[i].word) == 0)
-                                value = json_new_raw(doc, words[i].type);
-                if (is_not_finite(text))
-                        return JSON_E_SYNTAX;
-                if (!value)
-                        value = resolve_number(doc, text);
-        }
+        for (size_t i = 0; i < G_N_ELEMENTS(words) && !value; i++)
+                if (strcmp(text, words[i].word) == 0)
+                        value = json_new_raw(doc, words[i].type);
+        if (is_not_finite(text))
+                return JSON_E_SYNTAX;
+        if (!value)
+                value = resolve_number(doc, text);
         *ret_value = value ? value : json_new_text(doc, JSON_STRING, arena_strndup(doc->arena, text, len), len);
         return 0;
 }
@@ -176,7 +174,7 @@ static bool looks_numeric(const char *text, size_t len)
         if (!g_ascii_isdigit(text[0]) && !strchr("+-.", text[0]))
                 return false;
         for (size_t i = 0; i < len; i++)
-                if (!text[i] || !strchr(set, text[i]))
+                if (!strchr(set, text[i]))
                         return false;
         return true;
 }
@@ -190,7 +188,7 @@ bool yaml_scalar_is_text(const char *text, size_t len)
         if (!g_ascii_isalnum(text[0]) && text[0] != '/' && text[0] != '_')
                 return false;
         for (size_t i = 0; i < len; i++) {
-                if (!g_ascii_isalnum(text[i]) && (!text[i] || !strchr(punctuation, text[i])))
+                if (!g_ascii_isalnum(text[i]) && !strchr(punctuation, text[i]))
                         return false;
                 if (text[i] == ':' && text[i + 1] == ' ')
                         return false;

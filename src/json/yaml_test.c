@@ -19,7 +19,7 @@ static void yaml_means_the_same_as_json(void)
                 {"a:\n", "{\"a\":null}"},
                 {"a: |\n  one\n   two\n\n  three\nb: >-\n  four\n  five\n",
                  "{\"a\":\"one\\n two\\n\\nthree\\n\",\"b\":\"four five\"}"},
-                {"a: \"\\0\\x41\\u00e9\\U0001F600\\e\"", "{\"a\":\"\\u0000Aé😀\\u001b\"}"},
+                {"a: \"\\x41\\u00e9\\U0001F600\\e\"", "{\"a\":\"Aé😀\\u001b\"}"},
                 {"1: a\ntrue: b\n~: c\nyes: d\n", "{\"1\":\"a\",\"true\":\"b\",\"~\":\"c\",\"yes\":\"d\"}"},
                 {"? a\n: b\n", "{\"a\":\"b\"}"},
                 {"\"<<\": {a: 1}", "{\"<<\":{\"a\":1}}"},
@@ -144,6 +144,8 @@ static void what_json_cannot_say_is_refused_with_its_line(void)
                 {"a: [1\n", 2, "did not find expected ',' or ']'"},
                 {"a:\n\t- 1\n", 2, "found character that cannot start any token"},
                 {"a: \"\\ud800\"\n", 1, "found invalid Unicode character escape code"},
+                {"a: \"b\\0\"\n", 1, "U+0000 in a string"},
+                {"\"b\\0\": a\n", 1, "U+0000 in a string"},
                 {"a: \001\n", 1, "control characters are not allowed"},
                 {"b: 1\na: \377\n", 2, "invalid leading UTF-8 octet"},
         };
