@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "http/http.h"
+#include "json/json.h"
+#include "schema/schema.h"
+
+#include <glib.h>
+#include <stdbool.h>
+
+/*
+ * The command line. Every verb is one file with one cli_<verb>() function in the table of main.c. What is printed on standard output is
+ * for the user's eyes or scripts; progress and errors go to standard error. Colours and bars only on a terminal.
+ */
+
+/* Exit codes, stable for scripts. */
+enum {
+        CLI_OK = 0,
+        CLI_FAILED = 1,      /* refused by the server, or the operation failed */
+        CLI_USAGE = 2,       /* wrong words on the command line */
+        CLI_NOT_FOUND = 3,   /* the object does not exist */
+        CLI_UNREACHABLE = 4, /* no connection, or no valid credentials */
+        CLI_TIMEOUT = 5,     /* what was waited for did not come in time */
+};
+
+struct cli {
+        /* Where and as whom. */
+        char *server, *token, *ca_pem, *certificate_pem, *key_pem;
+        bool insecure;
+        char *namespace;
+        /* Global options as given; NULL: not given. */
+        char *option_kubeconfig, *option_context, *option_namespace, *option_server, *option_token;
+        gboolean option_insecure;
+};
+
+/* One verb. */
+struct cli_verb {
+        const char *name;
+        const char *words;   /* "KIND [NAME]" */
+        const char *summary; /* one line */
+        int (*run)(struct cli *cli, int argc, char **argv);
+};
+extern const struct cli_verb cli_verbs[]; /* ends with a NULL name */
+
+/* --- options ------------------------------------------------------------------------------------------------------------------------------- */
+
+/** cli_parse() - the options of a verb; prints usage or help itself. CLI_OK, or the code to exit with; cli_parsed_help tells of --help. */
+int cli_parse(struct cli *cli, const char *verb, const GOptionEntry *entries, const char *description, int *argc, char ***argv);
+
+/* --- talking to the server -------------------------------------------------------------------------------------------------------------------- */
+
+struct cli_request {
+        const char *method;       /* NULL: GET */
+        const char *path;         /* "/apis/..." with query */
+        const char *accept;       /* NULL: application/json */
+        const char *content_type; /* NULL: application/json */
+        const char *body;
+        size_t len;
+        int body_fd;              /* >= 0 with @upload */
+        bool upload;
+        void (*on_sent)(struct http_call *call, uint64_t sent, void *userdata);
+        void *userdata;
+};
+struct cli_reply {
+        int status;
+        struct json_doc *doc; /* NULL when the answer is no JSON */
+        GString *text;
+};
+void cli_reply_clear(struct cli_reply *reply);
+
+/** cli_call() - CLI_OK for any answer of the server, also an error status; CLI_UNREACHABLE (told already) when there is none. */
+int cli_call(struct cli *cli, const struct cli_request *request, struct cli_reply *ret_reply);
+/** cli_expect() - cli_call() that also tells and codes every status but 2xx. */
+int cli_expect(struct cli *cli, const struct cli_request *request, struct cli_reply *ret_reply);
+/** cli_tell_status() - print a Status with all its causes; the exit code that fits it. */
+int cli_tell_status(const struct cli_reply *reply);
+
+/** cli_watch() - one event a call until @each returns false or the timeout passes. CLI_OK when @each ended it, CLI_TIMEOUT, or an error.
+ *  The caller's path has no watch parameters. */
+int cli_watch(struct cli *cli, const char *path, const char *accept, const char *resource_version, uint64_t timeout_us,
+              bool (*each)(const char *type, struct json_value *object, void *userdata), void *userdata);
+
+/** cli_path() - the path of a collection (@name NULL) or object in the current namespace; g_free(). */
+char *cli_path(const struct cli *cli, const struct schema_kind *kind, const char *name);
+/** cli_path_in() - the same in a given namespace (NULL: all namespaces for a collection). */
+char *cli_path_in(const struct schema_kind *kind, const char *namespace, const char *name);
+
+/** cli_kind() - by plural, singular, short name or kind, with or without group; tells when unknown. */
+const struct schema_kind *cli_kind(const char *word);
+
+/* --- output --------------------------------------------------------------------------------------------------------------------------------- */
+
+bool cli_is_terminal(int fd);
+void cli_error(const char *format, ...) G_GNUC_PRINTF(1, 2);
+void cli_note(const char *format, ...) G_GNUC_PRINTF(1, 2); /* progress: standard error */
+/** cli_print_object() - "json", "yaml" or "name". */
+void cli_print_object(const struct json_value *object, const char *format);
+
+/* A table: rows of cells, printed with aligned columns. */
+struct cli_table;
+struct cli_table *cli_table_new(void);
+void cli_table_add(struct cli_table *table, const char *const *cells); /* NULL-terminated */
+void cli_table_print(struct cli_table *table);
+struct cli_table *cli_table_free(struct cli_table *table);
+
+/* A progress bar on a terminal, lines at every tenth elsewhere. */
+struct cli_bar {
+        const char *what;
+        uint64_t total;
+        int shown;
+};
+void cli_bar_show(struct cli_bar *bar, uint64_t done);
+void cli_bar_end(struct cli_bar *bar);
+
+/* --- things that several verbs do ---------------------------------------------------------------------------------------------------------- */
+
+/** cli_wait_for() - see `gabbro wait --for`: "phase=Running", "condition=Ready", "condition=Ready=False", "delete". */
+int cli_wait_for(struct cli *cli, const struct schema_kind *kind, const char *name, const char *what, uint64_t timeout_us, bool quiet);
+/** cli_apply() - create the object or patch it to what @doc says (last-applied annotation as kubectl keeps it). */
+int cli_apply_doc(struct cli *cli, struct json_doc *doc);
+/** cli_create_doc() - POST; *ret_name (g_free) is the name that it got. */
+int cli_create_doc(struct cli *cli, const struct schema_kind *kind, const struct json_doc *doc, char **ret_name);
+/** cli_read_file() - a whole file, "-" for standard input; tells on failure. */
+int cli_read_file(const char *path, char **ret_text, size_t *ret_len);
+
+int cli_get(struct cli *cli, int argc, char **argv);
+int cli_describe(struct cli *cli, int argc, char **argv);
+int cli_apply(struct cli *cli, int argc, char **argv);
+int cli_delete(struct cli *cli, int argc, char **argv);
+int cli_create(struct cli *cli, int argc, char **argv);
+int cli_start(struct cli *cli, int argc, char **argv);
+int cli_stop(struct cli *cli, int argc, char **argv);
+int cli_restart(struct cli *cli, int argc, char **argv);
+int cli_force_off(struct cli *cli, int argc, char **argv);
+int cli_wait(struct cli *cli, int argc, char **argv);
+int cli_console(struct cli *cli, int argc, char **argv);
+int cli_image(struct cli *cli, int argc, char **argv);
+int cli_events(struct cli *cli, int argc, char **argv);
+int cli_node(struct cli *cli, int argc, char **argv);
+int cli_version(struct cli *cli, int argc, char **argv);
+int cli_completion(struct cli *cli, int argc, char **argv);

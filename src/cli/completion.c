@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+#include <stdio.h>
+
+/* Words of the verbs and kinds, from the tables. */
+static void print_verbs(void)
+{
+        for (const struct cli_verb *verb = cli_verbs; verb->name; verb++)
+                printf("%s%s", verb == cli_verbs ? "" : " ", verb->name);
+}
+
+static void print_kinds(void)
+{
+        for (size_t i = 0; schema_kinds[i]; i++)
+                if (!schema_kinds[i]->internal)
+                        printf("%s%s", i == 0 ? "" : " ", schema_kinds[i]->singular);
+}
+
+static void print_bash(void)
+{
+        printf("_gabbro() {\n        local word=${COMP_WORDS[COMP_CWORD]} verbs=\"");
+        print_verbs();
+        printf("\" kinds=\"");
+        print_kinds();
+        printf("\"\n"
+               "        case $COMP_CWORD in\n"
+               "        1) COMPREPLY=($(compgen -W \"$verbs\" -- \"$word\")) ;;\n"
+               "        2) case ${COMP_WORDS[1]} in\n"
+               "           get | describe | delete | wait) COMPREPLY=($(compgen -W \"$kinds\" -- \"$word\")) ;;\n"
+               "           start | stop | restart | force-off | console)\n"
+               "                COMPREPLY=($(compgen -W \"$(gabbro get vm -o name 2>/dev/null | sed 's|.*/||')\" -- \"$word\")) ;;\n"
+               "           image) COMPREPLY=($(compgen -W \"upload import\" -- \"$word\")) ;;\n"
+               "           create) COMPREPLY=($(compgen -W vm -- \"$word\")) ;;\n"
+               "           node) COMPREPLY=($(compgen -W join-token -- \"$word\")) ;;\n"
+               "           esac ;;\n"
+               "        3) case ${COMP_WORDS[1]} in\n"
+               "           get | describe | delete | wait)\n"
+               "                COMPREPLY=($(compgen -W \"$(gabbro get \"${COMP_WORDS[2]}\" -o name 2>/dev/null | sed 's|.*/||')\" -- \"$word\")) ;;\n"
+               "           *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+               "           esac ;;\n"
+               "        *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+               "        esac\n"
+               "}\n"
+               "complete -F _gabbro gabbro\n");
+}
+
+static void print_fish(void)
+{
+        for (const struct cli_verb *verb = cli_verbs; verb->name; verb++)
+                printf("complete -c gabbro -n __fish_use_subcommand -f -a %s -d '%s'\n", verb->name, verb->summary);
+        printf("complete -c gabbro -n '__fish_seen_subcommand_from get describe delete wait' -f -a '");
+        print_kinds();
+        printf("'\n");
+}
+
+int cli_completion(struct cli *cli, int argc, char **argv)
+{
+        if (argc != 2 || argv[1][0] == '-') {
+                cli_error("which shell? gabbro completion bash|zsh|fish");
+                return CLI_USAGE;
+        }
+        if (g_str_equal(argv[1], "fish")) {
+                print_fish();
+        } else if (g_str_equal(argv[1], "zsh")) {
+                printf("autoload -U +X bashcompinit && bashcompinit\n");
+                print_bash();
+        } else if (g_str_equal(argv[1], "bash")) {
+                print_bash();
+        } else {
+                cli_error("there is no completion for %s", argv[1]);
+                return CLI_USAGE;
+        }
+        return CLI_OK;
+}

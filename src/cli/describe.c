@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "cli/cli.h"
+#include "generated/api_types.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void print_age(const char *label, const char *time)
+{
+        uint64_t then_us = 0;
+        char age[32];
+
+        if (time && clock_parse_rfc3339(time, &then_us) == 0) {
+                uint64_t now_us = clock_real_us(clock_system());
+                printf("%-14s %s ago (%s)\n", label, clock_format_age(now_us > then_us ? now_us - then_us : 0, age), time);
+        }
+}
+
+static void print_map(const char *label, const struct json_value *map)
+{
+        for (const struct json_value *m = json_first(map); m; m = json_next(m)) {
+                if (!g_str_equal(json_key(m), "kubectl.kubernetes.io/last-applied-configuration"))
+                        printf("%-14s %s=%s\n", label, json_key(m), json_string(m, ""));
+                label = "";
+        }
+}
+
+/* A part of the object as indented YAML. */
+static void print_part(const char *label, const struct json_value *part)
+{
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        if (!part || json_length(part) == 0)
+                return;
+        json_write_yaml(part, text);
+        printf("%s\n", label);
+        g_auto(GStrv) lines = g_strsplit(g_strchomp(text->str), "\n", -1);
+        for (char **line = lines; *line; line++)
+                printf("  %s\n", *line);
+}
+
+static void print_conditions(const struct json_value *conditions)
+{
+        if (json_length(conditions) == 0)
+                return;
+        struct cli_table *table = cli_table_new();
+        cli_table_add(table, (const char *const[]){"  TYPE", "STATUS", "REASON", "MESSAGE", NULL});
+        for (const struct json_value *c = json_first(conditions); c; c = json_next(c)) {
+                g_autofree char *type = g_strdup_printf("  %s", json_find_string(c, "type", NULL) ?: "");
+                cli_table_add(table, (const char *const[]){type, json_find_string(c, "status", NULL) ?: "", json_find_string(c, "reason", NULL) ?: "",
+                                                            json_find_string(c, "message", NULL) ?: "", NULL});
+        }
+        printf("Conditions\n");
+        cli_table_print(table);
+        cli_table_free(table);
+}
+
+static void print_events(struct cli *cli, const struct schema_kind *kind, const struct json_value *object)
+{
+        const char *namespace = json_find_string(object, "metadata", "namespace", NULL);
+        const char *uid = json_find_string(object, "metadata", "uid", NULL);
+        g_autofree char *collection = cli_path_in(&api_event_kind, namespace ?: "default", NULL);
+        g_autofree char *path = g_strdup_printf("%s?fieldSelector=involvedObject.uid%%3D%s", collection, uid ?: "");
+        struct cli_reply reply = {};
+
+        if (cli_call(cli, &(struct cli_request){.path = path}, &reply) == CLI_OK && reply.status == 200 && reply.doc) {
+                const struct json_value *items = json_get(json_root(reply.doc), "items");
+                if (json_length(items) > 0)
+                        printf("Events\n");
+                for (const struct json_value *e = json_first(items); e; e = json_next(e))
+                        printf("  %-20s %-8s %-24s %s\n", json_find_string(e, "lastTimestamp", NULL) ?: "", json_find_string(e, "type", NULL) ?: "",
+                               json_find_string(e, "reason", NULL) ?: "", json_find_string(e, "message", NULL) ?: "");
+        }
+        cli_reply_clear(&reply);
+}
+
+static void print_description(struct cli *cli, const struct schema_kind *kind, const struct json_value *object)
+{
+        const struct json_value *meta = json_get(object, "metadata");
+        g_autoptr(json_doc) doc = json_doc_new();
+
+        printf("%-14s %s\n", "Name", json_find_string(meta, "name", NULL) ?: "");
+        if (kind->namespaced)
+                printf("%-14s %s\n", "Namespace", json_find_string(meta, "namespace", NULL) ?: "");
+        printf("%-14s %s %s\n", "Kind", json_find_string(object, "apiVersion", NULL) ?: "", kind->kind);
+        print_map("Labels", json_get(meta, "labels"));
+        print_map("Annotations", json_get(meta, "annotations"));
+        print_age("Created", json_find_string(meta, "creationTimestamp", NULL));
+        print_age("Deletion", json_find_string(meta, "deletionTimestamp", NULL));
+        print_part("Spec", json_get(object, "spec"));
+        const struct json_value *status = json_get(object, "status");
+        if (status) {
+                struct json_value *rest = json_copy(doc, status);
+                json_remove(rest, "conditions");
+                print_part("Status", rest);
+                print_conditions(json_get(status, "conditions"));
+        }
+        print_events(cli, kind, object);
+}
+
+int cli_describe(struct cli *cli, int argc, char **argv)
+{
+        int code = cli_parse(cli, "describe", NULL, NULL, &argc, &argv);
+
+        if (code == CLI_OK && argc < 3) {
+                cli_error("what? for example gabbro describe vm NAME");
+                code = CLI_USAGE;
+        }
+        const struct schema_kind *kind = code == CLI_OK ? cli_kind(argv[1]) : NULL;
+        if (code == CLI_OK && !kind)
+                code = CLI_USAGE;
+        for (int i = 2; code == CLI_OK && i < argc; i++) {
+                g_autofree char *path = cli_path(cli, kind, argv[i]);
+                struct cli_reply reply = {};
+                code = cli_expect(cli, &(struct cli_request){.path = path}, &reply);
+                if (code == CLI_OK && reply.doc)
+                        print_description(cli, kind, json_root(reply.doc));
+                cli_reply_clear(&reply);
+        }
+        return code;
+}

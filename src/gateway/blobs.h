@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The bytes of the image library: files named by the SHA-256 of their content below DATA/blobs. Filling one is work for pool threads:
+ * struct blob_intake is used by one thread at a time.
+ */
+struct blobs;
+
+/** blobs_new() - make the folders, drop what interrupted intakes left. */
+int blobs_new(const char *data_dir, struct blobs **ret_blobs);
+struct blobs *blobs_free(struct blobs *blobs);
+/** blobs_open() - a read-only fd, -EINVAL when @digest is no SHA-256, -ENOENT. */
+int blobs_open(struct blobs *blobs, const char *digest);
+bool blobs_has(struct blobs *blobs, const char *digest);
+
+/* What the library knows of an accepted image. */
+struct blob_facts {
+        char digest[65];             /* of the stored file */
+        uint64_t size_bytes;
+        uint64_t virtual_size_bytes;
+        char format[8];              /* "qcow2" "raw" "iso" */
+};
+
+/* Why an image was not accepted: a reason code of api/reasons.yaml and words. */
+struct blob_fault {
+        const char *reason;
+        char message[256];
+};
+
+struct blob_intake;
+/** blob_intake_new() - begin; @expected_sha256: of the bytes as they come, or NULL. */
+int blob_intake_new(struct blobs *blobs, const char *expected_sha256, struct blob_intake **ret_intake);
+/** blob_intake_write() - more bytes. Blocking. -errno (-ENOSPC, -EFBIG above LIMIT_IMAGE_BYTES). */
+int blob_intake_write(struct blob_intake *intake, const void *data, size_t len);
+uint64_t blob_intake_bytes(const struct blob_intake *intake);
+/**
+ * blob_intake_finish() - verify, unpack (xz, gz, bz2, zstd), judge the header, store under the digest. Blocking; may take long.
+ * Return: 0; > 0: refused, see @reterr_fault; < 0: -errno.
+ */
+int blob_intake_finish(struct blob_intake *intake, struct blob_facts *ret_facts, struct blob_fault *reterr_fault);
+/** blob_intake_free() - an unfinished intake leaves nothing behind. */
+struct blob_intake *blob_intake_free(struct blob_intake *intake);

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/error.h"
+#include "base/file.h"
+#include "gateway/bootstrap.h"
+#include "generated/api_types.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define ADMIN_USER "gabbro:admin"
+#define ADMIN_GROUP "gabbro:administrators"
+
+/* --- waiting for durable writes: there is no one else on the loop yet -------------------------------------------------------------------- */
+
+struct waiting {
+        int pending, result;
+};
+
+static void on_done(int result, const struct store_object *const *objects, size_t n_objects, void *userdata)
+{
+        struct waiting *waiting = userdata;
+
+        waiting->pending--;
+        if (result < 0)
+                waiting->result = result;
+}
+
+static int wait_all(struct gateway *gateway, struct waiting *waiting)
+{
+        while (waiting->pending > 0) {
+                int r = loop_run_once(gateway->loop, UINT64_MAX);
+                if (r < 0)
+                        return r;
+        }
+        return waiting->result;
+}
+
+/* --- objects of a new installation ---------------------------------------------------------------------------------------------------------- */
+
+struct seed_object {
+        const struct schema_kind *kind;
+        const char *namespace, *name;
+        const char *json;
+};
+
+static const struct seed_object seed_objects[] = {
+        {&api_namespace_kind, NULL, "default", "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{},\"status\":{\"phase\":\"Active\"}}"},
+        {&api_namespace_kind, NULL, "gabbro-node-lease",
+         "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{},\"status\":{\"phase\":\"Active\"}}"},
+        {&api_virtual_machine_class_kind, NULL, "generic",
+         "{\"apiVersion\":\"gabbro.dev/v1\",\"kind\":\"VirtualMachineClass\",\"metadata\":{\"annotations\":{"
+         "\"virtualmachineclass.virtualization.deckhouse.io/is-default-class\":\"true\"}},\"spec\":{\"cpu\":{\"type\":\"Model\",\"model\":"
+         "\"Nehalem\"},\"sizingPolicies\":[{\"cores\":{\"min\":1,\"max\":4},\"coreFractions\":[5,10,20,50,100]},{\"cores\":{\"min\":5,"
+         "\"max\":8},\"coreFractions\":[20,50,100]},{\"cores\":{\"min\":9,\"max\":16},\"coreFractions\":[50,100]},{\"cores\":{\"min\":17,"
+         "\"max\":248},\"coreFractions\":[100]}]}}"},
+        {&api_network_kind, NULL, "default",
+         "{\"apiVersion\":\"gabbro.dev/v1\",\"kind\":\"Network\",\"metadata\":{},\"spec\":{\"type\":\"NAT\",\"cidr\":\"10.66.10.0/24\","
+         "\"gateway\":\"10.66.10.1\",\"default\":true,\"mtu\":1500}}"},
+};
+
+static int create_parsed(struct gateway *gateway, const struct seed_object *seed, struct waiting *waiting)
+{
+        struct objects_target target = {.kind = seed->kind, .namespace = seed->namespace, .name = seed->name, .actor = "gateway/bootstrap"};
+        struct json_doc *doc = NULL;
+
+        if (json_parse(seed->json, strlen(seed->json), &doc, NULL))
+                return -EINVAL;
+        schema_default(seed->kind, doc, json_root(doc));
+        int r = objects_create(gateway, &target, doc, on_done, waiting);
+        if (r == 0)
+                waiting->pending++;
+        return r == STORE_E_EXISTS ? 0 : error_fold(r);
+}
+
+static int create_pool(struct gateway *gateway, const char *path, struct waiting *waiting)
+{
+        struct objects_target target = {.kind = &api_storage_pool_kind, .name = "local", .actor = "gateway/bootstrap"};
+        struct json_doc *doc = json_doc_new();
+        struct json_value *root = json_new(doc, JSON_OBJECT);
+
+        json_set_root(doc, root);
+        json_set_string(doc, root, "apiVersion", "gabbro.dev/v1");
+        json_set_string(doc, root, "kind", "StoragePool");
+        struct json_value *annotations = json_ensure_object(doc, json_ensure_object(doc, root, "metadata"), "annotations");
+        json_set_string(doc, annotations, "storagepool.gabbro.dev/is-default", "true");
+        struct json_value *spec = json_ensure_object(doc, root, "spec");
+        json_set_string(doc, spec, "type", "Directory");
+        json_set_string(doc, spec, "path", path);
+        int r = objects_create(gateway, &target, doc, on_done, waiting);
+        if (r == 0)
+                waiting->pending++;
+        return r == STORE_E_EXISTS ? 0 : error_fold(r);
+}
+
+/* A new installation has no namespace yet; later the administrator owns what bootstrap made, deleted things stay deleted. */
+static int create_objects(struct gateway *gateway, const char *pool_path, char **reterr_words)
+{
+        struct waiting waiting = {};
+        int r = 0;
+
+        if (objects_exists(gateway, &api_namespace_kind, NULL, "default"))
+                return 0;
+        for (size_t i = G_N_ELEMENTS(seed_objects); r == 0 && i > 0; i--)
+                r = create_parsed(gateway, &seed_objects[i - 1], &waiting);
+        if (r == 0)
+                r = create_pool(gateway, pool_path, &waiting);
+        int waited = wait_all(gateway, &waiting);
+        r = r ?: waited;
+        if (r < 0)
+                *reterr_words = g_strdup_printf("cannot write the first objects: %s", g_strerror(-r));
+        return r;
+}
+
+/* --- the administrator ------------------------------------------------------------------------------------------------------------------------ */
+
+struct token_list {
+        GPtrArray *names;
+};
+
+static bool add_admin_token(const struct store_object *object, void *userdata)
+{
+        struct token_list *list = userdata;
+
+        if (g_strcmp0(json_find_string(object->root, "spec", "type", NULL), "Admin") == 0)
+                g_ptr_array_add(list->names, g_strdup(object->name));
+        return true;
+}
+
+static GPtrArray *admin_tokens(struct gateway *gateway)
+{
+        struct token_list list = {.names = g_ptr_array_new_with_free_func(g_free)};
+
+        store_list(gateway->store, &api_token_kind, NULL, NULL, add_admin_token, &list);
+        return list.names;
+}
+
+static void named_list(struct json_doc *doc, struct json_value *root, const char *list, const char *member, struct json_value *content)
+{
+        struct json_value *entry = json_append(json_ensure_array(doc, root, list), json_new(doc, JSON_OBJECT));
+
+        json_set_string(doc, entry, "name", g_str_equal(member, "user") ? "admin" : "gabbro");
+        json_set(doc, entry, member, content);
+}
+
+static char *kubeconfig_text(struct gateway *gateway, const char *token)
+{
+        g_autoptr(json_doc) doc = json_doc_new();
+        struct json_value *root = json_new(doc, JSON_OBJECT);
+        const char *pem = auth_ca_pem(gateway->ca);
+        g_autofree char *ca = g_base64_encode((const guchar *)pem, strlen(pem));
+
+        json_set_string(doc, root, "apiVersion", "v1");
+        json_set_string(doc, root, "kind", "Config");
+        struct json_value *cluster = json_new(doc, JSON_OBJECT);
+        json_set_string(doc, cluster, "server", gateway->url);
+        json_set_string(doc, cluster, "certificate-authority-data", ca);
+        named_list(doc, root, "clusters", "cluster", cluster);
+        struct json_value *user = json_new(doc, JSON_OBJECT);
+        json_set_string(doc, user, "token", token);
+        named_list(doc, root, "users", "user", user);
+        struct json_value *context = json_new(doc, JSON_OBJECT);
+        json_set_string(doc, context, "cluster", "gabbro");
+        json_set_string(doc, context, "user", "admin");
+        json_set_string(doc, context, "namespace", "default");
+        named_list(doc, root, "contexts", "context", context);
+        json_set_string(doc, root, "current-context", "gabbro");
+        GString *text = g_string_new(NULL);
+        json_write_yaml(root, text);
+        return g_string_free(text, FALSE);
+}
+
+static struct json_doc *admin_document(const struct auth_token_text *token)
+{
+        struct json_doc *doc = json_doc_new();
+        struct json_value *root = json_new(doc, JSON_OBJECT);
+
+        json_set_root(doc, root);
+        json_set_string(doc, root, "apiVersion", "gabbro.dev/v1");
+        json_set_string(doc, root, "kind", "Token");
+        json_ensure_object(doc, root, "metadata");
+        struct json_value *spec = json_ensure_object(doc, root, "spec");
+        json_set_string(doc, spec, "type", "Admin");
+        json_set_string(doc, spec, "hash", token->hash);
+        json_set_string(doc, spec, "user", ADMIN_USER);
+        struct json_value *groups = json_ensure_array(doc, spec, "groups");
+        json_append(groups, json_new_string(doc, ADMIN_GROUP));
+        return doc;
+}
+
+/* One transaction: the former tokens go, the new one comes. */
+static int replace_admin_token(struct gateway *gateway, const struct auth_token_text *token)
+{
+        g_autoptr(GPtrArray) former = admin_tokens(gateway);
+        struct objects_target target = {.kind = &api_token_kind, .name = token->id, .actor = "gateway/bootstrap"};
+        struct waiting waiting = {.pending = 1};
+        guint n = MIN(former->len, 50) + 1;
+        g_autofree struct store_op *ops = g_new0(struct store_op, n);
+
+        ops[0] = (struct store_op){.verb = STORE_CREATE, .kind = target.kind, .name = target.name, .doc = admin_document(token)};
+        objects_stamp(gateway, &target, ops[0].doc);
+        for (guint i = 1; i < n; i++)
+                ops[i] = (struct store_op){.verb = STORE_DELETE, .kind = target.kind, .name = former->pdata[i - 1]};
+        struct store_txn txn = {.ops = ops, .n_ops = n, .actor = {.user = target.actor, .client = target.actor, .verb = "create"}};
+        int r = store_commit(gateway->store, &txn, on_done, &waiting, NULL);
+        return r ? error_fold(r) : wait_all(gateway, &waiting);
+}
+
+int bootstrap_admin_reset(struct gateway *gateway, char **reterr_words)
+{
+        g_autofree char *path = g_build_filename(gateway->data_dir, "admin.kubeconfig", NULL);
+        struct auth_token_text token = {};
+
+        int r = auth_token_generate(gateway->random, "gbt1", NULL, &token);
+        if (r == 0)
+                r = replace_admin_token(gateway, &token);
+        if (r == 0) {
+                g_autofree char *text = kubeconfig_text(gateway, token.text);
+                if (unlink(path) < 0 && errno != ENOENT)
+                        r = -errno;
+                if (r == 0)
+                        r = file_write_exclusive(path, text, strlen(text), 0600);
+                explicit_bzero(text, strlen(text));
+        }
+        auth_token_text_clear(&token);
+        if (r < 0)
+                *reterr_words = g_strdup_printf("cannot make %s: %s", path, g_strerror(-r));
+        return r;
+}
+
+int bootstrap_run(struct gateway *gateway, const char *pool_path, char **reterr_words)
+{
+        g_autofree char *path = g_build_filename(gateway->data_dir, "admin.kubeconfig", NULL);
+        g_autoptr(GPtrArray) tokens = admin_tokens(gateway);
+
+        int r = create_objects(gateway, pool_path, reterr_words);
+        if (r < 0)
+                return r;
+        if (tokens->len > 0 && access(path, F_OK) == 0)
+                return 0;
+        return bootstrap_admin_reset(gateway, reterr_words);
+}

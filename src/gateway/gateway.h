@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "api/api.h"
+#include "auth/auth.h"
+#include "http/http.h"
+#include "loop/loop.h"
+#include "store/store.h"
+
+#include <glib.h>
+#include <stdbool.h>
+
+/*
+ * The gateway program: one of each part, wired by main.c. The other files of this folder are facades over them; each registers its
+ * routes with gateway_<part>_init() and frees its state with gateway_<part>_free().
+ */
+struct blobs;
+struct manifests;
+struct streams;
+struct imports;
+struct uploads;
+
+#define GATEWAY_PROTOCOL 1 /* spoken with agents; grows when an older partner would misunderstand */
+
+struct gateway {
+        struct loop *loop;
+        struct loop_pool *pool;
+        const struct clock *clock;
+        const struct random_source *random;
+        struct auth_ca *ca;
+        struct auth_seal *seal;
+        struct auth_audit *audit;
+        struct store *store;
+        struct api *api;
+        struct blobs *blobs;
+        struct manifests *manifests;
+        struct streams *streams;
+        struct imports *imports;
+        struct uploads *uploads;
+        char *data_dir;
+        char *url;           /* "https://127.0.0.1:6443": what kubeconfig and agents are told */
+        bool allow_private_downloads;
+};
+
+/* --- objects.c: read-modify-write on the store ------------------------------------------------------------------------------------ */
+
+/* What an edit says of the document it was given. */
+enum objects_edit { OBJECTS_CHANGED, OBJECTS_SAME, OBJECTS_REFUSED };
+typedef enum objects_edit (*objects_edit_fn)(struct json_doc *doc, struct json_value *root, void *userdata);
+
+/* objects_edit() outcomes */
+enum { OBJECTS_E_NOT_FOUND = 1, OBJECTS_E_REFUSED, OBJECTS_E_SAME };
+
+struct objects_target {
+        const struct schema_kind *kind;
+        const char *namespace; /* NULL: cluster scope */
+        const char *name;
+        const char *actor;     /* who is told in history: "agent/host-1" */
+};
+
+/**
+ * objects_edit() - change the newest version of an object
+ * @done: runs when the change is durable; not for an outcome. May be NULL
+ *
+ * Return: 0, an outcome (nothing is written), or < 0 when the store no longer accepts.
+ */
+int objects_edit(struct gateway *gateway, const struct objects_target *target, objects_edit_fn edit, void *edit_userdata,
+                 store_done_fn done, void *done_userdata);
+
+/** objects_create() - a new object from @doc (apiVersion, kind, metadata.name and the rest as given); uid, creation time and generation
+ *  are added, and the document is taken over. 0, STORE_E_EXISTS or < 0. */
+int objects_create(struct gateway *gateway, const struct objects_target *target, struct json_doc *doc, store_done_fn done,
+                   void *done_userdata);
+
+/** objects_stamp() - give a new object its uid, creationTimestamp and generation. */
+void objects_stamp(struct gateway *gateway, const struct objects_target *target, struct json_doc *doc);
+
+/** objects_exists() - in the newest accepted state. */
+bool objects_exists(struct gateway *gateway, const struct schema_kind *kind, const char *namespace, const char *name);
+
+/* --- join.c ------------------------------------------------------------------------------------------------------------------------- */
+
+/** join_init() - POST /agent/v1/join, /agent/v1/renew, /admin/v1/join-tokens. */
+void join_init(struct gateway *gateway);
+
+/* --- manifests.c: GET /agent/v1/manifest -------------------------------------------------------------------------------------------- */
+
+void manifests_init(struct gateway *gateway);
+struct manifests *manifests_free(struct manifests *manifests);
+/** manifests_ask_stream() - tell the agent of @node to dial a console stream; false when it is not connected. */
+bool manifests_ask_stream(struct manifests *manifests, const char *node, const char *nonce, const char *machine_uid, const char *channel);
+size_t manifests_count(const struct manifests *manifests);
+
+/* --- reports.c: what agents tell ------------------------------------------------------------------------------------------------------ */
+
+/** reports_init() - PUT /agent/v1/intents/<plural>/<name>/status, /agent/v1/node, /agent/v1/lease. */
+void reports_init(struct gateway *gateway);
+
+/* --- content.c: what agents fetch ------------------------------------------------------------------------------------------------------ */
+
+/** content_init() - GET /agent/v1/seed/<instance>, /agent/v1/blobs/<sha256>. */
+void content_init(struct gateway *gateway);
+
+/* --- streams.c: consoles --------------------------------------------------------------------------------------------------------------- */
+
+void streams_init(struct gateway *gateway);
+struct streams *streams_free(struct streams *streams);
+
+/* --- small things that several facades use ------------------------------------------------------------------------------------------- */
+
+/** gateway_body_json() - parse a request body; answers 400 itself and returns NULL when it is no JSON object. */
+struct json_doc *gateway_body_json(struct http_request *request, const char *body, size_t len);
+void gateway_reply_json(struct http_request *request, int status, const struct json_value *value);
+
+/*
+ * An answer that waits for a durable write: the peer may be gone by then. The slot is freed by slot_finish(), which runs once for every
+ * slot_new(), on either outcome.
+ */
+struct slot {
+        struct http_request *request; /* NULL once the peer is gone */
+        bool finished;
+        void *userdata;
+};
+struct slot *slot_new(struct http_request *request);
+void slot_finish(struct slot *slot);
+/** slot_done() - a store_done_fn with the slot as userdata: answers {"resourceVersion": ...} of the first object, or 500. */
+void slot_done(int result, const struct store_object *const *objects, size_t n_objects, void *slot);
+/** slot_answer_outcome() - answer an outcome or error of objects_edit() at once, and finish the slot. */
+void slot_answer_outcome(struct slot *slot, int r);
+
+/** gateway_bound_intent() - the intent when it is bound to @node, else NULL after answering 404 or 403. */
+const struct store_object *gateway_bound_intent(struct gateway *gateway, struct http_request *request, const struct auth_identity *identity,
+                                                const struct schema_kind *kind, const char *name);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/ingest.h"
+#include "generated/api_types.h"
+
+#include <string.h>
+
+const struct schema_kind *const ingest_kinds[] = {&api_cluster_virtual_image_kind, &api_virtual_image_kind, &api_virtual_disk_kind, NULL};
+
+void ingest_target_set(struct ingest_target *target, const struct store_object *object)
+{
+        target->kind = object->kind;
+        target->namespace = g_strdup(object->namespace);
+        target->name = g_strdup(object->name);
+        target->uid = g_strdup(object->uid);
+}
+
+void ingest_target_clear(struct ingest_target *target)
+{
+        g_free(target->namespace);
+        g_free(target->name);
+        g_free(target->uid);
+        *target = (struct ingest_target){};
+}
+
+struct report {
+        const char *uid;
+        int percent; /* < 0: no change */
+        const struct blob_facts *facts;
+        const char *reason, *message;
+};
+
+static enum objects_edit edit_ingest(struct json_doc *doc, struct json_value *root, void *userdata)
+{
+        const struct report *report = userdata;
+        int64_t before = -1;
+
+        if (g_strcmp0(json_find_string(root, "metadata", "uid", NULL), report->uid) != 0)
+                return OBJECTS_REFUSED;
+        struct json_value *status = json_ensure_object(doc, root, "status");
+        struct json_value *ingest = json_ensure_object(doc, status, "ingest");
+        json_int64(json_get(ingest, "progressPercent"), &before);
+        if (!report->facts && !report->reason && before == report->percent)
+                return OBJECTS_SAME;
+        json_remove(ingest, "error");
+        if (report->percent >= 0)
+                json_set_int(doc, ingest, "progressPercent", report->percent);
+        if (report->facts) {
+                json_set_string(doc, ingest, "digest", report->facts->digest);
+                json_set_int(doc, ingest, "sizeBytes", (int64_t)report->facts->size_bytes);
+                json_set_int(doc, ingest, "virtualSizeBytes", (int64_t)report->facts->virtual_size_bytes);
+                json_set_string(doc, ingest, "format", report->facts->format);
+        }
+        if (report->reason) {
+                struct json_value *error = json_ensure_object(doc, ingest, "error");
+                json_set_string(doc, error, "reason", report->reason);
+                json_set_string(doc, error, "message", report->message);
+        }
+        return OBJECTS_CHANGED;
+}
+
+static int write_report(struct gateway *gateway, const struct ingest_target *target, struct report *report, store_done_fn done, void *userdata)
+{
+        struct objects_target object = {.kind = target->kind, .namespace = target->namespace, .name = target->name, .actor = "gateway/images"};
+
+        report->uid = target->uid;
+        return objects_edit(gateway, &object, edit_ingest, report, done, userdata);
+}
+
+void ingest_report_progress(struct gateway *gateway, const struct ingest_target *target, int percent)
+{
+        struct report report = {.percent = percent};
+
+        write_report(gateway, target, &report, NULL, NULL);
+}
+
+int ingest_report_facts(struct gateway *gateway, const struct ingest_target *target, const struct blob_facts *facts, store_done_fn done,
+                        void *userdata)
+{
+        struct report report = {.percent = 100, .facts = facts};
+
+        return write_report(gateway, target, &report, done, userdata);
+}
+
+int ingest_report_fault(struct gateway *gateway, const struct ingest_target *target, const char *reason, const char *message)
+{
+        struct report report = {.percent = -1, .reason = reason, .message = message};
+
+        return write_report(gateway, target, &report, NULL, NULL);
+}

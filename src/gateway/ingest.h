@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "gateway/blobs.h"
+#include "gateway/gateway.h"
+
+/*
+ * What uploads and imports tell of an image or disk: status.ingest {progressPercent, digest, sizeBytes, virtualSizeBytes, format,
+ * error{reason, message}}. The image and disk controllers make phase and conditions of it.
+ */
+
+/* The object that bytes are taken in for. */
+struct ingest_target {
+        const struct schema_kind *kind;
+        char *namespace, *name, *uid;
+};
+void ingest_target_set(struct ingest_target *target, const struct store_object *object);
+void ingest_target_clear(struct ingest_target *target);
+
+/** ingest_report_progress() - 0..100; at most what changed is written. */
+void ingest_report_progress(struct gateway *gateway, const struct ingest_target *target, int percent);
+/** ingest_report_facts() / ingest_report_fault() - the end. An object that is gone meanwhile is no fault. @done as objects_edit(). */
+int ingest_report_facts(struct gateway *gateway, const struct ingest_target *target, const struct blob_facts *facts, store_done_fn done,
+                        void *userdata);
+int ingest_report_fault(struct gateway *gateway, const struct ingest_target *target, const char *reason, const char *message);
+
+/* Which kinds can be filled, NULL-terminated. */
+extern const struct schema_kind *const ingest_kinds[];
+
+/** uploads_init() - the subresource "upload" of images and disks: PUT or POST of the bytes, ?sha256= of them. */
+void uploads_init(struct gateway *gateway);
+struct uploads *uploads_free(struct uploads *uploads);
+
+/** imports_init() - follow images and disks whose source is a URL, and fetch what is missing. */
+int imports_init(struct gateway *gateway);
+struct imports *imports_free(struct imports *imports);

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "cache/cache.h"
+#include "control/control.h"
+#include "controllers/controllers.h"
+#include "gateway/bootstrap.h"
+#include "gateway/gateway.h"
+#include "gateway/ingest.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+
+#define POOL_THREADS 2
+#define DEFAULT_LISTEN "127.0.0.1:6443"
+#define DEFAULT_POOL_PATH "/var/lib/gabbro/pools/local"
+
+struct options {
+        char *data_dir, *listen, *store, *pool_path, *log_format, *log_level;
+        char **advertise;
+        gboolean compat_api, allow_private_downloads, admin_reset, version;
+};
+
+static void options_clear(struct options *options)
+{
+        g_free(options->data_dir);
+        g_free(options->listen);
+        g_free(options->store);
+        g_free(options->pool_path);
+        g_free(options->log_format);
+        g_free(options->log_level);
+        g_strfreev(options->advertise);
+}
+
+static int usage_error(const char *words)
+{
+        fprintf(stderr, "gabbro-gateway: %s\nTry gabbro-gateway --help.\n", words);
+        return -EINVAL;
+}
+
+static int check_options(struct options *options)
+{
+        enum log_level level = LOG_LEVEL_INFO;
+
+        if (!options->data_dir)
+                return usage_error("--data-dir is needed");
+        if (options->store && !g_str_equal(options->store, "sqlite"))
+                return usage_error("--store knows sqlite");
+        if (options->log_level && log_level_parse(options->log_level, &level) < 0)
+                return usage_error("--log-level knows debug, info, warning and error");
+        if (options->log_format && !g_str_equal(options->log_format, "json") && !g_str_equal(options->log_format, "text"))
+                return usage_error("--log-format knows text and json");
+        if (!options->listen)
+                options->listen = g_strdup(DEFAULT_LISTEN);
+        if (!options->pool_path)
+                options->pool_path = g_strdup(g_getenv("GABBRO_STORAGE_POOL_PATH") ?: DEFAULT_POOL_PATH);
+        log_setup("gabbro-gateway", level, options->log_format && g_str_equal(options->log_format, "json"));
+        return 0;
+}
+
+static int parse_options(int argc, char **argv, struct options *options)
+{
+        const GOptionEntry entries[] = {
+                {"data-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->data_dir, "Folder of all state (made with mode 0700)", "DIR"},
+                {"listen", 0, 0, G_OPTION_ARG_STRING, &options->listen, "Where to listen (" DEFAULT_LISTEN ")", "ADDR:PORT"},
+                {"advertise", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->advertise,
+                 "Name or address that clients use; repeat for more. The first one goes into the kubeconfig", "HOST"},
+                {"store", 0, 0, G_OPTION_ARG_STRING, &options->store, "Where objects are kept: sqlite", "STORE"},
+                {"pool-path", 0, 0, G_OPTION_ARG_STRING, &options->pool_path,
+                 "Folder on the hosts for the first storage pool ($GABBRO_STORAGE_POOL_PATH, " DEFAULT_POOL_PATH ")", "PATH"},
+                {"compat-api", 0, 0, G_OPTION_ARG_NONE, &options->compat_api, "Serve virtualization.deckhouse.io/v1alpha2 too", NULL},
+                {"allow-private-downloads", 0, 0, G_OPTION_ARG_NONE, &options->allow_private_downloads,
+                 "Let images be fetched from loopback and private addresses", NULL},
+                {"admin-reset", 0, 0, G_OPTION_ARG_NONE, &options->admin_reset,
+                 "Revoke the administrator's tokens, make a new kubeconfig, and end (with the gateway stopped)", NULL},
+                {"log-level", 0, 0, G_OPTION_ARG_STRING, &options->log_level, "debug, info, warning, error", "LEVEL"},
+                {"log-format", 0, 0, G_OPTION_ARG_STRING, &options->log_format, "text or json", "FORMAT"},
+                {"version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version and end", NULL},
+                {},
+        };
+        g_autoptr(GOptionContext) context = g_option_context_new("- the API and the controllers of Gabbro");
+        g_autoptr(GError) error = NULL;
+
+        g_option_context_add_main_entries(context, entries, NULL);
+        if (!g_option_context_parse(context, &argc, &argv, &error))
+                return usage_error(error->message);
+        if (argc > 1)
+                return usage_error("there are words that belong to no option");
+        return options->version ? 0 : check_options(options);
+}
+
+/* --- parts ---------------------------------------------------------------------------------------------------------------------------------- */
+
+struct program {
+        struct gateway gateway;
+        struct options options;
+        struct http_tls *tls;
+        struct http_server *server;
+        struct cache *cache;
+        struct control *control;
+        struct loop_source *sigterm, *sigint, *drain;
+        int lock_fd;
+        uint16_t port;
+};
+
+static int seal(void *userdata, const char *plain, size_t len, char **ret_sealed, size_t *ret_len)
+{
+        return auth_seal_seal(userdata, plain, len, ret_sealed, ret_len);
+}
+
+static int unseal(void *userdata, const char *sealed, size_t len, char **ret_plain, size_t *ret_len)
+{
+        return auth_seal_unseal(userdata, sealed, len, ret_plain, ret_len);
+}
+
+static void on_store_failed(const char *words, void *userdata)
+{
+        /* What was decided on top of an unknown outcome must not be acted upon: end at once, the next start reads what is durable. */
+        log_error("the store has failed; ending", "why", words);
+        _exit(70);
+}
+
+static int say(int r, const char *what)
+{
+        if (r != 0)
+                log_error(what, "error", r < 0 ? g_strerror(-r) : "refused");
+        return error_fold(r);
+}
+
+static int open_store(struct program *program)
+{
+        static const char *const outcomes[] = {[STORE_E_NEWER] = "the store was written by a newer version of Gabbro",
+                                               [STORE_E_CORRUPT] = "the store is damaged",
+                                               [STORE_E_LOCKED] = "another gateway has the store open"};
+        struct gateway *gateway = &program->gateway;
+        g_autofree char *path = g_build_filename(gateway->data_dir, "store.db", NULL);
+        struct store_options options = {
+                .loop = gateway->loop,
+                .clock = gateway->clock,
+                .seal = seal,
+                .unseal = unseal,
+                .seal_userdata = gateway->seal,
+                .failed = on_store_failed,
+                .failed_userdata = gateway,
+        };
+        int r = store_open_sqlite(path, &options, &gateway->store);
+
+        if (r > 0 && (size_t)r < G_N_ELEMENTS(outcomes)) {
+                log_error(outcomes[r], "path", path);
+                return -EINVAL;
+        }
+        return say(r, "cannot open the store");
+}
+
+static int open_files(struct program *program)
+{
+        struct gateway *gateway = &program->gateway;
+        g_autofree char *pki = g_build_filename(gateway->data_dir, "pki", NULL);
+        g_autofree char *seal_path = g_build_filename(gateway->data_dir, "keys", "seal.key", NULL);
+        g_autofree char *keys = g_build_filename(gateway->data_dir, "keys", NULL);
+        g_autofree char *audit_path = g_build_filename(gateway->data_dir, "audit.log", NULL);
+
+        int r = say(file_ensure_dir(gateway->data_dir, 0700), "cannot make the data folder");
+        if (r == 0)
+                r = say(file_ensure_dir(keys, 0700), "cannot make the key folder");
+        if (r == 0)
+                r = say(auth_ca_open(pki, gateway->clock, &gateway->ca), "cannot open the certificate authority");
+        if (r == 0)
+                r = say(auth_seal_open(seal_path, gateway->random, &gateway->seal), "cannot open the sealing key");
+        if (r == 0)
+                r = say(auth_audit_open(audit_path, gateway->clock, &gateway->audit), "cannot open the audit log");
+        if (r == 0)
+                r = say(blobs_new(gateway->data_dir, &gateway->blobs), "cannot open the image folder");
+        return r ?: open_store(program);
+}
+
+/* Host part of "host:port" or "[v6]:port". */
+static char *host_of(const char *listen)
+{
+        const char *colon = strrchr(listen, ':');
+        g_autofree char *host = g_strndup(listen, colon ? (size_t)(colon - listen) : strlen(listen));
+        size_t len = strlen(host);
+
+        if (len > 2 && host[0] == '[' && host[len - 1] == ']')
+                return g_strndup(host + 1, len - 2);
+        return g_steal_pointer(&host);
+}
+
+static char **certificate_names(const struct options *options)
+{
+        g_autoptr(GStrvBuilder) names = g_strv_builder_new();
+        g_autofree char *host = host_of(options->listen);
+
+        for (char **name = options->advertise; name && *name; name++)
+                g_strv_builder_add(names, *name);
+        if (!g_str_equal(host, "0.0.0.0") && !g_str_equal(host, "::"))
+                g_strv_builder_add(names, host);
+        g_strv_builder_add(names, "localhost");
+        g_strv_builder_add(names, "127.0.0.1");
+        g_strv_builder_add(names, g_get_host_name());
+        return g_strv_builder_end(names);
+}
+
+static int make_tls(struct program *program)
+{
+        struct gateway *gateway = &program->gateway;
+        g_auto(GStrv) names = certificate_names(&program->options);
+        struct auth_certificate certificate = {};
+        int r = say(auth_ca_issue_server(gateway->ca, (const char *const *)names, &certificate), "cannot issue the server's certificate");
+
+        if (r < 0)
+                return r;
+        g_autofree char *chain = g_strconcat(certificate.certificate_pem, auth_ca_pem(gateway->ca), NULL);
+        struct http_tls_options tls = {
+                .certificate_pem = chain,
+                .key_pem = certificate.key_pem,
+                .ca_pem = auth_ca_pem(gateway->ca),
+                .server = true,
+        };
+        r = say(http_tls_new(&tls, &program->tls), "cannot set up TLS");
+        auth_certificate_clear(&certificate);
+        return r;
+}
+
+static int start_server(struct program *program)
+{
+        struct gateway *gateway = &program->gateway;
+        struct http_server_options server = {
+                .loop = gateway->loop, .tls = program->tls, .on_request = api_handle, .userdata = gateway->api, .server_name = "gabbro"};
+        int r = say(http_server_new(&server, &program->server), "cannot set up the server");
+
+        if (r == 0)
+                r = say(http_server_listen(program->server, program->options.listen, &program->port), "cannot listen");
+        if (r < 0)
+                return r;
+        g_auto(GStrv) names = certificate_names(&program->options);
+        const char *format = strchr(names[0], ':') ? "https://[%s]:%u" : "https://%s:%u";
+        g_autofree char *printed = NULL;
+        if (g_str_equal(format, "https://[%s]:%u"))
+                printed = g_strdup_printf("https://[%s]:%u", names[0], program->port);
+        else
+                printed = g_strdup_printf("https://%s:%u", names[0], program->port);
+        gateway->url = g_steal_pointer(&printed);
+        return 0;
+}
+
+static int start_control(struct program *program)
+{
+        struct gateway *gateway = &program->gateway;
+
+        program->cache = cache_new(controllers_kinds);
+        controllers_define_indexes(program->cache);
+        int r = say(cache_follow_store(program->cache, gateway->store), "cannot follow the store");
+        if (r < 0)
+                return r;
+        struct control_options options = {
+                .loop = gateway->loop,
+                .store = gateway->store,
+                .cache = program->cache,
+                .clock = gateway->clock,
+                .random = gateway->random,
+                .controllers = controllers_all,
+        };
+        return say(control_new(&options, &program->control), "cannot start the controllers");
+}
+
+static int start_api(struct program *program)
+{
+        struct gateway *gateway = &program->gateway;
+        struct api_options options = {
+                .loop = gateway->loop,
+                .store = gateway->store,
+                .clock = gateway->clock,
+                .random = gateway->random,
+                .audit = gateway->audit,
+                .compat_api = program->options.compat_api,
+                .version = GABBRO_VERSION,
+                .commit = "",
+        };
+        int r = say(api_new(&options, &gateway->api), "cannot set up the API");
+
+        if (r < 0)
+                return r;
+        api_set_ready(gateway->api, "starting");
+        join_init(gateway);
+        manifests_init(gateway);
+        reports_init(gateway);
+        content_init(gateway);
+        streams_init(gateway);
+        uploads_init(gateway);
+        return 0;
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void on_drained(struct loop_source *source, void *userdata)
+{
+        struct program *program = userdata;
+
+        loop_exit(program->gateway.loop, 0);
+}
+
+static void on_signal(struct loop_source *source, void *userdata)
+{
+        struct program *program = userdata;
+
+        log_info("stopping");
+        api_set_ready(program->gateway.api, "stopping");
+        http_server_drain(program->server);
+        if (!program->drain)
+                loop_timer(program->gateway.loop, 300000, on_drained, program, &program->drain);
+}
+
+static int start(struct program *program)
+{
+        struct gateway *gateway = &program->gateway;
+        g_autofree char *words = NULL;
+
+        gateway->clock = clock_system();
+        gateway->random = random_system();
+        gateway->data_dir = g_canonicalize_filename(program->options.data_dir, NULL);
+        gateway->allow_private_downloads = program->options.allow_private_downloads;
+        int r = say(loop_new(&gateway->loop), "cannot make the event loop");
+        if (r == 0)
+                r = say(loop_pool_new(gateway->loop, POOL_THREADS, &gateway->pool), "cannot start threads");
+        if (r == 0)
+                r = open_files(program);
+        if (r == 0)
+                r = make_tls(program);
+        if (r == 0)
+                r = start_api(program);
+        if (r == 0)
+                r = start_server(program);
+        if (r == 0 && program->options.admin_reset)
+                r = bootstrap_admin_reset(gateway, &words);
+        else if (r == 0)
+                r = bootstrap_run(gateway, program->options.pool_path, &words);
+        if (words)
+                log_error(words);
+        if (r == 0 && !program->options.admin_reset)
+                r = start_control(program);
+        if (r == 0 && !program->options.admin_reset)
+                r = say(imports_init(gateway), "cannot start the image service");
+        return r;
+}
+
+static void stop(struct program *program)
+{
+        struct gateway *gateway = &program->gateway;
+
+        loop_source_free(program->drain);
+        loop_source_free(program->sigterm);
+        loop_source_free(program->sigint);
+        imports_free(gateway->imports);
+        http_server_free(program->server);
+        control_free(program->control);
+        loop_pool_free(gateway->pool);
+        uploads_free(gateway->uploads);
+        streams_free(gateway->streams);
+        manifests_free(gateway->manifests);
+        api_free(gateway->api);
+        cache_free(program->cache);
+        store_close(gateway->store);
+        blobs_free(gateway->blobs);
+        auth_audit_free(gateway->audit);
+        auth_seal_free(gateway->seal);
+        auth_ca_free(gateway->ca);
+        http_tls_free(program->tls);
+        loop_free(gateway->loop);
+        g_free(gateway->url);
+        g_free(gateway->data_dir);
+        options_clear(&program->options);
+}
+
+static int run(struct program *program)
+{
+        struct gateway *gateway = &program->gateway;
+
+        int r = say(loop_signal(gateway->loop, SIGTERM, on_signal, program, &program->sigterm), "cannot take signals");
+        if (r == 0)
+                r = say(loop_signal(gateway->loop, SIGINT, on_signal, program, &program->sigint), "cannot take signals");
+        if (r < 0)
+                return r;
+        api_set_ready(gateway->api, NULL);
+        g_autofree char *kubeconfig = g_build_filename(gateway->data_dir, "admin.kubeconfig", NULL);
+        log_info("serving", "url", gateway->url, "kubeconfig", kubeconfig, "version", GABBRO_VERSION);
+        return loop_run(gateway->loop);
+}
+
+int main(int argc, char **argv)
+{
+        struct program program = {.lock_fd = -1};
+        struct rlimit files = {};
+
+        signal(SIGPIPE, SIG_IGN);
+        mallopt(M_ARENA_MAX, 2);
+        umask(077);
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+                files.rlim_cur = files.rlim_max;
+                setrlimit(RLIMIT_NOFILE, &files);
+        }
+        int r = parse_options(argc, argv, &program.options);
+        if (program.options.version) {
+                printf("gabbro-gateway %s\n", GABBRO_VERSION);
+                options_clear(&program.options);
+                return 0;
+        }
+        if (r < 0) {
+                options_clear(&program.options);
+                return 2;
+        }
+        r = start(&program);
+        if (r == 0 && program.options.admin_reset)
+                printf("a new administrator kubeconfig is in %s/admin.kubeconfig\n", program.gateway.data_dir);
+        else if (r == 0)
+                r = run(&program);
+        stop(&program);
+        return r < 0 ? 1 : 0;
+}

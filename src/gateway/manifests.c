@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/gateway.h"
+#include "generated/api_types.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * The stream on which an agent follows the intents bound to it, one JSON object a line:
+ *   {"type":"ADDED|MODIFIED|DELETED","object":{...}}  {"type":"SYNCED","resourceVersion":"7"}  {"type":"BOOKMARK","resourceVersion":"9"}
+ *   {"type":"STREAM","nonce":"...","machineUid":"...","channel":"serial"}
+ * Bytes of the store are spliced in; nothing is encoded again.
+ */
+
+#define BOOKMARK_INTERVAL_US 10000000ull
+
+static const struct schema_kind *const manifest_kinds[] = {&api_volume_kind, &api_port_kind, &api_instance_kind, &api_host_task_kind, NULL};
+
+struct manifest_stream {
+        struct manifests *owner;
+        struct http_request *request;
+        struct store_watch *watch;
+        struct loop_source *bookmark;
+        char *node;
+        uint64_t sent_revision;
+};
+
+struct manifests {
+        struct gateway *gateway;
+        GPtrArray *streams; /* struct manifest_stream, owned by their requests */
+};
+
+static void stream_end(struct manifest_stream *stream)
+{
+        http_stream_end(stream->request);
+}
+
+static void stream_write(struct manifest_stream *stream, GString *line)
+{
+        g_autoptr(GBytes) bytes = g_string_free_to_bytes(line);
+
+        if (http_stream_write(stream->request, bytes) < 0)
+                stream_end(stream);
+}
+
+static void write_object(struct manifest_stream *stream, const char *type, const struct store_object *object)
+{
+        GString *line = g_string_sized_new(object->len + 64);
+
+        g_string_append_printf(line, "{\"type\":\"%s\",\"object\":", type);
+        g_string_append_len(line, object->bytes, object->len);
+        g_string_append(line, "}\n");
+        stream_write(stream, line);
+}
+
+static void write_mark(struct manifest_stream *stream, const char *type, uint64_t revision)
+{
+        GString *line = g_string_new(NULL);
+
+        g_string_append_printf(line, "{\"type\":\"%s\",\"resourceVersion\":\"%" G_GUINT64_FORMAT "\"}\n", type, revision);
+        stream->sent_revision = revision;
+        stream_write(stream, line);
+}
+
+static bool is_bound(const struct store_object *object, const char *node)
+{
+        return g_strcmp0(json_find_string(object->root, "spec", "nodeName", NULL), node) == 0;
+}
+
+static void on_event(const struct store_event *event, void *userdata)
+{
+        static const char *const types[] = {[STORE_CREATE] = "ADDED", [STORE_UPDATE] = "MODIFIED", [STORE_DELETE] = "DELETED"};
+        struct manifest_stream *stream = userdata;
+
+        if (!event)
+                return;
+        if (is_bound(event->object, stream->node)) {
+                write_object(stream, types[event->verb], event->object);
+                stream->sent_revision = event->revision;
+        }
+}
+
+static void on_bookmark(struct loop_source *source, void *userdata)
+{
+        struct manifest_stream *stream = userdata;
+
+        if (store_watch_gone(stream->watch)) {
+                stream_end(stream);
+                return;
+        }
+        write_mark(stream, "BOOKMARK", store_revision(stream->owner->gateway->store));
+        loop_timer_set(source, BOOKMARK_INTERVAL_US);
+}
+
+static bool list_one(const struct store_object *object, void *userdata)
+{
+        struct manifest_stream *stream = userdata;
+
+        if (is_bound(object, stream->node))
+                write_object(stream, "ADDED", object);
+        return true;
+}
+
+static void on_gone(struct http_request *request, void *userdata)
+{
+        struct manifest_stream *stream = userdata;
+
+        g_ptr_array_remove_fast(stream->owner->streams, stream);
+        loop_source_free(stream->bookmark);
+        if (stream->watch)
+                store_watch_free(stream->watch);
+        g_free(stream->node);
+        g_free(stream);
+}
+
+static void handle(struct http_request *request, const struct auth_identity *identity, const char *rest, void *userdata)
+{
+        struct gateway *gateway = userdata;
+        const char *from = http_request_query(request, "resourceVersion");
+        struct manifest_stream *stream = g_new0(struct manifest_stream, 1);
+        uint64_t after = from ? g_ascii_strtoull(from, NULL, 10) : store_revision(gateway->store);
+
+        stream->owner = gateway->manifests;
+        stream->request = request;
+        stream->node = g_strdup(identity->node);
+        int r = store_watch(gateway->store, manifest_kinds, after, on_event, stream, &stream->watch);
+        if (r) {
+                g_free(stream->node);
+                g_free(stream);
+                api_reply_status(request, 410, "Expired", "the resource version is too old; list again", NULL);
+                return;
+        }
+        g_ptr_array_add(gateway->manifests->streams, stream);
+        http_request_set_userdata(request, stream);
+        http_request_on_gone(request, on_gone);
+        loop_timer(gateway->loop, BOOKMARK_INTERVAL_US, on_bookmark, stream, &stream->bookmark);
+        http_reply_stream(request, 200, "application/json");
+        if (!from) {
+                for (size_t i = 0; manifest_kinds[i]; i++)
+                        store_list(gateway->store, manifest_kinds[i], NULL, NULL, list_one, stream);
+                write_mark(stream, "SYNCED", after);
+        }
+}
+
+bool manifests_ask_stream(struct manifests *manifests, const char *node, const char *nonce, const char *machine_uid, const char *channel)
+{
+        for (guint i = manifests->streams->len; i > 0; i--) {
+                struct manifest_stream *stream = manifests->streams->pdata[i - 1];
+                if (!g_str_equal(stream->node, node))
+                        continue;
+                g_autoptr(json_doc) doc = json_doc_new();
+                struct json_value *root = json_new(doc, JSON_OBJECT);
+                json_set_root(doc, root);
+                json_set_string(doc, root, "type", "STREAM");
+                json_set_string(doc, root, "nonce", nonce);
+                json_set_string(doc, root, "machineUid", machine_uid);
+                json_set_string(doc, root, "channel", channel);
+                GString *line = g_string_new(NULL);
+                json_write(root, line);
+                g_string_append_c(line, '\n');
+                stream_write(stream, line);
+                return true;
+        }
+        return false;
+}
+
+size_t manifests_count(const struct manifests *manifests)
+{
+        return manifests->streams->len;
+}
+
+void manifests_init(struct gateway *gateway)
+{
+        gateway->manifests = g_new0(struct manifests, 1);
+        gateway->manifests->gateway = gateway;
+        gateway->manifests->streams = g_ptr_array_new();
+        struct api_route route = {.method = "GET", .prefix = "/agent/v1/manifest", .nodes_only = true, .handle = handle, .userdata = gateway};
+        api_add_route(gateway->api, &route);
+}
+
+struct manifests *manifests_free(struct manifests *manifests)
+{
+        if (!manifests)
+                return NULL;
+        g_ptr_array_unref(manifests->streams);
+        g_free(manifests);
+        return NULL;
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/error.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "gateway/ingest.h"
+#include "generated/reasons.h"
+
+#include <string.h>
+
+/*
+ * An upload alternates between two buffers: the loop fills one while a pool thread hashes and writes the other. While both are full the
+ * socket is not read, so a fast client waits and memory stays flat.
+ */
+
+#define BUFFER_BYTES (1u << 20)
+#define UPLOADS_MAX 32
+
+struct upload {
+        struct gateway *gateway;
+        struct http_request *request; /* NULL: the client is gone */
+        struct ingest_target target;
+        struct blob_intake *intake;
+        GByteArray *filling, *writing;
+        int64_t expected_bytes; /* -1: not told */
+        int last_percent;
+        bool busy, ended;
+        int write_error;
+        struct blob_facts facts;
+        struct blob_fault fault;
+};
+
+struct uploads {
+        GHashTable *by_uid; /* struct upload by uid of its target: one at a time */
+};
+
+static void upload_free(struct upload *upload)
+{
+        g_hash_table_remove(upload->gateway->uploads->by_uid, upload->target.uid);
+        blob_intake_free(upload->intake);
+        g_byte_array_unref(upload->filling);
+        g_byte_array_unref(upload->writing);
+        ingest_target_clear(&upload->target);
+        g_free(upload);
+}
+
+static void upload_pump(struct upload *upload);
+
+/* --- pool jobs -------------------------------------------------------------------------------------------------------------------------- */
+
+static int write_work(void *userdata)
+{
+        struct upload *upload = userdata;
+
+        return blob_intake_write(upload->intake, upload->writing->data, upload->writing->len);
+}
+
+static void write_done(int result, void *userdata)
+{
+        struct upload *upload = userdata;
+
+        upload->busy = false;
+        if (result < 0)
+                upload->write_error = result;
+        g_byte_array_set_size(upload->writing, 0);
+        upload_pump(upload);
+}
+
+static int finish_work(void *userdata)
+{
+        struct upload *upload = userdata;
+
+        return blob_intake_finish(upload->intake, &upload->facts, &upload->fault);
+}
+
+static void answer_done(int result, const struct store_object *const *objects, size_t n_objects, void *userdata)
+{
+        struct upload *upload = userdata;
+
+        if (upload->request && result == 0 && n_objects > 0)
+                api_reply_object(upload->request, 200, objects[0]);
+        else if (upload->request)
+                api_reply_status(upload->request, 500, "InternalError", "the store no longer accepts writes", NULL);
+        upload->busy = false;
+        if (!upload->request)
+                upload_free(upload);
+}
+
+static void refuse(struct upload *upload, int code, const char *reason, const char *message)
+{
+        if (upload->request)
+                api_reply_status(upload->request, code, reason, message, NULL);
+        else
+                upload_free(upload);
+}
+
+static void finish_done(int result, void *userdata)
+{
+        struct upload *upload = userdata;
+
+        upload->busy = false;
+        if (result > 0) {
+                g_autoptr(schema_faults) faults = schema_faults_new();
+                schema_faults_add(faults, "body", upload->fault.reason, "%s", upload->fault.message);
+                ingest_report_fault(upload->gateway, &upload->target, upload->fault.reason, upload->fault.message);
+                if (upload->request)
+                        api_reply_status(upload->request, 422, "Invalid", upload->fault.message, faults);
+                else
+                        upload_free(upload);
+                return;
+        }
+        if (result < 0) {
+                log_error("upload could not be stored", "name", upload->target.name, "error", g_strerror(-result));
+                refuse(upload, result == -ENOSPC ? 507 : 500, "InternalError",
+                       result == -ENOSPC ? "the gateway's disk is full" : "the image could not be stored");
+                return;
+        }
+        upload->busy = true;
+        int r = ingest_report_facts(upload->gateway, &upload->target, &upload->facts, answer_done, upload);
+        if (r) {
+                upload->busy = false;
+                refuse(upload, 409, "Conflict", "the image was deleted or replaced meanwhile");
+        }
+}
+
+/* --- the loop's side ---------------------------------------------------------------------------------------------------------------------- */
+
+static void report_progress(struct upload *upload)
+{
+        if (upload->expected_bytes <= 0)
+                return;
+        int percent = (int)(blob_intake_bytes(upload->intake) * 100 / (uint64_t)upload->expected_bytes);
+        if (percent >= upload->last_percent + 5 && percent < 100) {
+                upload->last_percent = percent;
+                ingest_report_progress(upload->gateway, &upload->target, percent);
+        }
+}
+
+/* What is next, whenever a piece came, a job ended or the client left. */
+static void upload_pump(struct upload *upload)
+{
+        if (upload->busy)
+                return;
+        if (!upload->request && !(upload->ended && upload->filling->len == 0 && !upload->write_error)) {
+                upload_free(upload);
+                return;
+        }
+        if (upload->write_error) {
+                bool full = upload->write_error == -ENOSPC;
+                refuse(upload, upload->write_error == -EFBIG ? 413 : full ? 507 : 500, "InternalError",
+                       full ? "the gateway's disk is full" : "the image could not be written");
+                return;
+        }
+        if (upload->filling->len >= BUFFER_BYTES || (upload->ended && upload->filling->len > 0)) {
+                GByteArray *full = upload->filling;
+                upload->filling = upload->writing;
+                upload->writing = full;
+                upload->busy = true;
+                if (!upload->ended)
+                        http_request_body_pause(upload->request, false);
+                loop_pool_submit(upload->gateway->pool, write_work, write_done, upload);
+                report_progress(upload);
+        } else if (upload->ended) {
+                upload->busy = true;
+                loop_pool_submit(upload->gateway->pool, finish_work, finish_done, upload);
+        }
+}
+
+static void on_piece(struct http_request *request, const char *piece, size_t len, void *userdata)
+{
+        struct upload *upload = userdata;
+
+        g_byte_array_append(upload->filling, (const guint8 *)piece, (guint)len);
+        if (upload->busy && upload->filling->len >= BUFFER_BYTES)
+                http_request_body_pause(request, true);
+        upload_pump(upload);
+}
+
+static void on_end(struct http_request *request, void *userdata)
+{
+        struct upload *upload = userdata;
+
+        upload->ended = true;
+        upload_pump(upload);
+}
+
+static void on_gone(struct http_request *request, void *userdata)
+{
+        struct upload *upload = userdata;
+
+        upload->request = NULL;
+        if (!upload->busy)
+                upload_free(upload);
+}
+
+static const char *why_not(struct gateway *gateway, const struct store_object *object)
+{
+        const char *type = json_find_string(object->root, "spec", "dataSource", "type", NULL);
+
+        if (g_strcmp0(type, "Upload") != 0)
+                return "the source of this object is not Upload";
+        if (json_find_string(object->root, "status", "ingest", "digest", NULL))
+                return "the content has been uploaded already";
+        if (json_find(object->root, "metadata", "deletionTimestamp", NULL))
+                return "the object is being deleted";
+        if (g_hash_table_contains(gateway->uploads->by_uid, object->uid))
+                return "another upload for this object is under way";
+        return NULL;
+}
+
+static void handle_upload(struct http_request *request, const struct auth_identity *identity, const struct store_object *object, void *userdata)
+{
+        struct gateway *gateway = userdata;
+        const char *sha256 = http_request_query(request, "sha256");
+        const char *refusal = why_not(gateway, object);
+
+        if (!sha256)
+                sha256 = json_find_string(object->root, "spec", "dataSource", "upload", "checksum", "sha256", NULL);
+        if (refusal) {
+                api_reply_status(request, 409, "Conflict", refusal, NULL);
+                return;
+        }
+        if (sha256 && (strlen(sha256) != 64 || strspn(sha256, "0123456789abcdefABCDEF") != 64)) {
+                api_reply_status(request, 400, "BadRequest", "sha256 must be 64 hexadecimal digits", NULL);
+                return;
+        }
+        if (g_hash_table_size(gateway->uploads->by_uid) >= UPLOADS_MAX) {
+                api_reply_status(request, 429, "TooManyRequests", "too many uploads are under way", NULL);
+                return;
+        }
+        struct blob_intake *intake = NULL;
+        if (blob_intake_new(gateway->blobs, sha256, &intake) < 0) {
+                api_reply_status(request, 500, "InternalError", "the image folder cannot be written", NULL);
+                return;
+        }
+        struct upload *upload = g_new0(struct upload, 1);
+        upload->gateway = gateway;
+        upload->request = request;
+        upload->intake = intake;
+        upload->filling = g_byte_array_sized_new(BUFFER_BYTES);
+        upload->writing = g_byte_array_sized_new(BUFFER_BYTES);
+        upload->expected_bytes = http_request_content_length(request);
+        ingest_target_set(&upload->target, object);
+        g_hash_table_insert(gateway->uploads->by_uid, upload->target.uid, upload);
+        http_request_set_userdata(request, upload);
+        http_request_on_gone(request, on_gone);
+        http_request_body_streaming(request, on_piece, on_end);
+}
+
+void uploads_init(struct gateway *gateway)
+{
+        static const char *const methods[] = {"PUT", "POST"};
+
+        gateway->uploads = g_new0(struct uploads, 1);
+        gateway->uploads->by_uid = g_hash_table_new(g_str_hash, g_str_equal);
+        for (size_t i = 0; ingest_kinds[i]; i++) {
+                for (size_t m = 0; m < G_N_ELEMENTS(methods); m++) {
+                        struct api_subresource upload = {.kind = ingest_kinds[i],
+                                                         .name = "upload",
+                                                         .method = methods[m],
+                                                         .verb = "create",
+                                                         .handle = handle_upload,
+                                                         .userdata = gateway};
+                        api_add_subresource(gateway->api, &upload);
+                }
+        }
+}
+
+struct uploads *uploads_free(struct uploads *uploads)
+{
+        if (!uploads)
+                return NULL;
+        g_hash_table_unref(uploads->by_uid);
+        g_free(uploads);
+        return NULL;
+}
