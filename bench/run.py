@@ -1,0 +1,283 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measure, each figure beside its peer in the same run. usage: run.py [--rounds N] [--only store|api|start|memory]
+
+Everything runs in an emulated host of its own (tests/lab/host.sh); nothing is left behind. Printed are medians, and the ratio to the
+peer. The machines are shared and noisy: compare ratios, never absolute figures of different runs.
+"""
+import argparse
+import base64
+import http.client
+import json
+import os
+import pathlib
+import re
+import shutil
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = pathlib.Path(os.environ.get("GABBRO_BUILD", ROOT / "build"))
+BIN = BUILD / "bin"
+HOST = ROOT / "tests/lab/host.sh"
+
+
+def show(name, value, unit, peer=None, aim=""):
+    line = f"{name:<46} {value:>10.2f} {unit:<10}"
+    if peer is not None:
+        line += f" peer {peer:>10.2f}  ratio {value / peer:>6.2f}"
+    print(line + (f"   (aim {aim})" if aim else ""), flush=True)
+
+
+class Bench:
+    def __init__(self, folder):
+        self.folder = folder
+        self.host = folder / "h"
+        self.demo = folder / "demo"
+        self.env = dict(os.environ, GABBRO_DEMO_DIR=str(self.demo), GABBRO_BUILD=str(BUILD))
+        self.kubeconfig = self.demo / "gateway/admin.kubeconfig"
+
+    def argv(self, *argv):
+        return [str(HOST), "enter", str(self.host), *map(str, argv)]
+
+    def run(self, *argv, check=True, **kwargs):
+        return subprocess.run(self.argv(*argv), env=self.env, check=check, stdin=kwargs.pop("stdin", subprocess.DEVNULL) if "input" not in kwargs else None,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+
+    def gabbro(self, *argv, **kwargs):
+        return self.run(BIN / "gabbro", "--kubeconfig", self.kubeconfig, *argv, **kwargs)
+
+    def get(self, *words):
+        return json.loads(self.gabbro("get", *words, "-o", "json").stdout)
+
+
+class Events:
+    """libvirt's lifecycle events with the time at which they arrived here."""
+
+    def __init__(self, bench):
+        self.process = subprocess.Popen(bench.argv("stdbuf", "-oL", "virsh", "event", "--all", "--loop"), env=bench.env, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, text=True)
+        self.seen = []
+        self.changed = threading.Condition()
+        threading.Thread(target=self.follow, daemon=True).start()
+
+    def follow(self):
+        for line in self.process.stdout:
+            with self.changed:
+                self.seen.append((time.monotonic(), line))
+                self.changed.notify_all()
+
+    def wait(self, pattern, since, seconds=120):
+        end = time.monotonic() + seconds
+        with self.changed:
+            while True:
+                for when, line in self.seen:
+                    if when >= since and re.search(pattern, line):
+                        return when
+                if not self.changed.wait(max(0, end - time.monotonic())):
+                    raise SystemExit(f"bench: no event {pattern} in {seconds} s")
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def first_serial_byte(bench, domain, seconds=60):
+    """When the guest's serial console first says something."""
+    process = subprocess.Popen(bench.argv("script", "-qfec", f"virsh console --force {domain}", "/dev/null"), env=bench.env, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+    try:
+        seen = b""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            seen += os.read(process.stdout.fileno(), 4096)
+            rest = seen.split(b"Escape character is", 1)
+            if len(rest) == 2 and b"\n" in rest[1] and rest[1].split(b"\n", 1)[1].strip():
+                return time.monotonic()
+        raise SystemExit("bench: nothing on the serial console")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+# --- start of a machine -------------------------------------------------------------------------------------------------------------------
+
+def peer_xml(bench, domain, disk):
+    """The domain as libvirt has it, under another name, on a copy of its disk, without what only the agent provides."""
+    root = ElementTree.fromstring(bench.run("virsh", "dumpxml", "--inactive", domain).stdout)
+    root.find("name").text = "peer"
+    for tag in ("uuid", "metadata"):
+        for node in root.findall(tag):
+            root.remove(node)
+    devices = root.find("devices")
+    for disk_node in devices.findall("disk"):
+        if disk_node.get("device") == "cdrom":
+            devices.remove(disk_node)
+        else:
+            disk_node.find("source").set("file", str(disk))
+    for interface in devices.findall("interface"):
+        interface.find("mac").set("address", "52:54:00:00:be:ef")
+        target = interface.find("target")
+        if target is not None:
+            target.set("dev", "gbtpeer")
+    for channel in devices.findall("channel") + devices.findall("graphics"):
+        for source in channel.findall("source") + channel.findall("listen"):
+            for attribute in ("path", "socket"):
+                if source.get(attribute):
+                    del source.attrib[attribute]
+    path = bench.folder / "peer.xml"
+    path.write_text(ElementTree.tostring(root, encoding="unicode"))
+    return path
+
+
+def machine_manifest(name):
+    return json.dumps({"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachine", "metadata": {"name": name},
+                       "spec": {"virtualMachineClassName": "generic", "cpu": {"cores": 1, "coreFraction": "20%"}, "memory": {"size": "192Mi"},
+                                "blockDeviceRefs": [{"kind": "VirtualDisk", "name": "first-vm-root"}]}})
+
+
+def domain_of(bench, name):
+    return bench.get("instances.host.gabbro.dev", "-l", f"gabbro.dev/owner-name={name}")["items"][0]["status"]["domainName"]
+
+
+def bench_start(bench, rounds):
+    events = Events(bench)
+    bench.gabbro("delete", "vm", "first-vm", "--wait")
+    ours, ours_serial, peers, peers_serial = [], [], [], []
+    for n in range(rounds):
+        name = f"bench-{n}"
+        start = time.monotonic()
+        bench.gabbro("apply", "-f", "-", input=machine_manifest(name))
+        ours.append(events.wait(r"Resumed", start) - start)
+        ours_serial.append(first_serial_byte(bench, bench.run("virsh", "list", "--name").stdout.strip()) - start)
+        domain = domain_of(bench, name)
+        source = bench.get("volumes.host.gabbro.dev", "-l", "gabbro.dev/owner-name=first-vm-root")["items"][0]["status"]["path"]
+        copy = bench.folder / "peer.qcow2"
+        bench.gabbro("force-off", name, "--wait")
+        shutil.copy(source, copy)
+        os.chmod(copy, 0o666)
+        xml = peer_xml(bench, domain, copy)
+        start = time.monotonic()
+        bench.run("virsh", "define", xml)
+        bench.run("virsh", "start", "peer")
+        peers.append(events.wait(r"peer.*Started", start) - start)
+        peers_serial.append(first_serial_byte(bench, "peer") - start)
+        bench.run("virsh", "destroy", "peer")
+        bench.run("virsh", "undefine", "peer")
+        bench.gabbro("delete", "vm", name, "--wait")
+    events.close()
+    show("apply -> libvirt says running", 1000 * statistics.median(ours), "ms", 1000 * statistics.median(peers), "<= 1.15")
+    show("apply -> first serial line", 1000 * statistics.median(ours_serial), "ms", 1000 * statistics.median(peers_serial), "<= 1.15")
+    show("control plane's share", 1000 * (statistics.median(ours) - statistics.median(peers)), "ms", aim="< 100")
+
+
+# --- API ------------------------------------------------------------------------------------------------------------------------------------
+
+class Client:
+    def __init__(self, bench):
+        config = json.loads(bench.run("/usr/bin/python3", "-c", "import json,sys,yaml;print(json.dumps(yaml.safe_load(open(sys.argv[1]))))", bench.kubeconfig).stdout)
+        cluster = config["clusters"][0]["cluster"]
+        context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+        host, port = cluster["server"].removeprefix("https://").rsplit(":", 1)
+        self.connection = http.client.HTTPSConnection(host, int(port), context=context)
+        self.headers = {"Authorization": "Bearer " + config["users"][0]["user"]["token"]}
+
+    def call(self, method, path, body=None):
+        self.connection.request(method, path, body, dict(self.headers, **({"Content-Type": "application/json"} if body else {})))
+        answer = self.connection.getresponse()
+        return answer.status, answer.read()
+
+    def time(self, path, rounds):
+        times = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            status, body = self.call("GET", path)
+            times.append(time.perf_counter() - start)
+            if status != 200:
+                raise SystemExit(f"bench: GET {path}: {status} {body[:200]}")
+        return 1000 * statistics.median(times)
+
+
+API_SCRIPT = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("bench_run", sys.argv[1]); run = importlib.util.module_from_spec(spec); spec.loader.exec_module(run)
+import pathlib; run.api_inside(run.Bench(pathlib.Path(sys.argv[2])))
+"""
+
+
+def api_inside(bench):
+    """Runs inside the host's namespaces: the gateway listens on its loopback."""
+    bench.run = lambda *argv, check=True, **kw: subprocess.run([str(a) for a in argv], env=bench.env, check=check, stdout=subprocess.PIPE, text=True, **kw)
+    client = Client(bench)
+    for n in range(1000):
+        body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"bench-{n:04}"}, "data": {"text": "x" * 1000}})
+        status, answer = client.call("POST", "/api/v1/namespaces/default/configmaps", body)
+        if status not in (201, 409):
+            raise SystemExit(f"bench: create: {status} {answer[:200]}")
+    show("GET /livez (floor of client and TLS)", client.time("/livez", 300), "ms")
+    show("GET one object", client.time("/api/v1/namespaces/default/configmaps/bench-0500", 300), "ms")
+    show("list 1,000 objects (1.3 MB)", client.time("/api/v1/namespaces/default/configmaps", 30), "ms", aim="< 10")
+    for n in range(1000):
+        client.call("DELETE", f"/api/v1/namespaces/default/configmaps/bench-{n:04}")
+
+
+def bench_api(bench):
+    print(bench.run("/usr/bin/python3", "-c", API_SCRIPT, __file__, bench.folder).stdout, end="")
+
+
+def resident_mib(pid):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", text).group(1)) / 1024
+
+
+def bench_memory(bench):
+    for name, aim in (("gateway", "<= 32"), ("agent", "<= 16")):
+        pid = int(bench.run("sh", "-c", f"cut -d' ' -f1 {bench.demo}/run/{name}.pid").stdout)
+        inside = bench.run("sh", "-c", f"grep VmRSS /proc/{pid}/status").stdout
+        show(f"idle memory of the {name}", int(inside.split()[1]) / 1024, "MiB", aim=aim)
+
+
+def bench_store(folder):
+    program = BUILD / "bench/store_bench"
+    if program.exists():
+        print(subprocess.run([str(program), str(folder)], check=True, stdout=subprocess.PIPE, text=True).stdout, end="")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measure, each figure beside its peer.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="*", choices=["store", "api", "start", "memory"])
+    args = parser.parse_args()
+
+    def wanted(part):
+        return not args.only or part in args.only
+
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="gabbro-bench.", dir="/var/tmp"))
+    folder.chmod(0o755)
+    bench = Bench(folder)
+    try:
+        if wanted("store"):
+            bench_store(folder)
+        if wanted("api") or wanted("start") or wanted("memory"):
+            subprocess.run([str(HOST), "up", str(bench.host), "--cache", "/var/tmp/gabbro-qemu-cache"], check=True, env=bench.env, stdin=subprocess.DEVNULL)
+            bench.run("/usr/bin/python3", ROOT / "tools/demo.py", "up")
+            if wanted("memory"):
+                bench_memory(bench)
+            if wanted("api"):
+                bench_api(bench)
+            if wanted("start"):
+                bench_start(bench, args.rounds)
+    finally:
+        if bench.host.exists():
+            subprocess.run([str(HOST), "down", str(bench.host)], env=bench.env, stdin=subprocess.DEVNULL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
