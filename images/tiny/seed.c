@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The tiny guest's reader of cloud-init seeds (NoCloud): host name, users, keys, passwords, write_files, runcmd, network. What it does
- * not know it names on the console and goes on. Everything but the network is done once for an instance-id.
+ * The tiny guest's reader of cloud-init seeds (NoCloud): host name, users, keys, passwords, write_files, runcmd, network. What it
+ * does not know it names on the console and goes on. Everything but the network is done once for an instance-id.
  */
 
 #include "base/file.h"
@@ -22,9 +22,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define SEED_DIR "/run/seed"
-#define STATE_DIR "/var/lib/gabbro"
-#define FINAL_SCRIPT "/run/gabbro-tiny-final"
+#define SEED_DIR      "/run/seed"
+#define STATE_DIR     "/var/lib/gabbro"
+#define FINAL_SCRIPT  "/run/gabbro-tiny-final"
 #define SEED_FILE_MAX (1u << 20)
 
 extern char **environ;
@@ -222,7 +222,8 @@ static void add_user(const struct json_value *user, unsigned index)
                 if (!plain_field(shell) || access(shell, X_OK) < 0)
                         shell = "/bin/sh";
                 g_autofree char *home = g_strdup_printf("/home/%s", name);
-                g_autofree char *line = g_strdup_printf("%s:x:%u:%u:%s:%s:%s", name, id, id, plain_field(gecos) ? gecos : "", home, shell);
+                g_autofree char *line =
+                        g_strdup_printf("%s:x:%u:%u:%s:%s:%s", name, id, id, plain_field(gecos) ? gecos : "", home, shell);
                 g_autofree char *group = g_strdup_printf("%s:x:%u:", name, id);
                 set_account_line("/etc/group", name, group, 0644);
                 set_account_line("/etc/passwd", name, line, 0644);
@@ -322,20 +323,24 @@ static void write_final(const struct seed *seed, const struct json_value *config
         const char *message = json_find_string(config, "final_message", NULL);
         if (message) {
                 g_autofree char *quoted = g_shell_quote(message);
-                g_string_append_printf(script, "UPTIME=$(cut -d' ' -f1 /proc/uptime); printf '%%s\\n' %s | sed \"s/\\$UPTIME/$UPTIME/g\"\n", quoted);
+                g_string_append_printf(script,
+                                       "UPTIME=$(cut -d' ' -f1 /proc/uptime); printf '%%s\\n' %s | sed \"s/\\$UPTIME/$UPTIME/g\"\n",
+                                       quoted);
         }
         file_write_atomic(FINAL_SCRIPT, script->str, script->len, 0700);
 }
 
 static void name_unknown(const struct json_value *config)
 {
-        static const char *const known[] = {"hostname", "users",     "ssh_authorized_keys", "ssh_pwauth",    "chpasswd", "password",
-                                            "runcmd",   "bootcmd",   "write_files",         "final_message", "fqdn",     "manage_etc_hosts",
-                                            "growpart", "resize_rootfs", "disable_root", NULL};
+        static const char *const known[] = {
+                "hostname",     "users",       "ssh_authorized_keys", "ssh_pwauth", "chpasswd",         "password", "runcmd",
+                "bootcmd",      "write_files", "final_message",       "fqdn",       "manage_etc_hosts", "growpart", "resize_rootfs",
+                "disable_root", NULL};
 
         for (const struct json_value *value = json_first(config); value; value = json_next(value)) {
                 if (!g_strv_contains(known, json_key(value)))
-                        say("%s is not done by this guest%s", json_key(value), g_str_equal(json_key(value), "run_cmd") ? " (runcmd is meant?)" : "");
+                        say("%s is not done by this guest%s", json_key(value),
+                            g_str_equal(json_key(value), "run_cmd") ? " (runcmd is meant?)" : "");
         }
 }
 
@@ -375,7 +380,8 @@ static void apply_ssh_options(void)
         file_write_atomic("/run/dropbear.options", options, strlen(options), 0600);
 }
 
-/* --- network ---------------------------------------------------------------------------------------------------------------------- */
+/* --- network
+ * ---------------------------------------------------------------------------------------------------------------------- */
 
 static const struct json_value *ethernet_of(const struct json_value *network, const char *mac)
 {

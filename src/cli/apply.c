@@ -8,8 +8,8 @@
 #define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
 
 /*
- * Three-way: what the last manifest had and this one has not is removed (null in the merge patch); what differs from the live object is
- * set; what others set stays. Lists are replaced whole, as in any merge patch.
+ * Three-way: what the last manifest had and this one has not is removed (null in the merge patch); what differs from the live
+ * object is set; what others set stays. Lists are replaced whole, as in any merge patch.
  */
 static struct json_value *three_way(struct json_doc *doc, const struct json_value *last, const struct json_value *wanted,
                                     const struct json_value *live, unsigned depth)
@@ -43,7 +43,8 @@ static void annotate(struct json_doc *doc)
         json_set_string(doc, json_ensure_object(doc, meta, "annotations"), LAST_APPLIED, text);
 }
 
-static int patch_object(struct cli *cli, const struct schema_kind *kind, const char *path, struct json_doc *doc, const struct json_value *live)
+static int patch_object(struct cli *cli, const struct schema_kind *kind, const char *path, struct json_doc *doc,
+                        const struct json_value *live)
 {
         const struct json_value *annotations = json_find(live, "metadata", "annotations", NULL);
         const char *before = json_string(json_get(annotations, LAST_APPLIED), NULL);
@@ -99,8 +100,8 @@ static char *collection_path(struct cli *cli, const struct schema_kind *kind, co
 
         if (!kind->namespaced)
                 return g_strdup_printf("/%s/%s/%s", strchr(api_version, '/') ? "apis" : "api", api_version, kind->plural);
-        return g_strdup_printf("/%s/%s/namespaces/%s/%s", strchr(api_version, '/') ? "apis" : "api", api_version, namespace ?: cli->namespace,
-                               kind->plural);
+        return g_strdup_printf("/%s/%s/namespaces/%s/%s", strchr(api_version, '/') ? "apis" : "api", api_version,
+                               namespace ?: cli->namespace, kind->plural);
 }
 
 int cli_apply_doc(struct cli *cli, struct json_doc *doc)
@@ -217,7 +218,9 @@ int cli_apply(struct cli *cli, int argc, char **argv)
         return code == CLI_OK ? each_manifest(cli, files, cli_apply_doc) : code;
 }
 
-/* --- delete ---------------------------------------------------------------------------------------------------------------------------------- */
+/* --- delete
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct delete_options {
         char **files;
@@ -260,10 +263,12 @@ static int delete_doc(struct cli *cli, struct json_doc *doc)
 int cli_delete(struct cli *cli, int argc, char **argv)
 {
         const GOptionEntry entries[] = {
-                {"filename", 'f', 0, G_OPTION_ARG_FILENAME_ARRAY, &delete_options.files, "Delete what a manifest describes", "FILE"},
+                {"filename", 'f', 0, G_OPTION_ARG_FILENAME_ARRAY, &delete_options.files, "Delete what a manifest describes",
+                 "FILE"},
                 {"wait", 0, 0, G_OPTION_ARG_NONE, &delete_options.wait, "Wait until they are gone", NULL},
                 {"timeout", 0, 0, G_OPTION_ARG_INT, &delete_options.timeout_s, "How long to wait for each (300)", "SECONDS"},
-                {"ignore-not-found", 0, 0, G_OPTION_ARG_NONE, &delete_options.ignore_not_found, "What does not exist is no failure", NULL},
+                {"ignore-not-found", 0, 0, G_OPTION_ARG_NONE, &delete_options.ignore_not_found, "What does not exist is no failure",
+                 NULL},
                 {},
         };
 

@@ -2,15 +2,15 @@
 #pragma once
 
 #include "http/http.h"
-#include "json/json.h"
 #include "schema/schema.h"
+#include "json/json.h"
 
 #include <glib.h>
 #include <stdbool.h>
 
 /*
- * The command line. Every verb is one file with one cli_<verb>() function in the table of main.c. What is printed on standard output is
- * for the user's eyes or scripts; progress and errors go to standard error. Colours and bars only on a terminal.
+ * The command line. Every verb is one file with one cli_<verb>() function in the table of main.c. What is printed on standard
+ * output is for the user's eyes or scripts; progress and errors go to standard error. Colours and bars only on a terminal.
  */
 
 /* Exit codes, stable for scripts. */
@@ -42,12 +42,16 @@ struct cli_verb {
 };
 extern const struct cli_verb cli_verbs[]; /* ends with a NULL name */
 
-/* --- options ------------------------------------------------------------------------------------------------------------------------------- */
+/* --- options
+ * -------------------------------------------------------------------------------------------------------------------------------
+ */
 
-/** cli_parse() - the options of a verb; prints usage or help itself. CLI_OK, or the code to exit with; cli_parsed_help tells of --help. */
+/** cli_parse() - the options of a verb; prints usage or help itself. CLI_OK, or the code to exit with; cli_parsed_help tells of
+ * --help. */
 int cli_parse(struct cli *cli, const char *verb, const GOptionEntry *entries, const char *description, int *argc, char ***argv);
 
-/* --- talking to the server -------------------------------------------------------------------------------------------------------------------- */
+/* --- talking to the server
+ * -------------------------------------------------------------------------------------------------------------------- */
 
 struct cli_request {
         const char *method;       /* NULL: GET */
@@ -56,7 +60,7 @@ struct cli_request {
         const char *content_type; /* NULL: application/json */
         const char *body;
         size_t len;
-        int body_fd;              /* >= 0 with @upload */
+        int body_fd; /* >= 0 with @upload */
         bool upload;
         void (*on_sent)(struct http_call *call, uint64_t sent, void *userdata);
         void *userdata;
@@ -75,8 +79,8 @@ int cli_expect(struct cli *cli, const struct cli_request *request, struct cli_re
 /** cli_tell_status() - print a Status with all its causes; the exit code that fits it. */
 int cli_tell_status(const struct cli_reply *reply);
 
-/** cli_watch() - one event a call until @each returns false or the timeout passes. CLI_OK when @each ended it, CLI_TIMEOUT, or an error.
- *  The caller's path has no watch parameters. */
+/** cli_watch() - one event a call until @each returns false or the timeout passes. CLI_OK when @each ended it, CLI_TIMEOUT, or an
+ * error. The caller's path has no watch parameters. */
 int cli_watch(struct cli *cli, const char *path, const char *accept, const char *resource_version, uint64_t timeout_us,
               bool (*each)(const char *type, struct json_value *object, void *userdata), void *userdata);
 
@@ -88,7 +92,9 @@ char *cli_path_in(const struct schema_kind *kind, const char *namespace, const c
 /** cli_kind() - by plural, singular, short name or kind, with or without group; tells when unknown. */
 const struct schema_kind *cli_kind(const char *word);
 
-/* --- output --------------------------------------------------------------------------------------------------------------------------------- */
+/* --- output
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
 
 bool cli_is_terminal(int fd);
 void cli_error(const char *format, ...) G_GNUC_PRINTF(1, 2);
@@ -112,10 +118,12 @@ struct cli_bar {
 void cli_bar_show(struct cli_bar *bar, uint64_t done);
 void cli_bar_end(struct cli_bar *bar);
 
-/* --- things that several verbs do ---------------------------------------------------------------------------------------------------------- */
+/* --- things that several verbs do
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /** cli_wait_for() - see `gabbro wait --for`: "phase=Running", "condition=Ready", "condition=Ready=False", "delete". */
-int cli_wait_for(struct cli *cli, const struct schema_kind *kind, const char *name, const char *what, uint64_t timeout_us, bool quiet);
+int cli_wait_for(struct cli *cli, const struct schema_kind *kind, const char *name, const char *what, uint64_t timeout_us,
+                 bool quiet);
 /** cli_apply() - create the object or patch it to what @doc says (last-applied annotation as kubectl keeps it). */
 int cli_apply_doc(struct cli *cli, struct json_doc *doc);
 /** cli_create_doc() - POST; *ret_name (g_free) is the name that it got. */

@@ -73,7 +73,8 @@ int cli_call(struct cli *cli, const struct cli_request *request, struct cli_repl
                 cli_error("cannot reach %s: %s", cli->server, words ?: g_strerror(-r));
                 return CLI_UNREACHABLE;
         }
-        if (ret_reply->text && ret_reply->text->len > 0 && json_parse(ret_reply->text->str, ret_reply->text->len, &ret_reply->doc, NULL))
+        if (ret_reply->text && ret_reply->text->len > 0 &&
+            json_parse(ret_reply->text->str, ret_reply->text->len, &ret_reply->doc, NULL))
                 ret_reply->doc = NULL;
         return CLI_OK;
 }
@@ -107,7 +108,9 @@ int cli_expect(struct cli *cli, const struct cli_request *request, struct cli_re
         return ret_reply->status / 100 == 2 ? CLI_OK : cli_tell_status(ret_reply);
 }
 
-/* --- paths ----------------------------------------------------------------------------------------------------------------------------------- */
+/* --- paths
+ * -----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 char *cli_path_in(const struct schema_kind *kind, const char *namespace, const char *name)
 {
@@ -151,7 +154,9 @@ const struct schema_kind *cli_kind(const char *word)
         return NULL;
 }
 
-/* --- watching --------------------------------------------------------------------------------------------------------------------------------- */
+/* --- watching
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct watching {
         GString *buffer;
@@ -201,8 +206,8 @@ int cli_watch(struct cli *cli, const char *path, const char *accept, const char 
               bool (*each)(const char *type, struct json_value *object, void *userdata), void *userdata)
 {
         struct http_client_options client = client_options(cli);
-        g_autofree char *url = g_strdup_printf("%s%s%cwatch=true&resourceVersion=%s", cli->server, path, strchr(path, '?') ? '&' : '?',
-                                               resource_version ?: "0");
+        g_autofree char *url = g_strdup_printf("%s%s%cwatch=true&resourceVersion=%s", cli->server, path,
+                                               strchr(path, '?') ? '&' : '?', resource_version ?: "0");
         g_auto(GStrv) headers = headers_of(cli, accept, NULL);
         struct watching watching = {.buffer = g_string_new(NULL), .each = each, .userdata = userdata};
         struct http_call_options call = {

@@ -9,7 +9,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define ESCAPE 0x1d /* Ctrl+] */
+#define ESCAPE     0x1d /* Ctrl+] */
 #define HIGH_WATER (256u << 10)
 
 struct console {
@@ -117,8 +117,10 @@ static void on_signal(struct loop_source *source, void *userdata)
 
 static int dial(struct cli *cli, struct console *console)
 {
-        static const struct http_ws_handlers handlers = {.on_open = on_open, .on_message = on_message, .on_drained = on_drained, .on_close = on_close};
-        struct http_tls_options tls_options = {.certificate_pem = cli->certificate_pem, .key_pem = cli->key_pem, .ca_pem = cli->ca_pem};
+        static const struct http_ws_handlers handlers = {
+                .on_open = on_open, .on_message = on_message, .on_drained = on_drained, .on_close = on_close};
+        struct http_tls_options tls_options = {
+                .certificate_pem = cli->certificate_pem, .key_pem = cli->key_pem, .ca_pem = cli->ca_pem};
         g_autoptr(http_tls) tls = NULL;
         g_autofree char *object = cli_path(cli, &api_virtual_machine_kind, console->name);
         g_autofree char *url = g_strconcat(cli->server, object, "/console", NULL);

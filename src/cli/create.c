@@ -103,7 +103,8 @@ static struct json_doc *secret_manifest(const char *name, const char *text)
         return doc;
 }
 
-static struct json_doc *machine_manifest(const struct create_options *options, const char *name, const char *disk, const char *secret)
+static struct json_doc *machine_manifest(const struct create_options *options, const char *name, const char *disk,
+                                         const char *secret)
 {
         struct json_doc *doc = new_object("gabbro.dev/v1", "VirtualMachine", name);
         struct json_value *spec = json_ensure_object(doc, json_root(doc), "spec");
@@ -165,17 +166,22 @@ int cli_create(struct cli *cli, int argc, char **argv)
         const GOptionEntry entries[] = {
                 {"class", 0, 0, G_OPTION_ARG_STRING, &options.class_name, "Class of the machine (generic)", "NAME"},
                 {"cores", 0, 0, G_OPTION_ARG_INT, &options.cores, "Virtual cores (1)", "N"},
-                {"core-fraction", 0, 0, G_OPTION_ARG_STRING, &options.core_fraction, "Guaranteed share of each core (100%)", "PERCENT"},
+                {"core-fraction", 0, 0, G_OPTION_ARG_STRING, &options.core_fraction, "Guaranteed share of each core (100%)",
+                 "PERCENT"},
                 {"memory", 0, 0, G_OPTION_ARG_STRING, &options.memory, "Memory (1Gi)", "SIZE"},
-                {"image", 0, 0, G_OPTION_ARG_STRING, &options.image, "Image that the disk is made from; an empty disk without it", "NAME"},
+                {"image", 0, 0, G_OPTION_ARG_STRING, &options.image, "Image that the disk is made from; an empty disk without it",
+                 "NAME"},
                 {"cluster-image", 0, 0, G_OPTION_ARG_NONE, &options.cluster_image, "The image is a ClusterVirtualImage", NULL},
                 {"disk-size", 0, 0, G_OPTION_ARG_STRING, &options.disk_size, "Size of the disk (that of the image)", "SIZE"},
                 {"pool", 0, 0, G_OPTION_ARG_STRING, &options.pool, "Storage pool of the disk (the default one)", "NAME"},
                 {"hostname", 0, 0, G_OPTION_ARG_STRING, &options.hostname, "Host name in the guest (the machine's name)", "NAME"},
                 {"user", 0, 0, G_OPTION_ARG_STRING, &options.user, "User made in the guest (gabbro)", "NAME"},
-                {"ssh-key", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options.ssh_keys, "Public key of the user; repeat for more", "FILE"},
-                {"password-stdin", 0, 0, G_OPTION_ARG_NONE, &options.password_stdin, "Read the user's password from standard input", NULL},
-                {"user-data", 0, 0, G_OPTION_ARG_FILENAME, &options.user_data, "cloud-init text of your own, instead of the options above", "FILE"},
+                {"ssh-key", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options.ssh_keys, "Public key of the user; repeat for more",
+                 "FILE"},
+                {"password-stdin", 0, 0, G_OPTION_ARG_NONE, &options.password_stdin, "Read the user's password from standard input",
+                 NULL},
+                {"user-data", 0, 0, G_OPTION_ARG_FILENAME, &options.user_data,
+                 "cloud-init text of your own, instead of the options above", "FILE"},
                 {"dry-run", 0, 0, G_OPTION_ARG_NONE, &options.dry_run, "Print the manifests and do nothing", NULL},
                 {"wait", 0, 0, G_OPTION_ARG_NONE, &options.wait, "Wait until it runs", NULL},
                 {},

@@ -48,8 +48,9 @@ static void print_conditions(const struct json_value *conditions)
         cli_table_add(table, (const char *const[]){"  TYPE", "STATUS", "REASON", "MESSAGE", NULL});
         for (const struct json_value *c = json_first(conditions); c; c = json_next(c)) {
                 g_autofree char *type = g_strdup_printf("  %s", json_find_string(c, "type", NULL) ?: "");
-                cli_table_add(table, (const char *const[]){type, json_find_string(c, "status", NULL) ?: "", json_find_string(c, "reason", NULL) ?: "",
-                                                            json_find_string(c, "message", NULL) ?: "", NULL});
+                cli_table_add(table, (const char *const[]){type, json_find_string(c, "status", NULL) ?: "",
+                                                           json_find_string(c, "reason", NULL) ?: "",
+                                                           json_find_string(c, "message", NULL) ?: "", NULL});
         }
         printf("Conditions\n");
         cli_table_print(table);
@@ -69,8 +70,9 @@ static void print_events(struct cli *cli, const struct schema_kind *kind, const 
                 if (json_length(items) > 0)
                         printf("Events\n");
                 for (const struct json_value *e = json_first(items); e; e = json_next(e))
-                        printf("  %-20s %-8s %-24s %s\n", json_find_string(e, "lastTimestamp", NULL) ?: "", json_find_string(e, "type", NULL) ?: "",
-                               json_find_string(e, "reason", NULL) ?: "", json_find_string(e, "message", NULL) ?: "");
+                        printf("  %-20s %-8s %-24s %s\n", json_find_string(e, "lastTimestamp", NULL) ?: "",
+                               json_find_string(e, "type", NULL) ?: "", json_find_string(e, "reason", NULL) ?: "",
+                               json_find_string(e, "message", NULL) ?: "");
         }
         cli_reply_clear(&reply);
 }

@@ -25,7 +25,8 @@ static char *cell_text(const struct json_value *cell)
         return json_to_text(cell);
 }
 
-static void add_row(struct cli_table *table, const struct json_value *root, const struct json_value *cells, const char *namespace, bool wide)
+static void add_row(struct cli_table *table, const struct json_value *root, const struct json_value *cells, const char *namespace,
+                    bool wide)
 {
         g_autoptr(GPtrArray) row = g_ptr_array_new_with_free_func(g_free);
         const struct json_value *column = json_first(json_get(root, "columnDefinitions"));
@@ -49,7 +50,8 @@ static void add_header(struct cli_table *table, const struct json_value *root, b
 
         if (namespaces)
                 g_ptr_array_add(row, g_strdup("NAMESPACE"));
-        for (const struct json_value *column = json_first(json_get(root, "columnDefinitions")); column; column = json_next(column)) {
+        for (const struct json_value *column = json_first(json_get(root, "columnDefinitions")); column;
+             column = json_next(column)) {
                 int64_t priority = 0;
                 json_int64(json_get(column, "priority"), &priority);
                 if (wide || priority == 0)
@@ -116,7 +118,8 @@ static char *get_path(struct cli *cli, const struct schema_kind *kind, const cha
         GString *path = g_string_new(NULL);
         g_autofree char *base = cli_path_in(kind, options->all_namespaces ? NULL : cli->namespace, options->watch ? NULL : name);
         g_autofree char *selector = options->selector ? g_uri_escape_string(options->selector, NULL, FALSE) : NULL;
-        g_autofree char *named = name && options->watch ? g_strdup_printf("metadata.name=%s", name) : g_strdup(options->field_selector);
+        g_autofree char *named =
+                name && options->watch ? g_strdup_printf("metadata.name=%s", name) : g_strdup(options->field_selector);
         g_autofree char *fields = named ? g_uri_escape_string(named, NULL, FALSE) : NULL;
 
         g_string_append(path, base);
@@ -149,7 +152,8 @@ static int get_one(struct cli *cli, const struct schema_kind *kind, const char *
                 print_reply(printing, root);
         fflush(stdout);
         while (options->watch && code == CLI_OK) {
-                code = cli_watch(cli, path, accept, json_find_string(root, "metadata", "resourceVersion", NULL), 0, on_event, printing);
+                code = cli_watch(cli, path, accept, json_find_string(root, "metadata", "resourceVersion", NULL), 0, on_event,
+                                 printing);
         }
         cli_reply_clear(&reply);
         return code;
@@ -163,7 +167,8 @@ int cli_get(struct cli *cli, int argc, char **argv)
                 {"watch", 'w', 0, G_OPTION_ARG_NONE, &options.watch, "Follow changes", NULL},
                 {"all-namespaces", 'A', 0, G_OPTION_ARG_NONE, &options.all_namespaces, "In all projects", NULL},
                 {"selector", 'l', 0, G_OPTION_ARG_STRING, &options.selector, "Only objects with these labels", "SELECTOR"},
-                {"field-selector", 0, 0, G_OPTION_ARG_STRING, &options.field_selector, "Only objects with these fields", "SELECTOR"},
+                {"field-selector", 0, 0, G_OPTION_ARG_STRING, &options.field_selector, "Only objects with these fields",
+                 "SELECTOR"},
                 {"no-headers", 0, 0, G_OPTION_ARG_NONE, &options.no_headers, "No header line", NULL},
                 {},
         };

@@ -154,7 +154,8 @@ int cli_image(struct cli *cli, int argc, char **argv)
         const GOptionEntry entries[] = {
                 {"name", 0, 0, G_OPTION_ARG_STRING, &options.name, "Name of the image (that of the file)", "NAME"},
                 {"cluster", 0, 0, G_OPTION_ARG_NONE, &options.cluster, "For all projects (ClusterVirtualImage)", NULL},
-                {"sha256", 0, 0, G_OPTION_ARG_STRING, &options.sha256, "What the bytes must hash to (upload: computed here)", "HEX"},
+                {"sha256", 0, 0, G_OPTION_ARG_STRING, &options.sha256, "What the bytes must hash to (upload: computed here)",
+                 "HEX"},
                 {"no-checksum", 0, 0, G_OPTION_ARG_NONE, &options.no_checksum, "Upload without hashing the file first", NULL},
                 {},
         };

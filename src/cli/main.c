@@ -36,7 +36,8 @@ static void print_help(FILE *out)
                      "  --context NAME       context of the kubeconfig\n"
                      "  -n, --namespace NS   project\n"
                      "  --server URL, --token TOKEN, --insecure   instead of a kubeconfig\n"
-                     "\nEach verb has --help. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 not reachable, 5 time is up.\n");
+                     "\nEach verb has --help. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 not reachable, 5 "
+                     "time is up.\n");
 }
 
 static const struct cli_verb *find_verb(const char *name)

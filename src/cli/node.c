@@ -9,13 +9,15 @@ int cli_node(struct cli *cli, int argc, char **argv)
         g_autofree char *name = NULL;
         int ttl_s = 3600;
         const GOptionEntry entries[] = {
-                {"name", 0, 0, G_OPTION_ARG_STRING, &name, "Only for a host of this name; needed to join again under a known name", "NAME"},
+                {"name", 0, 0, G_OPTION_ARG_STRING, &name, "Only for a host of this name; needed to join again under a known name",
+                 "NAME"},
                 {"ttl", 0, 0, G_OPTION_ARG_INT, &ttl_s, "How long the token is good (3600)", "SECONDS"},
                 {},
         };
         struct cli_reply reply = {};
-        int code = cli_parse(cli, "node", entries, "The token is good once. Give it to the host in a file:\n  gabbro-agent --join-token-file FILE",
-                             &argc, &argv);
+        int code = cli_parse(cli, "node", entries,
+                             "The token is good once. Give it to the host in a file:\n  gabbro-agent --join-token-file FILE", &argc,
+                             &argv);
 
         if (code == CLI_OK && (argc != 2 || !g_str_equal(argv[1], "join-token"))) {
                 cli_error("gabbro node join-token");

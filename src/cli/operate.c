@@ -38,7 +38,8 @@ static int operate(struct cli *cli, const char *verb, const char *type, int argc
                 json_set_bool(doc, spec, "force", true);
         code = cli_create_doc(cli, &api_virtual_machine_operation_kind, doc, &name);
         if (code == CLI_OK && wait)
-                code = cli_wait_for(cli, &api_virtual_machine_operation_kind, name, "phase=Completed", (uint64_t)timeout_s * 1000000, false);
+                code = cli_wait_for(cli, &api_virtual_machine_operation_kind, name, "phase=Completed",
+                                    (uint64_t)timeout_s * 1000000, false);
         if (code == CLI_OK)
                 printf("virtualmachineoperation/%s %s\n", name, wait ? "completed" : "created");
         return code;

@@ -17,7 +17,8 @@ int cli_parse(struct cli *cli, const char *name, const GOptionEntry *entries, co
                 {"context", 0, 0, G_OPTION_ARG_STRING, &cli->option_context, "Context of the kubeconfig", "NAME"},
                 {"namespace", 'n', 0, G_OPTION_ARG_STRING, &cli->option_namespace, "Project", "NAMESPACE"},
                 {"server", 0, 0, G_OPTION_ARG_STRING, &cli->option_server, "Address of the gateway", "URL"},
-                {"token", 0, 0, G_OPTION_ARG_STRING, &cli->option_token, "Bearer token (seen by others in the process list; prefer a kubeconfig)", "TOKEN"},
+                {"token", 0, 0, G_OPTION_ARG_STRING, &cli->option_token,
+                 "Bearer token (seen by others in the process list; prefer a kubeconfig)", "TOKEN"},
                 {"insecure", 0, 0, G_OPTION_ARG_NONE, &cli->option_insecure, "Do not verify the gateway's certificate", NULL},
                 {},
         };

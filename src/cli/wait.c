@@ -49,8 +49,10 @@ static const char *explanation(const struct json_value *object)
         for (const struct json_value *c = json_first(json_find(object, "status", "conditions", NULL)); c; c = json_next(c)) {
                 const char *type = json_find_string(c, "type", NULL);
                 const char *message = json_find_string(c, "message", NULL);
-                bool wanted = type && (g_str_has_suffix(type, "Ready") || g_str_equal(type, "Running") || g_str_equal(type, "Completed"));
-                if (wanted && !g_str_equal(type, "AgentReady") && g_strcmp0(json_find_string(c, "status", NULL), "True") != 0 && message && *message)
+                bool wanted =
+                        type && (g_str_has_suffix(type, "Ready") || g_str_equal(type, "Running") || g_str_equal(type, "Completed"));
+                if (wanted && !g_str_equal(type, "AgentReady") && g_strcmp0(json_find_string(c, "status", NULL), "True") != 0 &&
+                    message && *message)
                         return message;
         }
         return NULL;
@@ -63,7 +65,8 @@ static void tell_progress(struct goal *goal, const struct json_value *object)
 
         if (goal->quiet || !phase)
                 return;
-        g_autofree char *line = why ? g_strdup_printf("%s: %s: %s", goal->name, phase, why) : g_strdup_printf("%s: %s", goal->name, phase);
+        g_autofree char *line =
+                why ? g_strdup_printf("%s: %s: %s", goal->name, phase, why) : g_strdup_printf("%s: %s", goal->name, phase);
         if (g_strcmp0(line, goal->told) == 0)
                 return;
         cli_note("%s", line);
@@ -113,7 +116,8 @@ static uint64_t now_us(void)
         return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-int cli_wait_for(struct cli *cli, const struct schema_kind *kind, const char *name, const char *what, uint64_t timeout_us, bool quiet)
+int cli_wait_for(struct cli *cli, const struct schema_kind *kind, const char *name, const char *what, uint64_t timeout_us,
+                 bool quiet)
 {
         struct goal goal = {.name = name, .quiet = quiet};
         g_autofree char *object_path = cli_path(cli, kind, name);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/blobs.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/limits.h"
-#include "gateway/blobs.h"
 #include "generated/reasons.h"
 #include "virt/image_header.h"
 
@@ -19,8 +19,8 @@
 #define COPY_BYTES (1u << 20)
 
 struct blobs {
-        char *dir;     /* .../blobs/sha256 */
-        char *intake;  /* .../blobs/intake */
+        char *dir;    /* .../blobs/sha256 */
+        char *intake; /* .../blobs/intake */
         int dirfd;
 };
 
@@ -85,7 +85,9 @@ bool blobs_has(struct blobs *blobs, const char *digest)
         return fd >= 0;
 }
 
-/* --- intake ------------------------------------------------------------------------------------------------------------------------------- */
+/* --- intake
+ * -------------------------------------------------------------------------------------------------------------------------------
+ */
 
 int blob_intake_new(struct blobs *blobs, const char *expected_sha256, struct blob_intake **ret_intake)
 {
@@ -166,7 +168,12 @@ static bool is_packed(int fd)
         static const struct {
                 const char *magic;
                 size_t len;
-        } magics[] = {{"\xfd" "7zXZ\0", 6}, {"\x1f\x8b", 2}, {"BZh", 3}, {"\x28\xb5\x2f\xfd", 4}};
+        } magics[] = {{"\xfd"
+                       "7zXZ\0",
+                       6},
+                      {"\x1f\x8b", 2},
+                      {"BZh", 3},
+                      {"\x28\xb5\x2f\xfd", 4}};
         char head[8] = {};
 
         if (pread(fd, head, sizeof(head), 0) < 0)
@@ -184,13 +191,15 @@ static int unpack_stream(struct archive *archive, struct blob_intake *unpacked, 
         g_autofree char *buffer = g_malloc(COPY_BYTES);
 
         if (archive_read_next_header(archive, &entry) != ARCHIVE_OK)
-                return refuse(fault, REASON_IMAGE_CORRUPT, "the packed image cannot be read: %s", archive_error_string(archive) ?: "no data");
+                return refuse(fault, REASON_IMAGE_CORRUPT, "the packed image cannot be read: %s",
+                              archive_error_string(archive) ?: "no data");
         for (;;) {
                 ssize_t n = archive_read_data(archive, buffer, COPY_BYTES);
                 if (n == 0)
                         return 0;
                 if (n < 0)
-                        return refuse(fault, REASON_IMAGE_CORRUPT, "the packed image is damaged: %s", archive_error_string(archive) ?: "unknown");
+                        return refuse(fault, REASON_IMAGE_CORRUPT, "the packed image is damaged: %s",
+                                      archive_error_string(archive) ?: "unknown");
                 int r = blob_intake_write(unpacked, buffer, (size_t)n);
                 if (r == -EFBIG)
                         return refuse(fault, REASON_IMAGE_TOO_LARGE, "the image unpacks to more than the largest size");
@@ -213,7 +222,8 @@ static int unpack(struct blob_intake *intake, struct blob_intake **ret_unpacked,
         if (r == 0 && lseek(intake->fd, 0, SEEK_SET) < 0)
                 r = -errno;
         if (r == 0 && archive_read_open_fd(archive, intake->fd, COPY_BYTES) != ARCHIVE_OK)
-                r = refuse(fault, REASON_IMAGE_CORRUPT, "the packed image cannot be read: %s", archive_error_string(archive) ?: "unknown");
+                r = refuse(fault, REASON_IMAGE_CORRUPT, "the packed image cannot be read: %s",
+                           archive_error_string(archive) ?: "unknown");
         if (r == 0)
                 r = unpack_stream(archive, unpacked, fault);
         archive_read_free(archive);
@@ -255,7 +265,8 @@ int blob_intake_finish(struct blob_intake *intake, struct blob_facts *ret_facts,
 
         digest_text(intake->hash, facts.digest);
         if (intake->expected[0] && strcmp(intake->expected, facts.digest) != 0)
-                return refuse(reterr_fault, REASON_IMAGE_DIGEST_MISMATCH, "the SHA-256 is %s, not %s", facts.digest, intake->expected);
+                return refuse(reterr_fault, REASON_IMAGE_DIGEST_MISMATCH, "the SHA-256 is %s, not %s", facts.digest,
+                              intake->expected);
         if (intake->bytes == 0)
                 return refuse(reterr_fault, REASON_IMAGE_EMPTY, "the image is empty");
         int r = is_packed(intake->fd) ? unpack(intake, &unpacked, reterr_fault) : 0;

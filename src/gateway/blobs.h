@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /*
- * The bytes of the image library: files named by the SHA-256 of their content below DATA/blobs. Filling one is work for pool threads:
- * struct blob_intake is used by one thread at a time.
+ * The bytes of the image library: files named by the SHA-256 of their content below DATA/blobs. Filling one is work for pool
+ * threads: struct blob_intake is used by one thread at a time.
  */
 struct blobs;
 
@@ -20,10 +20,10 @@ bool blobs_has(struct blobs *blobs, const char *digest);
 
 /* What the library knows of an accepted image. */
 struct blob_facts {
-        char digest[65];             /* of the stored file */
+        char digest[65]; /* of the stored file */
         uint64_t size_bytes;
         uint64_t virtual_size_bytes;
-        char format[8];              /* "qcow2" "raw" "iso" */
+        char format[8]; /* "qcow2" "raw" "iso" */
 };
 
 /* Why an image was not accepted: a reason code of api/reasons.yaml and words. */

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/bootstrap.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "gateway/bootstrap.h"
 #include "generated/api_types.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#define ADMIN_USER "gabbro:admin"
+#define ADMIN_USER  "gabbro:admin"
 #define ADMIN_GROUP "gabbro:administrators"
 
-/* --- waiting for durable writes: there is no one else on the loop yet -------------------------------------------------------------------- */
+/* --- waiting for durable writes: there is no one else on the loop yet
+ * -------------------------------------------------------------------- */
 
 struct waiting {
         int pending, result;
@@ -35,7 +36,8 @@ static int wait_all(struct gateway *gateway, struct waiting *waiting)
         return waiting->result;
 }
 
-/* --- objects of a new installation ---------------------------------------------------------------------------------------------------------- */
+/* --- objects of a new installation
+ * ---------------------------------------------------------------------------------------------------------- */
 
 struct seed_object {
         const struct schema_kind *kind;
@@ -44,23 +46,29 @@ struct seed_object {
 };
 
 static const struct seed_object seed_objects[] = {
-        {&api_namespace_kind, NULL, "default", "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{},\"status\":{\"phase\":\"Active\"}}"},
+        {&api_namespace_kind, NULL, "default",
+         "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{},\"status\":{\"phase\":\"Active\"}}"},
         {&api_namespace_kind, NULL, "gabbro-node-lease",
          "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{},\"status\":{\"phase\":\"Active\"}}"},
         {&api_virtual_machine_class_kind, NULL, "generic",
          "{\"apiVersion\":\"gabbro.dev/v1\",\"kind\":\"VirtualMachineClass\",\"metadata\":{\"annotations\":{"
-         "\"virtualmachineclass.virtualization.deckhouse.io/is-default-class\":\"true\"}},\"spec\":{\"cpu\":{\"type\":\"Model\",\"model\":"
-         "\"Nehalem\"},\"sizingPolicies\":[{\"cores\":{\"min\":1,\"max\":4},\"coreFractions\":[5,10,20,50,100]},{\"cores\":{\"min\":5,"
-         "\"max\":8},\"coreFractions\":[20,50,100]},{\"cores\":{\"min\":9,\"max\":16},\"coreFractions\":[50,100]},{\"cores\":{\"min\":17,"
+         "\"virtualmachineclass.virtualization.deckhouse.io/"
+         "is-default-class\":\"true\"}},\"spec\":{\"cpu\":{\"type\":\"Model\",\"model\":"
+         "\"Nehalem\"},\"sizingPolicies\":[{\"cores\":{\"min\":1,\"max\":4},\"coreFractions\":[5,10,20,50,100]},{\"cores\":{"
+         "\"min\":5,"
+         "\"max\":8},\"coreFractions\":[20,50,100]},{\"cores\":{\"min\":9,\"max\":16},\"coreFractions\":[50,100]},{\"cores\":{"
+         "\"min\":17,"
          "\"max\":248},\"coreFractions\":[100]}]}}"},
         {&api_network_kind, NULL, "default",
-         "{\"apiVersion\":\"gabbro.dev/v1\",\"kind\":\"Network\",\"metadata\":{},\"spec\":{\"type\":\"NAT\",\"cidr\":\"10.66.10.0/24\","
+         "{\"apiVersion\":\"gabbro.dev/v1\",\"kind\":\"Network\",\"metadata\":{},\"spec\":{\"type\":\"NAT\",\"cidr\":\"10.66.10.0/"
+         "24\","
          "\"gateway\":\"10.66.10.1\",\"default\":true,\"mtu\":1500}}"},
 };
 
 static int create_parsed(struct gateway *gateway, const struct seed_object *seed, struct waiting *waiting)
 {
-        struct objects_target target = {.kind = seed->kind, .namespace = seed->namespace, .name = seed->name, .actor = "gateway/bootstrap"};
+        struct objects_target target = {
+                .kind = seed->kind, .namespace = seed->namespace, .name = seed->name, .actor = "gateway/bootstrap"};
         struct json_doc *doc = NULL;
 
         if (json_parse(seed->json, strlen(seed->json), &doc, NULL))
@@ -111,7 +119,8 @@ static int create_objects(struct gateway *gateway, const char *pool_path, char *
         return r;
 }
 
-/* --- the administrator ------------------------------------------------------------------------------------------------------------------------ */
+/* --- the administrator
+ * ------------------------------------------------------------------------------------------------------------------------ */
 
 struct token_list {
         GPtrArray *names;
@@ -134,7 +143,8 @@ static GPtrArray *admin_tokens(struct gateway *gateway)
         return list.names;
 }
 
-static void named_list(struct json_doc *doc, struct json_value *root, const char *list, const char *member, struct json_value *content)
+static void named_list(struct json_doc *doc, struct json_value *root, const char *list, const char *member,
+                       struct json_value *content)
 {
         struct json_value *entry = json_append(json_ensure_array(doc, root, list), json_new(doc, JSON_OBJECT));
 

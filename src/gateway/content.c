@@ -8,7 +8,8 @@
 #include <fcntl.h>
 #include <string.h>
 
-/* --- seeds: user data of one Instance, resolved now, for the node that it is bound to ------------------------------------------------- */
+/* --- seeds: user data of one Instance, resolved now, for the node that it is bound to
+ * ------------------------------------------------- */
 
 /* Base64 of the user data of a machine, from its spec or its Secret; NULL when there is none (any more). */
 static char *seed_content(struct gateway *gateway, const struct store_object *vm, bool sysprep)
@@ -44,8 +45,9 @@ static void handle_seed(struct http_request *request, const struct auth_identity
                 return;
         const struct json_value *machine = json_find(instance->root, "spec", "machine", NULL);
         const struct json_value *seed = json_find(instance->root, "spec", "seed", NULL);
-        autostoreobject vm = store_get(gateway->store, &api_virtual_machine_kind, json_find_string(machine, "namespace", NULL) ?: "",
-                                       json_find_string(machine, "name", NULL) ?: "");
+        autostoreobject vm =
+                store_get(gateway->store, &api_virtual_machine_kind, json_find_string(machine, "namespace", NULL) ?: "",
+                          json_find_string(machine, "name", NULL) ?: "");
         bool sysprep = g_strcmp0(json_find_string(seed, "kind", NULL), "Sysprep") == 0;
         bool deleted = json_find(instance->root, "metadata", "deletionTimestamp", NULL) != NULL;
         bool same = vm && g_strcmp0(vm->uid, json_find_string(machine, "uid", NULL)) == 0;
@@ -66,7 +68,8 @@ static void handle_seed(struct http_request *request, const struct auth_identity
         gateway_reply_json(request, 200, root);
 }
 
-/* --- blobs: bytes of an image that one of the caller's volumes is made from ------------------------------------------------------------ */
+/* --- blobs: bytes of an image that one of the caller's volumes is made from
+ * ------------------------------------------------------------ */
 
 struct blob_query {
         const char *node;

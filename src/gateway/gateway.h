@@ -38,11 +38,12 @@ struct gateway {
         struct imports *imports;
         struct uploads *uploads;
         char *data_dir;
-        char *url;           /* "https://127.0.0.1:6443": what kubeconfig and agents are told */
+        char *url; /* "https://127.0.0.1:6443": what kubeconfig and agents are told */
         bool allow_private_downloads;
 };
 
-/* --- objects.c: read-modify-write on the store ------------------------------------------------------------------------------------ */
+/* --- objects.c: read-modify-write on the store
+ * ------------------------------------------------------------------------------------ */
 
 /* What an edit says of the document it was given. */
 enum objects_edit { OBJECTS_CHANGED, OBJECTS_SAME, OBJECTS_REFUSED };
@@ -55,7 +56,7 @@ struct objects_target {
         const struct schema_kind *kind;
         const char *namespace; /* NULL: cluster scope */
         const char *name;
-        const char *actor;     /* who is told in history: "agent/host-1" */
+        const char *actor; /* who is told in history: "agent/host-1" */
 };
 
 /**
@@ -67,8 +68,8 @@ struct objects_target {
 int objects_edit(struct gateway *gateway, const struct objects_target *target, objects_edit_fn edit, void *edit_userdata,
                  store_done_fn done, void *done_userdata);
 
-/** objects_create() - a new object from @doc (apiVersion, kind, metadata.name and the rest as given); uid, creation time and generation
- *  are added, and the document is taken over. 0, STORE_E_EXISTS or < 0. */
+/** objects_create() - a new object from @doc (apiVersion, kind, metadata.name and the rest as given); uid, creation time and
+ * generation are added, and the document is taken over. 0, STORE_E_EXISTS or < 0. */
 int objects_create(struct gateway *gateway, const struct objects_target *target, struct json_doc *doc, store_done_fn done,
                    void *done_userdata);
 
@@ -78,43 +79,50 @@ void objects_stamp(struct gateway *gateway, const struct objects_target *target,
 /** objects_exists() - in the newest accepted state. */
 bool objects_exists(struct gateway *gateway, const struct schema_kind *kind, const char *namespace, const char *name);
 
-/* --- join.c ------------------------------------------------------------------------------------------------------------------------- */
+/* --- join.c
+ * ------------------------------------------------------------------------------------------------------------------------- */
 
 /** join_init() - POST /agent/v1/join, /agent/v1/renew, /admin/v1/join-tokens. */
 void join_init(struct gateway *gateway);
 
-/* --- manifests.c: GET /agent/v1/manifest -------------------------------------------------------------------------------------------- */
+/* --- manifests.c: GET /agent/v1/manifest
+ * -------------------------------------------------------------------------------------------- */
 
 void manifests_init(struct gateway *gateway);
 struct manifests *manifests_free(struct manifests *manifests);
 /** manifests_ask_stream() - tell the agent of @node to dial a console stream; false when it is not connected. */
-bool manifests_ask_stream(struct manifests *manifests, const char *node, const char *nonce, const char *machine_uid, const char *channel);
+bool manifests_ask_stream(struct manifests *manifests, const char *node, const char *nonce, const char *machine_uid,
+                          const char *channel);
 size_t manifests_count(const struct manifests *manifests);
 
-/* --- reports.c: what agents tell ------------------------------------------------------------------------------------------------------ */
+/* --- reports.c: what agents tell
+ * ------------------------------------------------------------------------------------------------------ */
 
 /** reports_init() - PUT /agent/v1/intents/<plural>/<name>/status, /agent/v1/node, /agent/v1/lease. */
 void reports_init(struct gateway *gateway);
 
-/* --- content.c: what agents fetch ------------------------------------------------------------------------------------------------------ */
+/* --- content.c: what agents fetch
+ * ------------------------------------------------------------------------------------------------------ */
 
 /** content_init() - GET /agent/v1/seed/<instance>, /agent/v1/blobs/<sha256>. */
 void content_init(struct gateway *gateway);
 
-/* --- streams.c: consoles --------------------------------------------------------------------------------------------------------------- */
+/* --- streams.c: consoles
+ * --------------------------------------------------------------------------------------------------------------- */
 
 void streams_init(struct gateway *gateway);
 struct streams *streams_free(struct streams *streams);
 
-/* --- small things that several facades use ------------------------------------------------------------------------------------------- */
+/* --- small things that several facades use
+ * ------------------------------------------------------------------------------------------- */
 
 /** gateway_body_json() - parse a request body; answers 400 itself and returns NULL when it is no JSON object. */
 struct json_doc *gateway_body_json(struct http_request *request, const char *body, size_t len);
 void gateway_reply_json(struct http_request *request, int status, const struct json_value *value);
 
 /*
- * An answer that waits for a durable write: the peer may be gone by then. The slot is freed by slot_finish(), which runs once for every
- * slot_new(), on either outcome.
+ * An answer that waits for a durable write: the peer may be gone by then. The slot is freed by slot_finish(), which runs once for
+ * every slot_new(), on either outcome.
  */
 struct slot {
         struct http_request *request; /* NULL once the peer is gone */
@@ -129,5 +137,6 @@ void slot_done(int result, const struct store_object *const *objects, size_t n_o
 void slot_answer_outcome(struct slot *slot, int r);
 
 /** gateway_bound_intent() - the intent when it is bound to @node, else NULL after answering 404 or 403. */
-const struct store_object *gateway_bound_intent(struct gateway *gateway, struct http_request *request, const struct auth_identity *identity,
-                                                const struct schema_kind *kind, const char *name);
+const struct store_object *gateway_bound_intent(struct gateway *gateway, struct http_request *request,
+                                                const struct auth_identity *identity, const struct schema_kind *kind,
+                                                const char *name);

@@ -11,10 +11,10 @@
 
 /* Downloads of images: each is one blocking job of a pool of its own, so that slow mirrors never hold up anything else. */
 
-#define IMPORT_THREADS 2
+#define IMPORT_THREADS       2
 #define PROGRESS_INTERVAL_US 1000000ull
-#define STALL_TIMEOUT_US 60000000ull
-#define ATTEMPTS 4
+#define STALL_TIMEOUT_US     60000000ull
+#define ATTEMPTS             4
 
 struct import {
         struct gateway *gateway;
@@ -46,7 +46,8 @@ static void import_free(struct import *import)
         g_free(import);
 }
 
-/* --- on the pool -------------------------------------------------------------------------------------------------------------------------- */
+/* --- on the pool
+ * -------------------------------------------------------------------------------------------------------------------------- */
 
 static bool allow_address(const char *ip, void *userdata)
 {
@@ -74,7 +75,8 @@ static int fail(struct import *import, const char *reason, const char *words)
 
 static int fetch_once(struct import *import, bool *ret_again)
 {
-        struct http_client_options client = {.user_agent = "gabbro-gateway/" GABBRO_VERSION, .allow_address = allow_address, .userdata = import};
+        struct http_client_options client = {
+                .user_agent = "gabbro-gateway/" GABBRO_VERSION, .allow_address = allow_address, .userdata = import};
         struct http_call_options call = {
                 .url = import->url, .stall_timeout_us = STALL_TIMEOUT_US, .max_redirects = 5, .on_piece = on_piece};
         g_autofree char *words = NULL;
@@ -109,7 +111,8 @@ static int work(void *userdata)
         return r;
 }
 
-/* --- on the loop ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- on the loop
+ * ---------------------------------------------------------------------------------------------------------------------------- */
 
 static void done(int result, void *userdata)
 {
@@ -139,7 +142,8 @@ static bool is_wanted(const struct store_object *object)
         return g_strcmp0(json_find_string(object->root, "spec", "dataSource", "type", NULL), "HTTP") == 0 &&
                g_strcmp0(json_find_string(object->root, "status", "phase", NULL), "Provisioning") == 0 &&
                !json_find(object->root, "metadata", "deletionTimestamp", NULL) &&
-               !json_find(object->root, "status", "ingest", "digest", NULL) && !json_find(object->root, "status", "ingest", "error", NULL);
+               !json_find(object->root, "status", "ingest", "digest", NULL) &&
+               !json_find(object->root, "status", "ingest", "error", NULL);
 }
 
 static void consider(struct imports *imports, const struct store_object *object)

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-const struct schema_kind *const ingest_kinds[] = {&api_cluster_virtual_image_kind, &api_virtual_image_kind, &api_virtual_disk_kind, NULL};
+const struct schema_kind *const ingest_kinds[] = {&api_cluster_virtual_image_kind, &api_virtual_image_kind, &api_virtual_disk_kind,
+                                                  NULL};
 
 void ingest_target_set(struct ingest_target *target, const struct store_object *object)
 {
@@ -58,9 +59,11 @@ static enum objects_edit edit_ingest(struct json_doc *doc, struct json_value *ro
         return OBJECTS_CHANGED;
 }
 
-static int write_report(struct gateway *gateway, const struct ingest_target *target, struct report *report, store_done_fn done, void *userdata)
+static int write_report(struct gateway *gateway, const struct ingest_target *target, struct report *report, store_done_fn done,
+                        void *userdata)
 {
-        struct objects_target object = {.kind = target->kind, .namespace = target->namespace, .name = target->name, .actor = "gateway/images"};
+        struct objects_target object = {
+                .kind = target->kind, .namespace = target->namespace, .name = target->name, .actor = "gateway/images"};
 
         report->uid = target->uid;
         return objects_edit(gateway, &object, edit_ingest, report, done, userdata);
@@ -73,8 +76,8 @@ void ingest_report_progress(struct gateway *gateway, const struct ingest_target 
         write_report(gateway, target, &report, NULL, NULL);
 }
 
-int ingest_report_facts(struct gateway *gateway, const struct ingest_target *target, const struct blob_facts *facts, store_done_fn done,
-                        void *userdata)
+int ingest_report_facts(struct gateway *gateway, const struct ingest_target *target, const struct blob_facts *facts,
+                        store_done_fn done, void *userdata)
 {
         struct report report = {.percent = 100, .facts = facts};
 

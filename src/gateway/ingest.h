@@ -19,9 +19,10 @@ void ingest_target_clear(struct ingest_target *target);
 
 /** ingest_report_progress() - 0..100; at most what changed is written. */
 void ingest_report_progress(struct gateway *gateway, const struct ingest_target *target, int percent);
-/** ingest_report_facts() / ingest_report_fault() - the end. An object that is gone meanwhile is no fault. @done as objects_edit(). */
-int ingest_report_facts(struct gateway *gateway, const struct ingest_target *target, const struct blob_facts *facts, store_done_fn done,
-                        void *userdata);
+/** ingest_report_facts() / ingest_report_fault() - the end. An object that is gone meanwhile is no fault. @done as objects_edit().
+ */
+int ingest_report_facts(struct gateway *gateway, const struct ingest_target *target, const struct blob_facts *facts,
+                        store_done_fn done, void *userdata);
 int ingest_report_fault(struct gateway *gateway, const struct ingest_target *target, const char *reason, const char *message);
 
 /* Which kinds can be filled, NULL-terminated. */

@@ -10,9 +10,9 @@
 #include <string.h>
 
 #define JOIN_TOKEN_TTL_DEFAULT_S 3600
-#define JOIN_TOKEN_TTL_MAX_S (7 * 24 * 3600)
-#define JOIN_BODY_BYTES (64u << 10)
-#define JOIN_ADDRESSES_MAX 16
+#define JOIN_TOKEN_TTL_MAX_S     (7 * 24 * 3600)
+#define JOIN_BODY_BYTES          (64u << 10)
+#define JOIN_ADDRESSES_MAX       16
 
 /* A join or renewal while its transaction is on the way. */
 struct join {
@@ -48,7 +48,8 @@ static void join_refuse(struct join *join, int code, const char *reason, const c
         join_finish(join);
 }
 
-/* --- the token ------------------------------------------------------------------------------------------------------------------------- */
+/* --- the token
+ * ------------------------------------------------------------------------------------------------------------------------- */
 
 /* The Token object of a presented join token that is right and not expired, or NULL with words. */
 static const struct store_object *find_token(struct gateway *gateway, const char *text, const char **ret_words)
@@ -73,7 +74,8 @@ static const struct store_object *find_token(struct gateway *gateway, const char
         return g_steal_pointer(&token);
 }
 
-/* --- names of the certificate ---------------------------------------------------------------------------------------------------------- */
+/* --- names of the certificate
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static char **certificate_names(const char *node, const struct json_value *addresses)
 {
@@ -123,7 +125,8 @@ static void on_committed(int result, const struct store_object *const *objects, 
         join_finish(join);
 }
 
-/* --- documents of the transaction ------------------------------------------------------------------------------------------------------ */
+/* --- documents of the transaction
+ * ------------------------------------------------------------------------------------------------------ */
 
 static struct json_doc *new_document(const char *api_version, const char *kind)
 {
@@ -185,7 +188,8 @@ static void commit_join(struct join *join, const struct store_object *token, con
         size_t n = 0;
 
         ops[n++] = identity_op(join, identity);
-        ops[n++] = (struct store_op){.verb = STORE_DELETE, .kind = &api_token_kind, .name = token->name, .expect_revision = token->revision};
+        ops[n++] = (struct store_op){
+                .verb = STORE_DELETE, .kind = &api_token_kind, .name = token->name, .expect_revision = token->revision};
         if (!objects_exists(join->gateway, &api_node_kind, NULL, join->node))
                 ops[n++] = node_op(join);
         struct store_txn txn = {.ops = ops, .n_ops = n, .actor = {.user = join->node, .client = "join", .verb = "create"}};
@@ -220,7 +224,8 @@ static void on_join_body(struct http_request *request, const char *body, size_t 
                 return;
         }
         if (json_int64(json_get(root, "protocol"), &protocol) || protocol != GATEWAY_PROTOCOL) {
-                join_refuse(join, 422, "Invalid", "the agent speaks another protocol version; install the agent of this gateway's version");
+                join_refuse(join, 422, "Invalid",
+                            "the agent speaks another protocol version; install the agent of this gateway's version");
                 return;
         }
         const char *bound = json_find_string(token->root, "spec", "nodeName", NULL);
@@ -250,7 +255,8 @@ static void handle_join(struct http_request *request, const struct auth_identity
         http_request_body_whole(request, JOIN_BODY_BYTES, on_join_body, NULL);
 }
 
-/* --- renewal ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- renewal
+ * ---------------------------------------------------------------------------------------------------------------------------- */
 
 static void on_renew_body(struct http_request *request, const char *body, size_t len, void *userdata)
 {
@@ -278,7 +284,8 @@ static void handle_renew(struct http_request *request, const struct auth_identit
         http_request_body_whole(request, JOIN_BODY_BYTES, on_renew_body, NULL);
 }
 
-/* --- new join tokens -------------------------------------------------------------------------------------------------------------------- */
+/* --- new join tokens
+ * -------------------------------------------------------------------------------------------------------------------- */
 
 struct token_request {
         char *text;
@@ -313,7 +320,8 @@ static int store_token(struct token_request *made, const struct auth_token_text 
 
         json_set_string(doc, spec, "type", "Join");
         json_set_string(doc, spec, "hash", token->hash);
-        json_set_string(doc, spec, "expires", clock_format_rfc3339(clock_real_us(gateway->clock) + ttl_s * 1000000, false, expires));
+        json_set_string(doc, spec, "expires",
+                        clock_format_rfc3339(clock_real_us(gateway->clock) + ttl_s * 1000000, false, expires));
         if (node)
                 json_set_string(doc, spec, "nodeName", node);
         return objects_create(gateway, &target, doc, on_token_stored, made);
@@ -328,7 +336,8 @@ static void on_token_body(struct http_request *request, const char *body, size_t
 
         const struct json_value *root = doc ? json_root(doc) : NULL;
         const char *node = json_find_string(root, "nodeName", NULL);
-        bool bad_ttl = json_get(root, "ttlSeconds") && (json_int64(json_get(root, "ttlSeconds"), &ttl_s) || ttl_s < 1 || ttl_s > JOIN_TOKEN_TTL_MAX_S);
+        bool bad_ttl = json_get(root, "ttlSeconds") &&
+                       (json_int64(json_get(root, "ttlSeconds"), &ttl_s) || ttl_s < 1 || ttl_s > JOIN_TOKEN_TTL_MAX_S);
         if (doc && bad_ttl)
                 api_reply_status(request, 422, "Invalid", "ttlSeconds must be between 1 and 604800", NULL);
         else if (doc && node && !names_is_label(node))

@@ -18,8 +18,8 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 
-#define POOL_THREADS 2
-#define DEFAULT_LISTEN "127.0.0.1:6443"
+#define POOL_THREADS      2
+#define DEFAULT_LISTEN    "127.0.0.1:6443"
 #define DEFAULT_POOL_PATH "/var/lib/gabbro/pools/local"
 
 struct options {
@@ -75,7 +75,8 @@ static int parse_options(int argc, char **argv, struct options *options)
                 {"store", 0, 0, G_OPTION_ARG_STRING, &options->store, "Where objects are kept: sqlite", "STORE"},
                 {"pool-path", 0, 0, G_OPTION_ARG_STRING, &options->pool_path,
                  "Folder on the hosts for the first storage pool ($GABBRO_STORAGE_POOL_PATH, " DEFAULT_POOL_PATH ")", "PATH"},
-                {"compat-api", 0, 0, G_OPTION_ARG_NONE, &options->compat_api, "Serve virtualization.deckhouse.io/v1alpha2 too", NULL},
+                {"compat-api", 0, 0, G_OPTION_ARG_NONE, &options->compat_api, "Serve virtualization.deckhouse.io/v1alpha2 too",
+                 NULL},
                 {"allow-private-downloads", 0, 0, G_OPTION_ARG_NONE, &options->allow_private_downloads,
                  "Let images be fetched from loopback and private addresses", NULL},
                 {"admin-reset", 0, 0, G_OPTION_ARG_NONE, &options->admin_reset,
@@ -96,7 +97,9 @@ static int parse_options(int argc, char **argv, struct options *options)
         return options->version ? 0 : check_options(options);
 }
 
-/* --- parts ---------------------------------------------------------------------------------------------------------------------------------- */
+/* --- parts
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct program {
         struct gateway gateway;
@@ -122,7 +125,8 @@ static int unseal(void *userdata, const char *sealed, size_t len, char **ret_pla
 
 static void on_store_failed(const char *words, void *userdata)
 {
-        /* What was decided on top of an unknown outcome must not be acted upon: end at once, the next start reads what is durable. */
+        /* What was decided on top of an unknown outcome must not be acted upon: end at once, the next start reads what is durable.
+         */
         log_error("the store has failed; ending", "why", words);
         _exit(70);
 }
@@ -213,7 +217,8 @@ static int make_tls(struct program *program)
         struct gateway *gateway = &program->gateway;
         g_auto(GStrv) names = certificate_names(&program->options);
         struct auth_certificate certificate = {};
-        int r = say(auth_ca_issue_server(gateway->ca, (const char *const *)names, &certificate), "cannot issue the server's certificate");
+        int r = say(auth_ca_issue_server(gateway->ca, (const char *const *)names, &certificate),
+                    "cannot issue the server's certificate");
 
         if (r < 0)
                 return r;
@@ -232,8 +237,11 @@ static int make_tls(struct program *program)
 static int start_server(struct program *program)
 {
         struct gateway *gateway = &program->gateway;
-        struct http_server_options server = {
-                .loop = gateway->loop, .tls = program->tls, .on_request = api_handle, .userdata = gateway->api, .server_name = "gabbro"};
+        struct http_server_options server = {.loop = gateway->loop,
+                                             .tls = program->tls,
+                                             .on_request = api_handle,
+                                             .userdata = gateway->api,
+                                             .server_name = "gabbro"};
         int r = say(http_server_new(&server, &program->server), "cannot set up the server");
 
         if (r == 0)
@@ -298,7 +306,9 @@ static int start_api(struct program *program)
         return 0;
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * -------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_drained(struct loop_source *source, void *userdata)
 {

@@ -7,14 +7,16 @@
 
 /*
  * The stream on which an agent follows the intents bound to it, one JSON object a line:
- *   {"type":"ADDED|MODIFIED|DELETED","object":{...}}  {"type":"SYNCED","resourceVersion":"7"}  {"type":"BOOKMARK","resourceVersion":"9"}
+ *   {"type":"ADDED|MODIFIED|DELETED","object":{...}}  {"type":"SYNCED","resourceVersion":"7"}
+ * {"type":"BOOKMARK","resourceVersion":"9"}
  *   {"type":"STREAM","nonce":"...","machineUid":"...","channel":"serial"}
  * Bytes of the store are spliced in; nothing is encoded again.
  */
 
 #define BOOKMARK_INTERVAL_US 10000000ull
 
-static const struct schema_kind *const manifest_kinds[] = {&api_volume_kind, &api_port_kind, &api_instance_kind, &api_host_task_kind, NULL};
+static const struct schema_kind *const manifest_kinds[] = {&api_volume_kind, &api_port_kind, &api_instance_kind,
+                                                           &api_host_task_kind, NULL};
 
 struct manifest_stream {
         struct manifests *owner;
@@ -142,7 +144,8 @@ static void handle(struct http_request *request, const struct auth_identity *ide
         }
 }
 
-bool manifests_ask_stream(struct manifests *manifests, const char *node, const char *nonce, const char *machine_uid, const char *channel)
+bool manifests_ask_stream(struct manifests *manifests, const char *node, const char *nonce, const char *machine_uid,
+                          const char *channel)
 {
         for (guint i = manifests->streams->len; i > 0; i--) {
                 struct manifest_stream *stream = manifests->streams->pdata[i - 1];
@@ -174,7 +177,8 @@ void manifests_init(struct gateway *gateway)
         gateway->manifests = g_new0(struct manifests, 1);
         gateway->manifests->gateway = gateway;
         gateway->manifests->streams = g_ptr_array_new();
-        struct api_route route = {.method = "GET", .prefix = "/agent/v1/manifest", .nodes_only = true, .handle = handle, .userdata = gateway};
+        struct api_route route = {
+                .method = "GET", .prefix = "/agent/v1/manifest", .nodes_only = true, .handle = handle, .userdata = gateway};
         api_add_route(gateway->api, &route);
 }
 

@@ -45,7 +45,8 @@ int objects_edit(struct gateway *gateway, const struct objects_target *target, o
                 .doc = g_steal_pointer(&doc),
                 .expect_revision = object->revision,
         };
-        struct store_txn txn = {.ops = &op, .n_ops = 1, .actor = {.user = target->actor, .client = target->actor, .verb = "update"}};
+        struct store_txn txn = {
+                .ops = &op, .n_ops = 1, .actor = {.user = target->actor, .client = target->actor, .verb = "update"}};
 
         return error_fold(store_commit(gateway->store, &txn, done, done_userdata, NULL));
 }
@@ -76,7 +77,8 @@ int objects_create(struct gateway *gateway, const struct objects_target *target,
                 .name = target->name,
                 .doc = doc,
         };
-        struct store_txn txn = {.ops = &op, .n_ops = 1, .actor = {.user = target->actor, .client = target->actor, .verb = "create"}};
+        struct store_txn txn = {
+                .ops = &op, .n_ops = 1, .actor = {.user = target->actor, .client = target->actor, .verb = "create"}};
         int r = store_commit(gateway->store, &txn, done, done_userdata, NULL);
 
         return r == STORE_E_EXISTS ? r : error_fold(r);
@@ -107,8 +109,9 @@ void gateway_reply_json(struct http_request *request, int status, const struct j
         http_reply(request, status, "application/json", text->str, text->len);
 }
 
-const struct store_object *gateway_bound_intent(struct gateway *gateway, struct http_request *request, const struct auth_identity *identity,
-                                                const struct schema_kind *kind, const char *name)
+const struct store_object *gateway_bound_intent(struct gateway *gateway, struct http_request *request,
+                                                const struct auth_identity *identity, const struct schema_kind *kind,
+                                                const char *name)
 {
         autostoreobject object = store_get(gateway->store, kind, NULL, name);
 

@@ -6,14 +6,14 @@
 
 #include <string.h>
 
-#define LEASE_SECONDS 40
+#define LEASE_SECONDS   40
 #define LEASE_NAMESPACE "gabbro-node-lease"
 
 /* What belongs to one report while its body is on the way. */
 struct report {
         struct gateway *gateway;
         const struct schema_kind *kind;
-        char *name;   /* of the intent or node */
+        char *name; /* of the intent or node */
         char *node;
         struct slot *slot;
 };
@@ -39,7 +39,8 @@ static void report_free(struct report *report)
         g_free(report);
 }
 
-/* --- status of an intent ------------------------------------------------------------------------------------------------------------- */
+/* --- status of an intent
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static enum objects_edit put_status(struct json_doc *doc, struct json_value *root, void *userdata)
 {
@@ -92,7 +93,8 @@ static void on_status_body(struct http_request *request, const char *body, size_
 
 static const struct schema_kind *intent_kind(const char *plural)
 {
-        static const struct schema_kind *const kinds[] = {&api_instance_kind, &api_volume_kind, &api_port_kind, &api_host_task_kind};
+        static const struct schema_kind *const kinds[] = {&api_instance_kind, &api_volume_kind, &api_port_kind,
+                                                          &api_host_task_kind};
 
         for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
                 if (g_str_equal(kinds[i]->plural, plural))
@@ -117,7 +119,8 @@ static void handle_status(struct http_request *request, const struct auth_identi
         http_request_body_whole(request, LIMIT_HTTP_BODY_BYTES, on_status_body, NULL);
 }
 
-/* --- the node -------------------------------------------------------------------------------------------------------------------------- */
+/* --- the node
+ * -------------------------------------------------------------------------------------------------------------------------- */
 
 /* Labels of a node that only the cluster sets, never a report. */
 static bool label_is_reported(const char *key)
@@ -189,7 +192,8 @@ static void handle_node(struct http_request *request, const struct auth_identity
         http_request_body_whole(request, LIMIT_HTTP_BODY_BYTES, on_node_body, NULL);
 }
 
-/* --- the lease -------------------------------------------------------------------------------------------------------------------------- */
+/* --- the lease
+ * -------------------------------------------------------------------------------------------------------------------------- */
 
 static void answer_lease(int result, const struct store_object *const *objects, size_t n_objects, void *userdata)
 {
@@ -234,7 +238,8 @@ static void on_lease_body(struct http_request *request, const char *body, size_t
         struct gateway *gateway = report->gateway;
         struct slot *slot = report->slot;
         g_autofree char *actor = g_strdup_printf("agent/%s", report->node);
-        struct objects_target target = {.kind = &api_lease_kind, .namespace = LEASE_NAMESPACE, .name = report->node, .actor = actor};
+        struct objects_target target = {
+                .kind = &api_lease_kind, .namespace = LEASE_NAMESPACE, .name = report->node, .actor = actor};
         char now[CLOCK_RFC3339_MAX];
 
         clock_format_rfc3339(clock_real_us(gateway->clock), true, now);

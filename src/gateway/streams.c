@@ -6,15 +6,16 @@
 #include <string.h>
 
 /*
- * Consoles. The user opens a WebSocket on .../virtualmachines/<name>/console; the agent of the machine's host is asked by its manifest
- * stream to dial one for the same nonce; bytes are handed on both ways. A nonce is good once, for one node, for a short time.
+ * Consoles. The user opens a WebSocket on .../virtualmachines/<name>/console; the agent of the machine's host is asked by its
+ * manifest stream to dial one for the same nonce; bytes are handed on both ways. A nonce is good once, for one node, for a short
+ * time.
  */
 
-#define DIAL_TIMEOUT_US 15000000ull
-#define HIGH_WATER (512u << 10)
-#define CLOSE_TRY_LATER 1013
+#define DIAL_TIMEOUT_US  15000000ull
+#define HIGH_WATER       (512u << 10)
+#define CLOSE_TRY_LATER  1013
 #define CLOSE_GOING_AWAY 1001
-#define CLOSE_NORMAL 1000
+#define CLOSE_NORMAL     1000
 
 struct session {
         struct streams *owner;
@@ -96,9 +97,11 @@ static void on_timeout(struct loop_source *source, void *userdata)
                 http_ws_close(session->user, CLOSE_TRY_LATER, "the host did not answer in time");
 }
 
-/* --- the user's end -------------------------------------------------------------------------------------------------------------------- */
+/* --- the user's end
+ * -------------------------------------------------------------------------------------------------------------------- */
 
-static void handle_console(struct http_request *request, const struct auth_identity *identity, const struct store_object *vm, void *userdata)
+static void handle_console(struct http_request *request, const struct auth_identity *identity, const struct store_object *vm,
+                           void *userdata)
 {
         struct gateway *gateway = userdata;
         struct streams *streams = gateway->streams;
@@ -130,7 +133,8 @@ static void handle_console(struct http_request *request, const struct auth_ident
                 http_ws_close(session->user, CLOSE_TRY_LATER, "the host of the machine is not connected");
 }
 
-/* --- the agent's end -------------------------------------------------------------------------------------------------------------------- */
+/* --- the agent's end
+ * -------------------------------------------------------------------------------------------------------------------- */
 
 static void handle_dial(struct http_request *request, const struct auth_identity *identity, const char *rest, void *userdata)
 {

@@ -8,12 +8,12 @@
 #include <string.h>
 
 /*
- * An upload alternates between two buffers: the loop fills one while a pool thread hashes and writes the other. While both are full the
- * socket is not read, so a fast client waits and memory stays flat.
+ * An upload alternates between two buffers: the loop fills one while a pool thread hashes and writes the other. While both are full
+ * the socket is not read, so a fast client waits and memory stays flat.
  */
 
 #define BUFFER_BYTES (1u << 20)
-#define UPLOADS_MAX 32
+#define UPLOADS_MAX  32
 
 struct upload {
         struct gateway *gateway;
@@ -45,7 +45,8 @@ static void upload_free(struct upload *upload)
 
 static void upload_pump(struct upload *upload);
 
-/* --- pool jobs -------------------------------------------------------------------------------------------------------------------------- */
+/* --- pool jobs
+ * -------------------------------------------------------------------------------------------------------------------------- */
 
 static int write_work(void *userdata)
 {
@@ -122,7 +123,8 @@ static void finish_done(int result, void *userdata)
         }
 }
 
-/* --- the loop's side ---------------------------------------------------------------------------------------------------------------------- */
+/* --- the loop's side
+ * ---------------------------------------------------------------------------------------------------------------------- */
 
 static void report_progress(struct upload *upload)
 {
@@ -146,8 +148,11 @@ static void upload_pump(struct upload *upload)
         }
         if (upload->write_error) {
                 bool full = upload->write_error == -ENOSPC;
-                refuse(upload, upload->write_error == -EFBIG ? 413 : full ? 507 : 500, "InternalError",
-                       full ? "the gateway's disk is full" : "the image could not be written");
+                refuse(upload,
+                       upload->write_error == -EFBIG ? 413
+                       : full                        ? 507
+                                                     : 500,
+                       "InternalError", full ? "the gateway's disk is full" : "the image could not be written");
                 return;
         }
         if (upload->filling->len >= BUFFER_BYTES || (upload->ended && upload->filling->len > 0)) {
@@ -207,7 +212,8 @@ static const char *why_not(struct gateway *gateway, const struct store_object *o
         return NULL;
 }
 
-static void handle_upload(struct http_request *request, const struct auth_identity *identity, const struct store_object *object, void *userdata)
+static void handle_upload(struct http_request *request, const struct auth_identity *identity, const struct store_object *object,
+                          void *userdata)
 {
         struct gateway *gateway = userdata;
         const char *sha256 = http_request_query(request, "sha256");
