@@ -459,6 +459,8 @@ static void a_cell_of_a_document_without_sense_is_empty(void)
         for (size_t k = 0; schema_kinds[k]; k++)
                 for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
                         g_autofree char *line = row(schema_kinds[k], texts[i], true);
+
+                        g_assert_nonnull(line);
                 }
 }
 
