@@ -25,20 +25,22 @@ struct workqueue;
 
 /* What a step or turn says. */
 enum turn_result {
-        TURN_DONE,  /* go on with the next step; at the end: nothing more to do until something changes */
-        TURN_WAIT,  /* stop here, effects so far commit; something else must change first (or turn_again_in()) */
+        TURN_DONE, /* go on with the next step; at the end: nothing more to do until something changes */
+        TURN_WAIT, /* stop here, effects so far commit; something else must change first (or turn_again_in()) */
 };
 
 struct controller {
-        const char *name;                  /* "vm": actor is "controller/vm" */
-        const struct schema_kind *kind;    /* what its keys are */
+        const char *name;               /* "vm": actor is "controller/vm" */
+        const struct schema_kind *kind; /* what its keys are */
         enum turn_result (*turn)(struct turn *turn, const struct cache_object *object);
-        /* Which keys of @kind a change of another object concerns: call controller_enqueue(). Called for every changed object of the
-         * cache that is not of @kind; may be NULL. */
-        void (*related)(const struct cache *cache, const struct cache_object *changed, struct workqueue *queue);
+        /* Which keys of @kind a change of an object concerns besides its own: call controller_enqueue(). Called for every change in
+         * the cache; @before NULL: it is new, @now NULL: it is gone. May be NULL. */
+        void (*related)(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
+                        struct workqueue *queue);
 };
 
-/* --- workqueue: keys, each once, in order, with back-off ------------------------------------------------------------------------ */
+/* --- workqueue: keys, each once, in order, with back-off ------------------------------------------------------------------------
+ */
 
 struct workqueue *workqueue_new(const struct clock *clock);
 struct workqueue *workqueue_free(struct workqueue *queue);
@@ -60,17 +62,26 @@ void workqueue_on_ready(struct workqueue *queue, void (*ready)(void *userdata), 
 /** controller_enqueue() - add the key of an object. */
 void controller_enqueue(struct workqueue *queue, const char *namespace, const char *name);
 
-/* --- inside a turn -------------------------------------------------------------------------------------------------------------- */
+/* --- inside a turn --------------------------------------------------------------------------------------------------------------
+ */
 
 const struct cache *turn_cache(const struct turn *turn);
-uint64_t turn_now_us(const struct turn *turn);              /* real time */
+uint64_t turn_now_us(const struct turn *turn); /* real time */
 const struct random_source *turn_random(const struct turn *turn);
-struct arena *turn_arena(const struct turn *turn);          /* lives until the turn's effects are committed */
-void turn_again_in(struct turn *turn, uint64_t delay_us);   /* the earliest of several wins */
+struct arena *turn_arena(const struct turn *turn);        /* lives until the turn's effects are committed */
+void turn_again_in(struct turn *turn, uint64_t delay_us); /* the earliest of several wins */
 
-/** turn_create() - a new object of @kind from a view (metadata name or generateName, labels, owner references as given; the runner
- *  adds uid, creationTimestamp, generation). It becomes part of this turn's transaction. */
-void turn_create(struct turn *turn, const struct schema_kind *kind, const void *view);
+/* What turn_create() chose; lives as long as the turn's arena. */
+struct turn_created {
+        const char *name;
+        const char *uid;
+};
+/** turn_create() - a new object of @kind from a view (metadata name or generateName, labels, owner references as given; uid,
+ *  creationTimestamp, generation and the kind's defaults are added). It becomes part of this turn's transaction. The turn fails as
+ * a conflict when the name is taken meanwhile: creating a well-known name is a lock. */
+struct turn_created turn_create(struct turn *turn, const struct schema_kind *kind, const void *view);
+/** turn_random_name() - @prefix and five random letters, as generateName gives; in the turn's arena. */
+const char *turn_random_name(struct turn *turn, const char *prefix);
 /** turn_update_spec() / turn_update_status() - replace what the view knows of the object's spec or status; unknown members stay.
  *  No effect (and no write) when nothing differs. metadata.generation grows when the spec differs. */
 void turn_update_spec(struct turn *turn, const struct cache_object *object, const void *spec_view);
@@ -82,26 +93,35 @@ void turn_add_finalizer(struct turn *turn, const struct cache_object *object, co
 void turn_remove_finalizer(struct turn *turn, const struct cache_object *object, const char *finalizer);
 /** turn_delete() - as a DELETE request: sets deletionTimestamp when there are finalizers, else removes. */
 void turn_delete(struct turn *turn, const struct cache_object *object);
-/** turn_depends() - the commit also fails when this object (NULL: its absence under the name) has changed meanwhile. */
+/** turn_depends() - the commit also fails when this object has changed meanwhile. The turn's own object needs no mention. */
 void turn_depends(struct turn *turn, const struct cache_object *object);
+/** turn_depends_absent() - the commit also fails when an object of this name exists. */
+void turn_depends_absent(struct turn *turn, const struct schema_kind *kind, const char *namespace, const char *name);
+/** turn_room() - how many more objects this turn may touch; work that finds none left goes on in a later turn (turn_again_in(turn,
+ * 0)). */
+size_t turn_room(const struct turn *turn);
 /** turn_event() - record an Event about an object (aggregated by reason and message, rate-limited). */
 void turn_event(struct turn *turn, const struct cache_object *about, bool warning, const char *reason, const char *message);
 
 /* Conditions: api_condition is the shared type {type, status, reason, message, lastTransitionTime, observedGeneration}. */
 struct api_condition;
 /**
- * condition_set() - set or add one condition in an array of views kept in @arena; lastTransitionTime moves only when status does
+ * condition_set() - set or add one condition; lastTransitionTime moves only when status does
+ * @conditions: replaced by a changed copy in @arena, so the array given may be one borrowed from the cache
  * @status: "True" "False" "Unknown"
  */
-void condition_set(struct arena *arena, struct api_condition **conditions, size_t *n_conditions, const char *type, const char *status,
-                   const char *reason, const char *message, int64_t generation, uint64_t now_us);
+void condition_set(struct arena *arena, struct api_condition **conditions, size_t *n_conditions, const char *type,
+                   const char *status, const char *reason, const char *message, int64_t generation, uint64_t now_us);
+/** condition_remove() - take one out, if it is there. */
+void condition_remove(struct arena *arena, struct api_condition **conditions, size_t *n_conditions, const char *type);
 const struct api_condition *condition_get(const struct api_condition *conditions, size_t n_conditions, const char *type);
 bool condition_is(const struct api_condition *conditions, size_t n_conditions, const char *type, const char *status);
 
-/* --- runner ----------------------------------------------------------------------------------------------------------------------- */
+/* --- runner
+ * ----------------------------------------------------------------------------------------------------------------------- */
 
 struct control_options {
-        struct loop *loop;            /* NULL: the owner calls control_step() (simulator, tests) */
+        struct loop *loop; /* NULL: the owner calls control_step() (simulator, tests) */
         struct store *store;
         struct cache *cache;
         const struct clock *clock;
@@ -109,13 +129,24 @@ struct control_options {
         const struct controller *const *controllers; /* NULL-terminated */
 };
 struct control;
+/** control_new() - queues every object that the cache holds; turns begin when it is synced. 0 or -errno. */
 int control_new(const struct control_options *options, struct control **ret_control);
+/** control_free() - the cache must not change between this and cache_free(); a commit on its way is finished by the store alone. */
 struct control *control_free(struct control *control);
 AUTOPTR(control, control_free);
 /** control_step() - one turn of one due key. true: there was one. */
 bool control_step(struct control *control);
-/** control_idle() - nothing queued, due or in flight. */
+/** control_idle() - no key is due now and no commit is in flight. Keys that wait for a later time do not count: control_due_us().
+ */
 bool control_idle(const struct control *control);
+/** control_due_us() - delay until the next key is due; 0: now, UINT64_MAX: none waits. */
+uint64_t control_due_us(const struct control *control);
 
-struct control_stats { uint64_t turns, effects, conflicts, failures; };
+struct control_stats {
+        uint64_t turns;     /* turns taken */
+        uint64_t effects;   /* objects written by committed turns */
+        uint64_t conflicts; /* turns that were overtaken and taken again */
+        uint64_t failures;  /* turns that the store refused for another reason */
+};
+/** control_stats() - of one controller, or of all with NULL. */
 void control_stats(const struct control *control, const char *controller, struct control_stats *ret_stats);

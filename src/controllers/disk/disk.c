@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/disk/disk.h"
+
+#include "base/quantity.h"
+#include "controllers/object.h"
+#include "generated/reasons.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define FINALIZER_DISK "gabbro.dev/vd-cleanup"
+
+const char *disk_volume_name(struct arena *arena, const struct cache_object *disk)
+{
+        assert(disk);
+        return intent_name(arena, 'v', disk->uid, 0);
+}
+
+const struct cache_object *disk_volume(const struct cache *cache, const struct cache_object *disk)
+{
+        assert(cache && disk);
+        return index_one(cache, INDEX_VOLUME_BY_OWNER, disk->uid);
+}
+
+const char *disk_node(const struct cache *cache, const struct cache_object *disk)
+{
+        const struct cache_object *volume = disk_volume(cache, disk);
+
+        if (volume)
+                return ((const struct api_volume *)volume->view)->spec->node_name;
+        return object_annotation(disk, ANNOTATION_SELECTED_NODE);
+}
+
+/* --- binding
+ * --------------------------------------------------------------------------------------------------------------------------- */
+
+static void volume_create(struct turn *turn, const struct cache_object *disk, const struct disk_plan *plan, const char *node)
+{
+        struct arena *arena = turn_arena(turn);
+        struct intent_owner owner = intent_owner_of(disk);
+        struct api_object_ref ref = {.kind = owner.kind, .namespace = owner.namespace, .name = owner.name, .uid = owner.uid};
+        struct api_volume_source source = {
+                .digest = plan->content.digest,
+                .size_bytes = plan->content.size_bytes,
+                .has_size_bytes = true,
+                .format = plan->content.format,
+                .virtual_size_bytes = plan->content.virtual_size_bytes,
+                .has_virtual_size_bytes = true,
+        };
+        struct api_volume_spec spec = {
+                .node_name = node,
+                .owner = &ref,
+                .pool = disk_pool_view(plan->pool, arena),
+                .volume_name = disk_file_name(arena, disk->name, disk->uid, "qcow2"),
+                .format = "qcow2",
+                .capacity_bytes = plan->capacity_bytes,
+                .has_capacity_bytes = true,
+                .source = plan->has_content ? &source : NULL,
+        };
+        struct api_volume volume = {.metadata = intent_meta(arena, &owner, disk_volume_name(arena, disk), node), .spec = &spec};
+
+        turn_create(turn, &api_volume_kind, &volume);
+        if (plan->source)
+                turn_depends(turn, plan->source);
+}
+
+const char *disk_bind(struct turn *turn, const struct cache_object *disk, const char *node, const char *machine_uid,
+                      const char **reterr_words)
+{
+        assert(turn && disk && node && machine_uid && reterr_words);
+
+        const struct cache_object *volume = disk_volume(turn_cache(turn), disk);
+        struct disk_plan plan;
+
+        if (!volume) {
+                disk_plan(turn_cache(turn), disk, turn_arena(turn), &plan);
+                if (plan.phase) {
+                        *reterr_words = plan.words;
+                        return NULL;
+                }
+                volume_create(turn, disk, &plan, node);
+                turn_set_annotation(turn, disk, ANNOTATION_SELECTED_NODE, node);
+        }
+        turn_set_annotation(turn, disk, ANNOTATION_HELD_BY, machine_uid);
+        turn_add_finalizer(turn, disk, FINALIZER_DISK);
+        turn_depends(turn, disk);
+        return disk_volume_name(turn_arena(turn), disk);
+}
+
+const struct cache_object *disk_other_holder(const struct cache *cache, const struct cache_object *disk, const char *machine_uid,
+                                             const struct cache_object **ret_former)
+{
+        assert(cache && disk && machine_uid && ret_former);
+
+        const char *holder = object_annotation(disk, ANNOTATION_HELD_BY);
+        const struct cache_object *instance;
+
+        *ret_former = NULL;
+        if (!holder || strcmp(holder, machine_uid) == 0)
+                return NULL;
+        instance = index_one(cache, INDEX_INSTANCE_BY_MACHINE, holder);
+        if (!instance)
+                return NULL;
+        if (instance_active(instance))
+                return instance;
+        *ret_former = instance;
+        return NULL;
+}
+
+/* --- one turn
+ * --------------------------------------------------------------------------------------------------------------------------- */
+
+struct disk_turn {
+        struct turn *turn;
+        const struct cache *cache;
+        const struct cache_object *object;
+        const struct cache_object *volume;
+        struct api_virtual_disk_status status;
+        struct conditions conditions;
+        const char *user; /* machine that has it now */
+};
+
+static void disk_attachments(struct disk_turn *disk)
+{
+        g_autofree char *key = device_key("VirtualDisk", disk->object->namespace, disk->object->name);
+        g_autoptr(GPtrArray) machines = cache_lookup(disk->cache, INDEX_VM_BY_DEVICE, key);
+        size_t n = machines ? machines->len : 0;
+        struct api_disk_attachment *attachments = arena_array(turn_arena(disk->turn), n, sizeof(*attachments));
+        const char *holder = object_annotation(disk->object, ANNOTATION_HELD_BY);
+
+        for (size_t i = 0; i < n; i++) {
+                const struct cache_object *machine = machines->pdata[i];
+                const struct cache_object *instance = index_one(disk->cache, INDEX_INSTANCE_BY_MACHINE, machine->uid);
+                bool mounted = instance && instance_active(instance) && g_strcmp0(holder, machine->uid) == 0;
+
+                attachments[i] = (struct api_disk_attachment){.name = machine->name, .mounted = mounted, .has_mounted = true};
+        }
+        disk->status.attached_to_virtual_machines = attachments;
+        disk->status.n_attached_to_virtual_machines = n;
+}
+
+static void disk_use(struct disk_turn *disk)
+{
+        const char *holder = object_annotation(disk->object, ANNOTATION_HELD_BY);
+        const struct cache_object *instance = holder ? index_one(disk->cache, INDEX_INSTANCE_BY_MACHINE, holder) : NULL;
+
+        disk_attachments(disk);
+        disk->user = NULL;
+        if (instance && instance_active(instance))
+                disk->user = ((const struct api_instance *)instance->view)->spec->machine->name;
+        if (disk->user)
+                conditions_say(&disk->conditions, "InUse", "True", REASON_ATTACHED_TO_VIRTUAL_MACHINE, "machine %s has it",
+                               disk->user);
+        else
+                conditions_say(&disk->conditions, "InUse", "False", REASON_NOT_IN_USE, "no machine has it");
+}
+
+static enum turn_result disk_say(struct disk_turn *disk, const char *phase, const char *status, const char *reason,
+                                 const char *words)
+{
+        disk->status.phase = phase;
+        conditions_say(&disk->conditions, "Ready", status, reason, "%s", words);
+        turn_update_status(disk->turn, disk->object, &disk->status);
+        return TURN_DONE;
+}
+
+static const char *percent(struct disk_turn *disk, int value)
+{
+        return arena_printf(turn_arena(disk->turn), "%d%%", value);
+}
+
+static const char *bytes_text(struct disk_turn *disk, int64_t bytes)
+{
+        char text[32];
+
+        return arena_strdup(turn_arena(disk->turn), quantity_format_bytes((uint64_t)bytes, text));
+}
+
+/* The wanted size of a disk that exists already may grow. */
+static bool disk_grow(struct disk_turn *disk, const struct api_volume *volume)
+{
+        const struct api_virtual_disk *view = disk->object->view;
+        const struct api_disk_volume_claim *claim = view->spec ? view->spec->persistent_volume_claim : NULL;
+        struct api_volume_spec spec = *volume->spec;
+        uint64_t wanted;
+
+        if (!claim || !claim->size || quantity_parse_bytes(claim->size, &wanted) != 0)
+                return false;
+        if ((int64_t)wanted > spec.capacity_bytes) {
+                spec.capacity_bytes = (int64_t)wanted;
+                turn_update_spec(disk->turn, disk->volume, &spec);
+                return true;
+        }
+        return volume->status && volume->status->has_capacity_bytes && volume->status->capacity_bytes < spec.capacity_bytes;
+}
+
+static enum turn_result disk_ready(struct disk_turn *disk, const struct api_volume *volume)
+{
+        int64_t capacity = volume->status->has_capacity_bytes ? volume->status->capacity_bytes : volume->spec->capacity_bytes;
+        bool fresh = g_strcmp0(disk->status.phase, "Ready") != 0 && g_strcmp0(disk->status.phase, "Resizing") != 0;
+
+        disk->status.capacity = bytes_text(disk, capacity);
+        disk->status.progress = "100%";
+        if (fresh)
+                turn_event(disk->turn, disk->object, false, REASON_READY, "the disk can be used");
+        if (disk_grow(disk, volume)) {
+                conditions_say(&disk->conditions, "Resizing", "True", REASON_IN_PROGRESS, "grows from %s to %s",
+                               disk->status.capacity, bytes_text(disk, volume->spec->capacity_bytes));
+                return disk_say(disk, "Resizing", "True", REASON_READY, "the disk can be used and is growing");
+        }
+        condition_remove(turn_arena(disk->turn), &disk->status.conditions, &disk->status.n_conditions, "Resizing");
+        return disk_say(disk, "Ready", "True", REASON_READY, "the disk can be used");
+}
+
+static enum turn_result disk_mirror(struct disk_turn *disk)
+{
+        const struct api_volume *volume = disk->volume->view;
+        const char *state = volume->status ? volume->status->state : NULL;
+        struct arena *arena = turn_arena(disk->turn);
+        struct api_disk_target *target = arena_new0(arena, struct api_disk_target);
+
+        target->persistent_volume_claim_name = disk->volume->name;
+        disk->status.target = target;
+        disk->status.node_name = volume->spec->node_name;
+        disk->status.storage_class_name = volume->spec->pool->name;
+        disk->status.digest = volume->spec->source ? volume->spec->source->digest : NULL;
+        if (!disk->status.capacity)
+                disk->status.capacity = bytes_text(disk, volume->spec->capacity_bytes);
+        conditions_say(&disk->conditions, "DatasourceReady", "True", REASON_DATASOURCE_READY, "its content is known");
+        conditions_say(&disk->conditions, "StorageClassReady", "True", REASON_STORAGE_CLASS_READY,
+                       "it lies in StoragePool %s on %s", volume->spec->pool->name, volume->spec->node_name);
+        if (g_strcmp0(state, "Ready") == 0)
+                return disk_ready(disk, volume);
+        if (g_strcmp0(state, "Gone") == 0)
+                return disk_say(disk, "PVCLost", "False", REASON_VOLUME_MISSING, "its volume is gone from the host");
+        if (g_strcmp0(state, "Failed") == 0) {
+                const char *words = volume->status->error ? volume->status->error->message : "the host could not make its volume";
+
+                if (g_strcmp0(disk->status.phase, "Failed") != 0)
+                        turn_event(disk->turn, disk->object, true, REASON_PROVISIONING_FAILED, words);
+                return disk_say(disk, "Failed", "False", REASON_PROVISIONING_FAILED, words);
+        }
+        disk->status.progress = percent(disk, volume->status ? (int)volume->status->progress_percent : 0);
+        return disk_say(disk, "Provisioning", "False", REASON_PROVISIONING,
+                        arena_printf(arena, "host %s %s", volume->spec->node_name,
+                                     g_strcmp0(state, "Fetching") == 0 ? "fetches its image" : "makes its volume"));
+}
+
+static enum turn_result disk_prepare(struct disk_turn *disk)
+{
+        const char *node = object_annotation(disk->object, ANNOTATION_SELECTED_NODE);
+        const char *phase_before = disk->status.phase;
+        struct disk_plan plan;
+
+        disk_plan(disk->cache, disk->object, turn_arena(disk->turn), &plan);
+        disk->status.progress = percent(disk, plan.progress_percent);
+        disk->status.source_uid = plan.source ? plan.source->uid : NULL;
+        disk->status.storage_class_name = plan.pool ? plan.pool->name : NULL;
+        conditions_say(&disk->conditions, "DatasourceReady", "True", REASON_DATASOURCE_READY, "%s",
+                       plan.has_content ? "its content is known" : "it begins empty, or its file is awaited");
+        if (plan.pool)
+                conditions_say(&disk->conditions, "StorageClassReady", "True", REASON_STORAGE_CLASS_READY,
+                               "StoragePool %s can be used", plan.pool->name);
+        if (plan.phase) {
+                if (strcmp(plan.phase, "Failed") == 0 && g_strcmp0(phase_before, "Failed") != 0)
+                        turn_event(disk->turn, disk->object, true, plan.reason, plan.words);
+                if (strcmp(plan.condition, "Ready") != 0)
+                        conditions_say(&disk->conditions, plan.condition, "False", plan.reason, "%s", plan.words);
+                return disk_say(disk, plan.phase, "False",
+                                strcmp(plan.condition, "DatasourceReady") == 0 ? REASON_DATASOURCE_IS_NOT_READY : plan.reason,
+                                plan.words);
+        }
+        disk->status.capacity = bytes_text(disk, plan.capacity_bytes);
+        disk->status.digest = plan.has_content ? plan.content.digest : NULL;
+        if (!node)
+                return disk_say(disk, "WaitForFirstConsumer", "False", REASON_WAITING_FOR_FIRST_CONSUMER,
+                                "it is made where the first machine that uses it will run");
+        volume_create(disk->turn, disk->object, &plan, node);
+        disk->status.node_name = node;
+        return disk_say(disk, "Provisioning", "False", REASON_PROVISIONING,
+                        arena_printf(turn_arena(disk->turn), "host %s makes its volume", node));
+}
+
+static enum turn_result disk_end(struct disk_turn *disk)
+{
+        const struct api_volume *volume = disk->volume ? disk->volume->view : NULL;
+
+        if (disk->user) {
+                disk_say(disk, "Terminating", "False", REASON_TERMINATING,
+                         arena_printf(turn_arena(disk->turn), "its deletion waits for machine %s, which has it", disk->user));
+                return TURN_WAIT;
+        }
+        if (disk->volume && !intent_retire(disk->turn, disk->volume, volume->status ? volume->status->state : NULL)) {
+                disk_say(disk, "Terminating", "False", REASON_CLEANUP_PENDING,
+                         arena_printf(turn_arena(disk->turn), "waits until host %s has removed its volume",
+                                      volume->spec->node_name));
+                return TURN_WAIT;
+        }
+        turn_remove_finalizer(disk->turn, disk->object, FINALIZER_DISK);
+        return TURN_DONE;
+}
+
+static enum turn_result disk_take_turn(struct turn *turn, const struct cache_object *object)
+{
+        const struct api_virtual_disk *view = object->view;
+        struct disk_turn disk = {
+                .turn = turn,
+                .cache = turn_cache(turn),
+                .object = object,
+                .volume = disk_volume(turn_cache(turn), object),
+                .status = view->status ? *view->status : (struct api_virtual_disk_status){0},
+        };
+
+        disk.conditions = (struct conditions){
+                .arena = turn_arena(turn),
+                .list = &disk.status.conditions,
+                .n = &disk.status.n_conditions,
+                .generation = object_meta(object)->generation,
+                .now_us = turn_now_us(turn),
+        };
+        disk.status.observed_generation = disk.conditions.generation;
+        disk.status.has_observed_generation = true;
+        disk_use(&disk);
+        if (object_deleting(object))
+                return disk_end(&disk);
+        turn_add_finalizer(turn, object, FINALIZER_DISK);
+        return disk.volume ? disk_mirror(&disk) : disk_prepare(&disk);
+}
+
+static void disk_enqueue_refs(const struct cache_object *machine, struct workqueue *queue)
+{
+        const struct api_virtual_machine *view = machine ? machine->view : NULL;
+
+        for (size_t i = 0; view && view->spec && i < view->spec->n_block_device_refs; i++)
+                if (g_strcmp0(view->spec->block_device_refs[i].kind, "VirtualDisk") == 0)
+                        controller_enqueue(queue, machine->namespace, view->spec->block_device_refs[i].name);
+}
+
+static bool pool_moved(const struct cache_object *before, const struct cache_object *now)
+{
+        const struct api_storage_pool *old = before ? before->view : NULL, *new = now ? now->view : NULL;
+
+        if (object_moved(before, now))
+                return true;
+        return g_strcmp0(old->status ? old->status->phase : NULL, new->status ? new->status->phase : NULL) != 0 ||
+               g_strcmp0(object_annotation(before, ANNOTATION_DEFAULT_POOL), object_annotation(now, ANNOTATION_DEFAULT_POOL)) != 0;
+}
+
+static void disk_related(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
+                         struct workqueue *queue)
+{
+        const struct cache_object *object = now ? now : before;
+
+        if (object->kind == &api_volume_kind) {
+                const struct api_volume *volume = object->view;
+
+                if (volume->spec && volume->spec->owner && g_strcmp0(volume->spec->owner->kind, "VirtualDisk") == 0)
+                        controller_enqueue(queue, volume->spec->owner->namespace, volume->spec->owner->name);
+        } else if (object->kind == &api_instance_kind) {
+                const struct api_instance *instance = object->view;
+
+                if (!before || !now || instance_active(before) != instance_active(now) || object_moved(before, now))
+                        disk_enqueue_refs(cache_by_uid(cache, instance->spec->machine->uid), queue);
+        } else if (object->kind == &api_virtual_machine_kind) {
+                if (object_moved(before, now)) {
+                        disk_enqueue_refs(before, queue);
+                        disk_enqueue_refs(now, queue);
+                }
+        } else if (object->kind == &api_virtual_image_kind || object->kind == &api_cluster_virtual_image_kind) {
+                g_autofree char *key = device_key(object->kind->kind, object->namespace, object->name);
+
+                index_enqueue(cache, INDEX_DISK_BY_SOURCE, key, queue);
+        } else if (object->kind == &api_storage_pool_kind && pool_moved(before, now)) {
+                kind_enqueue(cache, &api_virtual_disk_kind, NULL, queue);
+        }
+}
+
+const struct controller disk_controller = {
+        .name = "disk",
+        .kind = &api_virtual_disk_kind,
+        .turn = disk_take_turn,
+        .related = disk_related,
+};

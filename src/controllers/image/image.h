@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/arena.h"
+#include "cache/cache.h"
+#include "control/control.h"
+#include "generated/api_types.h"
+
+/* VirtualImage and ClusterVirtualImage: one code for both kinds. README.md says how the bytes come. */
+
+extern const struct controller image_controller;         /* VirtualImage */
+extern const struct controller cluster_image_controller; /* ClusterVirtualImage */
+extern const struct controller blob_controller;          /* ImageBlob: goes when nothing refers to it */
+
+/* What an image or a finished ingest holds. */
+struct image_content {
+        const char *digest;
+        int64_t size_bytes;
+        int64_t virtual_size_bytes;
+        const char *format; /* qcow2, raw, iso */
+};
+
+/** image_ready() - whether an image of either kind can be used; its content in @ret_content, else words about why not. */
+bool image_ready(const struct cache_object *image, struct image_content *ret_content, const char **reterr_words);
+
+/** image_ingest_content() - what a finished ingest holds; false while it is not finished. */
+bool image_ingest_content(const struct api_image_ingest *ingest, struct image_content *ret_content);
+
+/** image_find() - the image that a reference of @kind names, or NULL. */
+const struct cache_object *image_find(const struct cache *cache, const char *kind, const char *namespace, const char *name);
+
+/** image_blob_ensure() - the ImageBlob of a content, made part of the turn when it is absent. */
+void image_blob_ensure(struct turn *turn, const struct image_content *content);
+
+/** image_volume_on() - the Volume that holds an image on a node, or NULL. */
+const struct cache_object *image_volume_on(const struct cache *cache, const struct cache_object *image, const char *node);
+
+/**
+ * image_volume_bind() - the Volume of an image on a node for @machine_uid, made or marked as part of the turn
+ *
+ * Return: its name, or NULL with words when it cannot be (no default pool).
+ */
+const char *image_volume_bind(struct turn *turn, const struct cache_object *image, const char *node, const char *machine_uid,
+                              const char **reterr_words);

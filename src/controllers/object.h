@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "cache/cache.h"
+#include "control/control.h"
+#include "generated/api_types.h"
+
+#include <stdbool.h>
+
+/* What the controllers share: reading metadata of any kind, intents by their owner, conditions in a status view. */
+
+#define FINALIZER_AGENT "host.gabbro.dev/agent"
+
+#define LABEL_OWNER_KIND      "gabbro.dev/owner-kind"
+#define LABEL_OWNER_NAMESPACE "gabbro.dev/owner-namespace"
+#define LABEL_OWNER_NAME      "gabbro.dev/owner-name"
+#define LABEL_NODE            "gabbro.dev/node"
+
+#define ANNOTATION_SELECTED_NODE "gabbro.dev/selected-node" /* VirtualDisk: the host on which its volume shall lie */
+#define ANNOTATION_HELD_BY       "gabbro.dev/held-by" /* VirtualDisk, image Volume: uid of the machine that started with it last */
+#define ANNOTATION_APPLIED       "gabbro.dev/applied-spec" /* Instance: VirtualMachine.spec of its latest start */
+#define ANNOTATION_POWER_REASON  "gabbro.dev/power-reason" /* Instance: why its power is what it is */
+#define ANNOTATION_OPERATION     "gabbro.dev/operation"    /* Instance: uid of the latest VirtualMachineOperation carried out */
+#define ANNOTATION_BACK_OFF      "gabbro.dev/back-off"     /* Instance: "EPOCH COUNT TIME": its end without being asked */
+#define ANNOTATION_DEFAULT_CLASS "virtualmachineclass.virtualization.deckhouse.io/is-default-class"
+#define ANNOTATION_DEFAULT_POOL  "storagepool.gabbro.dev/is-default"
+
+/** object_meta() - the metadata of any object; never NULL. */
+const struct api_object_meta *object_meta(const struct cache_object *object);
+bool object_deleting(const struct cache_object *object);
+const char *object_annotation(const struct cache_object *object, const char *key); /* NULL: absent */
+const char *object_label(const struct cache_object *object, const char *key);
+bool object_has_finalizer(const struct cache_object *object, const char *finalizer);
+/** object_created_us() - its creationTimestamp; 0 when absent. */
+uint64_t object_created_us(const struct cache_object *object);
+/** object_owned_by() - whether @uid is among its owners. */
+bool object_owned_by(const struct cache_object *object, const char *uid);
+
+/** object_moved() - whether a change of an object is more than one of its status: it is new, gone, being deleted, or its spec
+ * differs. */
+bool object_moved(const struct cache_object *before, const struct cache_object *now);
+
+/** pairs_get() - the value of @key, or NULL. */
+const char *pairs_get(const struct api_pair *pairs, size_t n_pairs, const char *key);
+/** strings_hold() - whether @text is among them. */
+bool strings_hold(const char *const *strings, size_t n_strings, const char *text);
+/** time_us() - a time field; 0 when absent or malformed. */
+uint64_t time_us(const char *rfc3339);
+
+/* --- conditions -----------------------------------------------------------------------------------------------------------------
+ */
+
+/* The conditions of one object while its turn makes them. */
+struct conditions {
+        struct arena *arena;
+        struct api_condition **list;
+        size_t *n;
+        int64_t generation;
+        uint64_t now_us;
+};
+
+/** conditions_say() - set one; the message is formatted. */
+void conditions_say(const struct conditions *conditions, const char *type, const char *status, const char *reason,
+                    const char *format, ...) G_GNUC_PRINTF(5, 6);
+
+/* --- intents --------------------------------------------------------------------------------------------------------------------
+ */
+
+/* Who an intent is made for. */
+struct intent_owner {
+        const char *kind;
+        const char *namespace; /* NULL: cluster scope */
+        const char *name;
+        const char *uid;
+};
+struct intent_owner intent_owner_of(const struct cache_object *object);
+
+/** intent_name() - "<letter>-<uid>-<n>" in @arena. */
+const char *intent_name(struct arena *arena, char letter, const char *uid, unsigned n);
+/** intent_meta() - metadata of a new intent: name, labels, finalizer of the agent. */
+struct api_object_meta *intent_meta(struct arena *arena, const struct intent_owner *owner, const char *name, const char *node);
+/** intent_retire() - ask for its end; drop the agent's finalizer once it says Gone. @state: its status.state. true: nothing left to
+ *  wait for after this turn. */
+bool intent_retire(struct turn *turn, const struct cache_object *intent, const char *state);
+
+/** instance_active() - whether an Instance runs, shall run, or has not ended yet. */
+bool instance_active(const struct cache_object *instance);
+/** device_key() - "<kind>/<namespace or ->/<name>" of a disk or image; g_free(). */
+char *device_key(const char *kind, const char *namespace, const char *name);
+
+/* Indexes that controllers_define_indexes() makes; keys as said. */
+#define INDEX_INSTANCE_BY_MACHINE     "instance-by-machine"     /* machine uid */
+#define INDEX_INSTANCE_BY_NODE        "instance-by-node"        /* node name */
+#define INDEX_INSTANCE_BY_VOLUME      "instance-by-volume"      /* Volume name */
+#define INDEX_PORT_BY_MACHINE         "port-by-machine"         /* machine uid */
+#define INDEX_VOLUME_BY_OWNER         "volume-by-owner"         /* uid of the disk or image */
+#define INDEX_TASK_BY_OWNER           "task-by-owner"           /* uid of the pool */
+#define INDEX_VM_BY_CLASS             "vm-by-class"             /* class name */
+#define INDEX_VM_BY_DEVICE            "vm-by-device"            /* "<kind>/<namespace or ->/<name>" */
+#define INDEX_VM_BY_ADDRESS           "vm-by-address"           /* "<namespace>/<vmip name>" of spec or status */
+#define INDEX_VM_BY_SECRET            "vm-by-secret"            /* "<namespace>/<secret name>" */
+#define INDEX_VM_BY_NODE              "vm-by-node"              /* node name; "-" for machines without one */
+#define INDEX_VMIP_BY_OWNER           "vmip-by-owner"           /* owner uid */
+#define INDEX_LEASE_BY_HOLDER         "lease-by-holder"         /* "<namespace>/<vmip name>" */
+#define INDEX_OPERATION_BY_VM         "operation-by-vm"         /* "<namespace>/<machine name>" */
+#define INDEX_DISK_BY_SOURCE          "disk-by-source"          /* "<kind>/<namespace or ->/<name>" */
+#define INDEX_IMAGE_BY_SOURCE         "image-by-source"         /* the same, for VirtualImage */
+#define INDEX_CLUSTER_IMAGE_BY_SOURCE "cluster-image-by-source" /* the same, for ClusterVirtualImage */
+#define INDEX_IMAGE_BY_DIGEST         "image-by-digest"         /* sha256 of the content */
+#define INDEX_CLUSTER_IMAGE_BY_DIGEST "cluster-image-by-digest"
+#define INDEX_DISK_BY_DIGEST          "disk-by-digest"   /* of a content that only the disk has, while its volume is not ready */
+#define INDEX_VOLUME_BY_DIGEST        "volume-by-digest" /* of the source */
+#define INDEX_DISK_BY_POOL            "disk-by-pool"     /* StoragePool name in the status */
+
+/** index_one() - the only (else the first) object under a key, or NULL. */
+const struct cache_object *index_one(const struct cache *cache, const char *index, const char *key);
+/** index_enqueue() - the keys of all objects under @key. */
+void index_enqueue(const struct cache *cache, const char *index, const char *key, struct workqueue *queue);
+/** kind_enqueue() - the keys of all objects of a kind. */
+void kind_enqueue(const struct cache *cache, const struct schema_kind *kind, const char *namespace, struct workqueue *queue);

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/placement/placement.h"
+
+#include "base/quantity.h"
+#include "controllers/object.h"
+#include "controllers/placement/selector.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define MIB                 (1024ull * 1024ull)
+#define OVERHEAD_BASE_MIB   64  /* emulator and its threads */
+#define OVERHEAD_CORE_MIB   4   /* each virtual core */
+#define OVERHEAD_PAGE_SHARE 256 /* page tables and bitmaps: 1/256 of the guest's memory */
+#define WORDS_NODES         20  /* nodes named one by one in a sentence */
+
+struct judge {
+        const struct cache *cache;
+        const struct placement_request *request;
+        const struct api_virtual_machine_spec *machine;
+        const struct api_virtual_machine_class_spec *class;
+        const struct cache_object *node;
+        const struct api_node *view;
+        struct arena *arena;
+        uint64_t cpu_total, cpu_used; /* thousandths of cores */
+        uint64_t mem_total, mem_used; /* MiB */
+};
+
+uint64_t placement_guaranteed_milli(uint64_t cores, unsigned fraction_percent)
+{
+        assert(fraction_percent <= 100);
+        return cores * fraction_percent * 10;
+}
+
+uint64_t placement_overhead_mib(uint64_t cores, uint64_t memory_mib)
+{
+        return OVERHEAD_BASE_MIB + OVERHEAD_CORE_MIB * cores + memory_mib / OVERHEAD_PAGE_SHARE;
+}
+
+/* --- facts about a node
+ * ------------------------------------------------------------------------------------------------------------ */
+
+static const struct api_node_condition *node_condition(const struct api_node *node, const char *type)
+{
+        for (size_t i = 0; node->status && i < node->status->n_conditions; i++)
+                if (g_strcmp0(node->status->conditions[i].type, type) == 0)
+                        return &node->status->conditions[i];
+        return NULL;
+}
+
+bool placement_node_ready(const struct cache_object *node)
+{
+        assert(node);
+
+        const struct api_node_condition *ready = node_condition(node->view, "Ready");
+
+        return ready && g_strcmp0(ready->status, "True") == 0;
+}
+
+static void judge_count_used(struct judge *judge)
+{
+        g_autoptr(GPtrArray) instances = cache_lookup(judge->cache, INDEX_INSTANCE_BY_NODE, judge->node->name);
+
+        for (guint i = 0; instances && i < instances->len; i++) {
+                const struct cache_object *object = instances->pdata[i];
+                const struct api_instance *instance = object->view;
+
+                if (!instance_active(object) || g_strcmp0(instance->spec->machine->uid, judge->request->machine->uid) == 0)
+                        continue;
+                judge->cpu_used += placement_guaranteed_milli((uint64_t)instance->spec->cpu->cores,
+                                                              (unsigned)instance->spec->cpu->core_fraction_percent);
+                judge->mem_used +=
+                        (uint64_t)instance->spec->memory_mib +
+                        placement_overhead_mib((uint64_t)instance->spec->cpu->cores, (uint64_t)instance->spec->memory_mib);
+        }
+}
+
+static void judge_measure(struct judge *judge)
+{
+        const struct api_node_status *status = judge->view->status;
+        const char *cpu = NULL, *memory = NULL;
+        uint64_t bytes = 0;
+
+        judge->cpu_total = judge->cpu_used = judge->mem_total = judge->mem_used = 0;
+        if (status) {
+                cpu = pairs_get(status->allocatable, status->n_allocatable, "cpu");
+                memory = pairs_get(status->allocatable, status->n_allocatable, "memory");
+        }
+        if (cpu && quantity_parse_milli(cpu, &judge->cpu_total) != 0)
+                judge->cpu_total = 0;
+        if (memory && quantity_parse_bytes(memory, &bytes) == 0)
+                judge->mem_total = bytes / MIB;
+        judge_count_used(judge);
+}
+
+static uint64_t room(uint64_t total, uint64_t used)
+{
+        return total > used ? total - used : 0;
+}
+
+/* --- rules: words when the node is refused, else NULL
+ * -------------------------------------------------------------------------------- */
+
+static const char *rule_ready(struct judge *judge)
+{
+        const struct api_node_condition *ready = node_condition(judge->view, "Ready");
+
+        if (ready && g_strcmp0(ready->status, "True") == 0)
+                return NULL;
+        if (!ready)
+                return "has not reported yet";
+        return arena_printf(judge->arena, "is not ready (%s)", ready->message ? ready->message : ready->reason);
+}
+
+static const char *rule_cordon(struct judge *judge)
+{
+        if (judge->request->in_place || !judge->view->spec || !judge->view->spec->unschedulable)
+                return NULL;
+        return "is cordoned";
+}
+
+static const char *rule_taints(struct judge *judge)
+{
+        const struct api_node_spec *spec = judge->view->spec;
+        const struct api_virtual_machine_class_spec *class = judge->class;
+
+        if (judge->request->in_place)
+                return NULL;
+        for (size_t i = 0; spec && i < spec->n_taints; i++) {
+                const struct api_taint *taint = &spec->taints[i];
+
+                if (strcmp(taint->effect, "PreferNoSchedule") == 0)
+                        continue;
+                if (selector_tolerates(judge->machine->tolerations, judge->machine->n_tolerations, taint))
+                        continue;
+                if (class && selector_tolerates(class->tolerations, class->n_tolerations, taint))
+                        continue;
+                return arena_printf(judge->arena, "has the taint %s%s%s:%s, which the machine does not tolerate", taint->key,
+                                    taint->value ? "=" : "", taint->value ? taint->value : "", taint->effect);
+        }
+        return NULL;
+}
+
+static const char *rule_node_selector(struct judge *judge)
+{
+        const struct api_virtual_machine_spec *machine = judge->machine;
+
+        if (selector_map(machine->node_selector, machine->n_node_selector, judge->node))
+                return NULL;
+        return arena_printf(judge->arena, "lacks the labels that the machine selects (%s)",
+                            selector_map_words(judge->arena, machine->node_selector, machine->n_node_selector));
+}
+
+static const char *rule_node_affinity(struct judge *judge)
+{
+        const struct api_affinity *affinity = judge->machine->affinity;
+
+        if (!affinity || !affinity->node_affinity ||
+            selector_node_terms(affinity->node_affinity->required_during_scheduling_ignored_during_execution, judge->node))
+                return NULL;
+        return "fulfils none of the machine's required node affinity terms";
+}
+
+static const char *class_selector_words(const struct api_virtual_machine_class_spec *class, const struct cache_object *node)
+{
+        return !class || selector_node_labels(class->node_selector, node) ? NULL : "is not selected by the machine's class";
+}
+
+static bool names_hold(const char **names, size_t n, const char *name)
+{
+        return strings_hold((const char *const *)names, n, name);
+}
+
+static const char *class_cpu_words(const struct api_virtual_machine_class_spec *class, const struct api_node *node,
+                                   struct arena *arena)
+{
+        const struct api_node_virtualization *virt = node->status ? node->status->virtualization : NULL;
+        const struct api_class_cpu *cpu = class ? class->cpu : NULL;
+        const struct api_node_cpu *host = virt ? virt->cpu : NULL;
+        const char *missing = "";
+
+        if (!cpu || !virt)
+                return NULL;
+        if (g_str_has_prefix(cpu->type, "Host"))
+                return g_strcmp0(virt->type, "qemu") != 0
+                               ? NULL
+                               : arena_printf(arena,
+                                              "emulates its processors (%s), so a class of type %s is not "
+                                              "eligible there",
+                                              virt->type_reason ? virt->type_reason : "no KVM", cpu->type);
+        if (strcmp(cpu->type, "Model") == 0 && host && host->n_hypervisor_models > 0 &&
+            !names_hold(host->hypervisor_models, host->n_hypervisor_models, cpu->model))
+                return arena_printf(arena, "cannot give guests the processor model %s", cpu->model);
+        for (size_t i = 0; strcmp(cpu->type, "Features") == 0 && host && host->n_features > 0 && i < cpu->n_features; i++)
+                if (!names_hold(host->features, host->n_features, cpu->features[i]))
+                        missing = arena_printf(arena, "%s%s%s", missing, missing[0] ? ", " : "", cpu->features[i]);
+        return missing[0] ? arena_printf(arena, "lacks the processor features %s", missing) : NULL;
+}
+
+static const char *rule_class_selector(struct judge *judge)
+{
+        return class_selector_words(judge->class, judge->node);
+}
+
+static const char *rule_processor(struct judge *judge)
+{
+        return class_cpu_words(judge->class, judge->view, judge->arena);
+}
+
+static const char *rule_firmware(struct judge *judge)
+{
+        const struct api_node_virtualization *virt = judge->view->status ? judge->view->status->virtualization : NULL;
+        const char *wanted = judge->machine->bootloader;
+
+        if (!virt || virt->n_firmwares == 0 || !wanted || names_hold(virt->firmwares, virt->n_firmwares, wanted))
+                return NULL;
+        return arena_printf(judge->arena, "has no %s firmware", wanted);
+}
+
+static const char *rule_data(struct judge *judge)
+{
+        const char *elsewhere = "";
+
+        for (size_t i = 0; i < judge->request->n_pins; i++) {
+                const struct placement_pin *pin = &judge->request->pins[i];
+
+                if (strcmp(pin->node, judge->node->name) != 0)
+                        elsewhere = arena_printf(judge->arena, "%s%s%s lies on %s", elsewhere, elsewhere[0] ? ", " : "", pin->what,
+                                                 pin->node);
+        }
+        return elsewhere[0] ? arena_printf(judge->arena, "does not hold the machine's data (%s)", elsewhere) : NULL;
+}
+
+static const char *pool_words(struct judge *judge, const char *name)
+{
+        const struct cache_object *object = cache_get(judge->cache, &api_storage_pool_kind, NULL, name);
+        const struct api_storage_pool *pool = object ? object->view : NULL;
+
+        if (!pool || !pool->spec)
+                return arena_printf(judge->arena, "cannot have storage pool %s, which does not exist", name);
+        if (pool->spec->n_nodes > 0 && !names_hold(pool->spec->nodes, pool->spec->n_nodes, judge->node->name))
+                return arena_printf(judge->arena, "does not have storage pool %s", name);
+        if (!selector_map(pool->spec->node_selector, pool->spec->n_node_selector, judge->node))
+                return arena_printf(judge->arena, "does not have storage pool %s", name);
+        for (size_t i = 0; pool->status && i < pool->status->n_nodes; i++) {
+                const struct api_pool_node *there = &pool->status->nodes[i];
+
+                if (g_strcmp0(there->name, judge->node->name) == 0 && g_strcmp0(there->phase, "Failed") == 0)
+                        return arena_printf(judge->arena, "cannot use storage pool %s (%s)", name,
+                                            there->error ? there->error->message : "failed");
+        }
+        return NULL;
+}
+
+static const char *rule_pools(struct judge *judge)
+{
+        for (size_t i = 0; i < judge->request->n_pools; i++) {
+                const char *words = pool_words(judge, judge->request->pools[i]);
+
+                if (words)
+                        return words;
+        }
+        return NULL;
+}
+
+static const char *rule_cpu(struct judge *judge)
+{
+        uint64_t left = room(judge->cpu_total, judge->cpu_used);
+        char have[32], need[32];
+
+        if (left >= judge->request->cpu_milli)
+                return NULL;
+        return arena_printf(judge->arena, "has %s cores free, %s are guaranteed to the machine", quantity_format_milli(left, have),
+                            quantity_format_milli(judge->request->cpu_milli, need));
+}
+
+static const char *rule_memory(struct judge *judge)
+{
+        uint64_t left = room(judge->mem_total, judge->mem_used);
+
+        if (left >= judge->request->memory_mib)
+                return NULL;
+        return arena_printf(judge->arena, "has %" PRIu64 " MiB of memory free, %" PRIu64 " MiB are needed", left,
+                            judge->request->memory_mib);
+}
+
+static const struct {
+        const char *name;
+        const char *(*words)(struct judge *judge);
+} rules[] = {
+        {"Ready", rule_ready},
+        {"Cordon", rule_cordon},
+        {"Taints", rule_taints},
+        {"NodeSelector", rule_node_selector},
+        {"NodeAffinity", rule_node_affinity},
+        {"ClassSelector", rule_class_selector},
+        {"Processor", rule_processor},
+        {"Firmware", rule_firmware},
+        {"Data", rule_data},
+        {"Pools", rule_pools},
+        {"Cpu", rule_cpu},
+        {"Memory", rule_memory},
+};
+
+const struct placement_rule_doc placement_rules[] = {
+        {"Ready", "The node's agent reports, and its condition Ready is True."},
+        {"Cordon", "The node takes new machines."},
+        {"Taints", "Machine or class tolerate every taint of the node."},
+        {"NodeSelector", "The node has the labels of spec.nodeSelector."},
+        {"NodeAffinity", "The node fulfils a required term of spec.affinity.nodeAffinity."},
+        {"ClassSelector", "The node is selected by the machine's class."},
+        {"Processor", "The node can give guests the processor of the class."},
+        {"Firmware", "The node has the boot firmware."},
+        {"Data", "The node holds the machine's disks that lie on one node."},
+        {"Pools", "The node has the storage pools that the disks need."},
+        {"Cpu", "The node can guarantee cores x coreFraction besides what others have."},
+        {"Memory", "The node has the memory and the emulator's overhead free."},
+        {NULL, NULL},
+};
+
+bool placement_class_fits(const struct cache_object *class, const struct cache_object *node, struct arena *arena,
+                          const char **ret_words)
+{
+        assert(class && node && arena);
+
+        const struct api_virtual_machine_class *view = class->view;
+        const char *words = class_selector_words(view->spec, node);
+
+        if (!words)
+                words = class_cpu_words(view->spec, node->view, arena);
+        if (ret_words)
+                *ret_words = words;
+        return !words;
+}
+
+/* --- choice
+ * -------------------------------------------------------------------------------------------------------------------------- */
+
+struct choice {
+        struct judge judge;
+        GArray *refusals;
+        const char *node;
+        uint64_t score;
+        size_t n_nodes;
+};
+
+/* What is left afterwards of the scarcer resource, in millionths. */
+static uint64_t judge_score(const struct judge *judge)
+{
+        uint64_t cpu = room(judge->cpu_total, judge->cpu_used + judge->request->cpu_milli);
+        uint64_t memory = room(judge->mem_total, judge->mem_used + judge->request->memory_mib);
+
+        return MIN(judge->cpu_total ? cpu * 1000000 / judge->cpu_total : 0,
+                   judge->mem_total ? memory * 1000000 / judge->mem_total : 0);
+}
+
+static bool ask_node(const struct cache_object *node, void *userdata)
+{
+        struct choice *choice = userdata;
+        struct judge *judge = &choice->judge;
+        bool fits = true;
+        uint64_t score;
+
+        choice->n_nodes++;
+        judge->node = node;
+        judge->view = node->view;
+        judge_measure(judge);
+        for (size_t i = 0; i < G_N_ELEMENTS(rules); i++) {
+                const char *words = rules[i].words(judge);
+
+                if (!words)
+                        continue;
+
+                struct placement_refusal refusal = {.node = node->name, .rule = rules[i].name, .words = words};
+
+                g_array_append_val(choice->refusals, refusal);
+                fits = false;
+        }
+        if (!fits)
+                return true;
+        score = judge_score(judge);
+        if (!choice->node || score > choice->score) { /* nodes come in the order of their names */
+                choice->node = node->name;
+                choice->score = score;
+        }
+        return true;
+}
+
+struct placement placement_choose(const struct cache *cache, const struct placement_request *request, struct arena *arena)
+{
+        assert(cache && request && request->machine && arena);
+
+        const struct api_virtual_machine *machine = request->machine->view;
+        const struct api_virtual_machine_class *class = request->class ? request->class->view : NULL;
+        g_autoptr(GArray) refusals = g_array_new(FALSE, FALSE, sizeof(struct placement_refusal));
+        struct choice choice = {
+                .judge = {.cache = cache,
+                          .request = request,
+                          .machine = machine->spec,
+                          .class = class ? class->spec : NULL,
+                          .arena = arena},
+                .refusals = refusals,
+        };
+        struct placement_refusal *copy;
+
+        assert(machine->spec);
+        cache_each(cache, &api_node_kind, NULL, ask_node, &choice);
+        copy = arena_array(arena, refusals->len, sizeof(*copy));
+        if (refusals->len > 0)
+                memcpy(copy, refusals->data, refusals->len * sizeof(*copy));
+        return (struct placement){.node = choice.node, .n_nodes = choice.n_nodes, .refusals = copy, .n_refusals = refusals->len};
+}
+
+const char *placement_words(const struct placement *placement, struct arena *arena)
+{
+        assert(placement && arena);
+
+        g_autoptr(GString) words = g_string_new(NULL);
+        const char *node = NULL;
+        size_t named = 0;
+
+        if (placement->n_nodes == 0)
+                return "no node has joined yet";
+        g_string_append_printf(words, "none of %zu node%s fits:", placement->n_nodes, placement->n_nodes == 1 ? "" : "s");
+        for (size_t i = 0; i < placement->n_refusals; i++) {
+                const struct placement_refusal *refusal = &placement->refusals[i];
+                bool same = node && strcmp(node, refusal->node) == 0;
+
+                if (!same && ++named > WORDS_NODES)
+                        break;
+                if (same)
+                        g_string_append_printf(words, ", %s", refusal->words);
+                else
+                        g_string_append_printf(words, "%s %s %s", node ? ";" : "", refusal->node, refusal->words);
+                node = refusal->node;
+        }
+        if (placement->n_nodes > WORDS_NODES)
+                g_string_append_printf(words, "; and %zu more", placement->n_nodes - WORDS_NODES);
+        return arena_strndup(arena, words->str, words->len);
+}

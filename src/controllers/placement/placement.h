@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/arena.h"
+#include "cache/cache.h"
+#include "generated/api_types.h"
+
+/*
+ * Where a machine may run. Every rule is asked about every node, so that a "no" names all reasons at once (D29, D48, A62). The
+ * choice among the nodes that fit is a policy: the one with the most room left afterwards, by the scarcer of CPU and memory; then
+ * by name.
+ */
+
+/* Data of the machine that lies on one node. */
+struct placement_pin {
+        const char *node;
+        const char *what; /* "disk root" */
+};
+
+struct placement_request {
+        const struct cache_object *machine; /* VirtualMachine */
+        const struct cache_object *class;   /* VirtualMachineClass, or NULL */
+        uint64_t cpu_milli;                 /* guaranteed: cores x coreFraction */
+        uint64_t memory_mib;                /* with overhead */
+        const struct placement_pin *pins;
+        size_t n_pins;
+        const char *const *pools; /* StoragePools that must be usable */
+        size_t n_pools;
+        bool in_place; /* it runs there already and only starts anew: cordon and taints do not count */
+};
+
+/* One node that a rule refuses. */
+struct placement_refusal {
+        const char *node;
+        const char *rule;  /* "Memory": see placement_rules */
+        const char *words; /* "has 512 MiB of memory free, 2048 MiB are needed" */
+};
+
+struct placement {
+        const char *node; /* NULL: none fits */
+        size_t n_nodes;   /* how many were asked */
+        struct placement_refusal *refusals;
+        size_t n_refusals;
+};
+
+/** placement_choose() - the node for a machine, and every reason against the others; everything lives in @arena. */
+struct placement placement_choose(const struct cache *cache, const struct placement_request *request, struct arena *arena);
+
+/** placement_words() - one sentence about why no node fits, with every node's reasons. */
+const char *placement_words(const struct placement *placement, struct arena *arena);
+
+/** placement_guaranteed_milli() - thousandths of cores that are set aside for @cores at @fraction percent. */
+uint64_t placement_guaranteed_milli(uint64_t cores, unsigned fraction_percent);
+/** placement_overhead_mib() - memory that the emulator takes besides the guest's. */
+uint64_t placement_overhead_mib(uint64_t cores, uint64_t memory_mib);
+
+/** placement_node_ready() - whether the node's condition Ready is True. */
+bool placement_node_ready(const struct cache_object *node);
+/** placement_class_fits() - whether machines of a class can run on a node; the reason why not in @ret_words (may be NULL). */
+bool placement_class_fits(const struct cache_object *class, const struct cache_object *node, struct arena *arena,
+                          const char **ret_words);
+
+/* The rules in the order of asking, ends with NULL; the manual prints it. */
+struct placement_rule_doc {
+        const char *name;
+        const char *doc;
+};
+extern const struct placement_rule_doc placement_rules[];

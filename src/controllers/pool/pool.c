@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/pool/pool.h"
+
+#include "base/quantity.h"
+#include "controllers/disk/disk.h"
+#include "controllers/object.h"
+#include "controllers/placement/placement.h"
+#include "controllers/placement/selector.h"
+#include "generated/reasons.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define FINALIZER_POOL "gabbro.dev/storagepool-cleanup"
+
+struct pool_turn {
+        struct turn *turn;
+        const struct cache *cache;
+        const struct cache_object *object;
+        const struct api_storage_pool *view;
+        struct api_storage_pool_status status;
+        struct conditions conditions;
+        GPtrArray *tasks; /* of this pool */
+        GArray *nodes;    /* struct api_pool_node */
+        uint64_t capacity, available;
+        size_t n_ready, n_failed;
+        const char *why;
+};
+
+static const struct cache_object *task_on(const struct pool_turn *pool, const char *node)
+{
+        for (guint i = 0; pool->tasks && i < pool->tasks->len; i++) {
+                const struct cache_object *task = pool->tasks->pdata[i];
+
+                if (g_strcmp0(((const struct api_host_task *)task->view)->spec->node_name, node) == 0)
+                        return task;
+        }
+        return NULL;
+}
+
+static const char *free_task_name(const struct pool_turn *pool, size_t made)
+{
+        const char *name;
+        unsigned n = (unsigned)(pool->tasks ? pool->tasks->len : 0) + (unsigned)made;
+
+        do
+                name = intent_name(turn_arena(pool->turn), 't', pool->object->uid, n++);
+        while (cache_get(pool->cache, &api_host_task_kind, NULL, name));
+        return name;
+}
+
+static void task_create(struct pool_turn *pool, const char *node)
+{
+        struct arena *arena = turn_arena(pool->turn);
+        struct intent_owner owner = intent_owner_of(pool->object);
+        struct api_object_ref ref = {.kind = owner.kind, .name = owner.name, .uid = owner.uid};
+        struct api_host_task_spec spec = {
+                .node_name = node, .owner = &ref, .type = "EnsurePool", .pool = disk_pool_view(pool->object, arena)};
+        struct api_host_task task = {.metadata = intent_meta(arena, &owner, free_task_name(pool, pool->nodes->len), node),
+                                     .spec = &spec};
+
+        turn_create(pool->turn, &api_host_task_kind, &task);
+}
+
+static const struct api_node_pool *reported(const struct cache_object *node, const char *pool)
+{
+        const struct api_node *view = node->view;
+        const struct api_node_virtualization *virt = view->status ? view->status->virtualization : NULL;
+
+        for (size_t i = 0; virt && i < virt->n_pools; i++)
+                if (g_strcmp0(virt->pools[i].name, pool) == 0)
+                        return &virt->pools[i];
+        return NULL;
+}
+
+static bool belongs(const struct pool_turn *pool, const struct cache_object *node)
+{
+        const struct api_storage_pool_spec *spec = pool->view->spec;
+
+        if (spec->n_nodes > 0 && !strings_hold((const char *const *)spec->nodes, spec->n_nodes, node->name))
+                return false;
+        return selector_map(spec->node_selector, spec->n_node_selector, node);
+}
+
+static void pool_count(struct pool_turn *pool, struct api_pool_node *there, const struct cache_object *node,
+                       const struct api_host_task_status *status)
+{
+        const struct api_node_pool *facts = reported(node, pool->object->name);
+
+        there->capacity_bytes = facts ? facts->capacity_bytes : status ? status->capacity_bytes : 0;
+        there->available_bytes = facts ? facts->available_bytes : status ? status->available_bytes : 0;
+        there->has_capacity_bytes = there->has_available_bytes = there->capacity_bytes > 0;
+        pool->capacity += (uint64_t)there->capacity_bytes;
+        pool->available += (uint64_t)there->available_bytes;
+}
+
+static bool look_at_node(const struct cache_object *node, void *userdata)
+{
+        struct pool_turn *pool = userdata;
+        const struct cache_object *task = task_on(pool, node->name);
+        const struct api_host_task_status *status = task ? ((const struct api_host_task *)task->view)->status : NULL;
+        struct api_pool_node there = {.name = node->name, .phase = "Pending"};
+        const char *state = status ? status->state : NULL;
+
+        if (!belongs(pool, node))
+                return true;
+        if (!task && placement_node_ready(node) && turn_room(pool->turn) > 2)
+                task_create(pool, node->name);
+        if (g_strcmp0(state, "Succeeded") == 0) {
+                there.phase = "Ready";
+                pool->n_ready++;
+                pool_count(pool, &there, node, status);
+        } else if (g_strcmp0(state, "Failed") == 0) {
+                there.phase = "Failed";
+                there.error = status->error;
+                pool->n_failed++;
+                pool->why = arena_printf(turn_arena(pool->turn), "%s: %s", node->name,
+                                         status->error ? status->error->message : "it failed");
+        }
+        g_array_append_val(pool->nodes, there);
+        return true;
+}
+
+static const char *bytes_text(struct pool_turn *pool, uint64_t bytes)
+{
+        char text[32];
+
+        return arena_strdup(turn_arena(pool->turn), quantity_format_bytes(bytes, text));
+}
+
+static void pool_say(struct pool_turn *pool)
+{
+        size_t n = pool->nodes->len;
+        struct api_pool_node *list = arena_array(turn_arena(pool->turn), n, sizeof(*list));
+
+        if (n > 0)
+                memcpy(list, pool->nodes->data, n * sizeof(*list));
+        pool->status.nodes = list;
+        pool->status.n_nodes = n;
+        pool->status.capacity = pool->n_ready > 0 ? bytes_text(pool, pool->capacity) : NULL;
+        pool->status.available = pool->n_ready > 0 ? bytes_text(pool, pool->available) : NULL;
+        if (pool->n_ready > 0) {
+                pool->status.phase = "Ready";
+                conditions_say(&pool->conditions, "Ready", "True", REASON_READY, "it can be used on %zu of %zu nodes%s%s",
+                               pool->n_ready, n, pool->n_failed > 0 ? "; not on " : "", pool->n_failed > 0 ? pool->why : "");
+        } else if (n > 0 && pool->n_failed == n) {
+                pool->status.phase = "Failed";
+                conditions_say(&pool->conditions, "Ready", "False", REASON_POOL_FAILED, "it cannot be used on any node; %s",
+                               pool->why);
+        } else {
+                pool->status.phase = "Pending";
+                conditions_say(&pool->conditions, "Ready", "False", REASON_PENDING, "%s",
+                               n == 0 ? "no node has it" : "waits until its nodes have made it");
+        }
+}
+
+/* Disks keep a pool; its folders and their content stay on the hosts. */
+static enum turn_result pool_end(struct pool_turn *pool)
+{
+        const struct cache_object *disk = index_one(pool->cache, INDEX_DISK_BY_POOL, pool->object->name);
+        bool none = true;
+
+        pool->status.phase = "Terminating";
+        if (disk) {
+                conditions_say(&pool->conditions, "Ready", "False", REASON_IN_USE, "waits until its disks are gone, such as %s/%s",
+                               disk->namespace, disk->name);
+                turn_update_status(pool->turn, pool->object, &pool->status);
+                return TURN_WAIT;
+        }
+        for (guint i = 0; pool->tasks && i < pool->tasks->len; i++) {
+                const struct cache_object *task = pool->tasks->pdata[i];
+                const struct api_host_task_status *status = ((const struct api_host_task *)task->view)->status;
+
+                none &= intent_retire(pool->turn, task, status ? status->state : NULL);
+        }
+        if (none) {
+                turn_remove_finalizer(pool->turn, pool->object, FINALIZER_POOL);
+                return TURN_DONE;
+        }
+        conditions_say(&pool->conditions, "Ready", "False", REASON_CLEANUP_PENDING, "waits until its nodes have let it go");
+        turn_update_status(pool->turn, pool->object, &pool->status);
+        return TURN_WAIT;
+}
+
+/* Tasks of nodes that are gone, or that shall not have the pool any more. */
+static void retire_strays(struct pool_turn *pool)
+{
+        for (guint i = 0; pool->tasks && i < pool->tasks->len; i++) {
+                const struct cache_object *object = pool->tasks->pdata[i];
+                const struct api_host_task *task = object->view;
+                const struct cache_object *node = cache_get(pool->cache, &api_node_kind, NULL, task->spec->node_name);
+
+                if (object_deleting(object) || (node && !belongs(pool, node)))
+                        (void)intent_retire(pool->turn, object, task->status ? task->status->state : NULL);
+        }
+}
+
+static enum turn_result pool_take_turn(struct turn *turn, const struct cache_object *object)
+{
+        const struct api_storage_pool *view = object->view;
+        g_autoptr(GPtrArray) tasks = cache_lookup(turn_cache(turn), INDEX_TASK_BY_OWNER, object->uid);
+        g_autoptr(GArray) nodes = g_array_new(FALSE, FALSE, sizeof(struct api_pool_node));
+        struct pool_turn pool = {
+                .turn = turn,
+                .cache = turn_cache(turn),
+                .object = object,
+                .view = view,
+                .status = view->status ? *view->status : (struct api_storage_pool_status){0},
+                .tasks = tasks,
+                .nodes = nodes,
+        };
+
+        pool.conditions = (struct conditions){
+                .arena = turn_arena(turn),
+                .list = &pool.status.conditions,
+                .n = &pool.status.n_conditions,
+                .generation = object_meta(object)->generation,
+                .now_us = turn_now_us(turn),
+        };
+        pool.status.observed_generation = pool.conditions.generation;
+        pool.status.has_observed_generation = true;
+        if (object_deleting(object))
+                return pool_end(&pool);
+        turn_add_finalizer(turn, object, FINALIZER_POOL);
+        retire_strays(&pool);
+        cache_each(pool.cache, &api_node_kind, NULL, look_at_node, &pool);
+        pool_say(&pool);
+        turn_update_status(turn, object, &pool.status);
+        return TURN_DONE;
+}
+
+static void pool_related(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
+                         struct workqueue *queue)
+{
+        const struct cache_object *object = now ? now : before;
+
+        if (object->kind == &api_node_kind) {
+                kind_enqueue(cache, &api_storage_pool_kind, NULL, queue);
+        } else if (object->kind == &api_host_task_kind) {
+                const struct api_host_task *task = object->view;
+
+                if (task->spec && task->spec->owner && g_strcmp0(task->spec->owner->kind, "StoragePool") == 0)
+                        controller_enqueue(queue, NULL, task->spec->owner->name);
+        } else if (object->kind == &api_virtual_disk_kind && !now) {
+                kind_enqueue(cache, &api_storage_pool_kind, NULL, queue);
+        }
+}
+
+const struct controller pool_controller = {
+        .name = "pool",
+        .kind = &api_storage_pool_kind,
+        .turn = pool_take_turn,
+        .related = pool_related,
+};

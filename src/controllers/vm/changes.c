@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/vm/context.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* How a change of a member of spec reaches a machine that runs (D75-D78). */
+enum change_way { WAY_RESTART, WAY_AT_ONCE };
+
+static const struct {
+        const char *member;
+        enum change_way way;
+        const char *const *parts; /* members that are told one by one; NULL: the member as a whole */
+} ways[] = {
+        {"runPolicy", WAY_AT_ONCE, NULL},
+        {"disruptions", WAY_AT_ONCE, NULL},
+        {"liveMigrationPolicy", WAY_AT_ONCE, NULL},
+        {"securityGroups", WAY_AT_ONCE, NULL}, /* policies follow at once */
+        {"nodeSelector", WAY_AT_ONCE, NULL},   /* placement is looked at when it starts the next time */
+        {"affinity", WAY_AT_ONCE, NULL},
+        {"tolerations", WAY_AT_ONCE, NULL},
+        {"topologySpreadConstraints", WAY_AT_ONCE, NULL},
+        {"cpu", WAY_RESTART, (const char *const[]){"cores", "coreFraction", NULL}},
+        {"memory", WAY_RESTART, (const char *const[]){"size", NULL}},
+        {"provisioning", WAY_RESTART, (const char *const[]){"userData", "userDataRef", "sysprepRef", NULL}},
+};
+
+/* User data may hold passwords: only its hash is kept with the Instance and shown (decision 6). */
+static void hide_user_data(struct json_doc *doc, struct json_value *spec)
+{
+        struct json_value *provisioning = json_get(spec, "provisioning");
+        const char *text = json_string(json_get(provisioning, "userData"), NULL);
+        g_autofree char *sum = text ? g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1) : NULL;
+        g_autofree char *shown = sum ? g_strdup_printf("sha256:%s", sum) : NULL;
+
+        if (shown)
+                json_set_string(doc, provisioning, "userData", shown);
+}
+
+static struct json_value *shown_spec(struct json_doc *doc, const struct cache_object *machine)
+{
+        struct json_value *spec = json_copy(doc, json_get(machine->root, "spec"));
+
+        hide_user_data(doc, spec);
+        return spec;
+}
+
+char *vm_applied_text(const struct cache_object *machine)
+{
+        assert(machine);
+
+        g_autoptr(json_doc) doc = json_doc_new();
+
+        return json_to_text(shown_spec(doc, machine));
+}
+
+static size_t way_of(const char *member)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(ways); i++)
+                if (strcmp(ways[i].member, member) == 0)
+                        return i;
+        return G_N_ELEMENTS(ways);
+}
+
+struct changes {
+        struct vm_context *vm;
+        GArray *list; /* struct api_awaiting_change */
+};
+
+static void changes_add(struct changes *changes, const char *path, const struct json_value *current,
+                        const struct json_value *desired)
+{
+        struct api_awaiting_change change = {
+                .operation = !current   ? "add"
+                             : !desired ? "remove"
+                                        : "replace",
+                .path = arena_strdup(changes->vm->arena, path),
+                .current_value = current,
+                .desired_value = desired,
+        };
+
+        if (current != desired && !(current && desired && json_equal(current, desired)))
+                g_array_append_val(changes->list, change);
+}
+
+static void compare_list(struct changes *changes, const char *member, const struct json_value *current,
+                         const struct json_value *desired)
+{
+        const struct json_value *a = json_first(current), *b = json_first(desired);
+
+        for (unsigned i = 0; a || b; i++) {
+                changes_add(changes, arena_printf(changes->vm->arena, "%s.%u", member, i), a, b);
+                a = a ? json_next(a) : NULL;
+                b = b ? json_next(b) : NULL;
+        }
+}
+
+/* Several parts that differ are one change of the whole. */
+static void compare_parts(struct changes *changes, const char *member, const char *const *parts, const struct json_value *current,
+                          const struct json_value *desired)
+{
+        const char *differs = NULL;
+        unsigned n = 0;
+
+        for (const char *const *part = parts; *part; part++) {
+                const struct json_value *a = json_get(current, *part), *b = json_get(desired, *part);
+
+                if (a == b || (a && b && json_equal(a, b)))
+                        continue;
+                differs = *part;
+                n++;
+        }
+        if (n == 1)
+                changes_add(changes, arena_printf(changes->vm->arena, "%s.%s", member, differs), json_get(current, differs),
+                            json_get(desired, differs));
+        else
+                changes_add(changes, member, current, desired);
+}
+
+static void compare_member(struct changes *changes, const char *member, const struct json_value *current,
+                           const struct json_value *desired)
+{
+        size_t way = way_of(member);
+
+        if (way < G_N_ELEMENTS(ways) && ways[way].way == WAY_AT_ONCE)
+                return;
+        if (current && desired && json_is(current, JSON_ARRAY) && json_is(desired, JSON_ARRAY))
+                compare_list(changes, member, current, desired);
+        else if (current && desired && way < G_N_ELEMENTS(ways))
+                compare_parts(changes, member, ways[way].parts, current, desired);
+        else
+                changes_add(changes, member, current, desired);
+}
+
+void vm_changes(struct vm_context *vm, struct json_doc *doc)
+{
+        assert(vm && doc);
+
+        const char *text = vm->instance ? object_annotation(vm->instance, ANNOTATION_APPLIED) : NULL;
+        g_autoptr(json_doc) applied = NULL;
+        g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(struct api_awaiting_change));
+        struct changes changes = {.vm = vm, .list = list};
+        const struct json_value *current, *desired;
+
+        vm->status.restart_awaiting_changes = NULL;
+        vm->status.n_restart_awaiting_changes = 0;
+        if (!text || vm->started || !instance_active(vm->instance) || json_parse(text, strlen(text), &applied, NULL) != 0)
+                return;
+        current = json_copy(doc, json_root(applied));
+        desired = shown_spec(doc, vm->object);
+        for (const struct json_value *v = json_first(current); v; v = json_next(v))
+                compare_member(&changes, json_key(v), v, json_get(desired, json_key(v)));
+        for (const struct json_value *v = json_first(desired); v; v = json_next(v))
+                if (!json_get(current, json_key(v)))
+                        compare_member(&changes, json_key(v), NULL, v);
+        vm->status.restart_awaiting_changes = arena_array(vm->arena, list->len, sizeof(struct api_awaiting_change));
+        if (list->len > 0)
+                memcpy(vm->status.restart_awaiting_changes, list->data, list->len * sizeof(struct api_awaiting_change));
+        vm->status.n_restart_awaiting_changes = list->len;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/limits.h"
+#include "controllers/object.h"
+#include "controllers/vm/power.h"
+
+/* What one turn of a machine knows and has decided; shared by the files of this folder. */
+
+#define FINALIZER_VM "gabbro.dev/vm-cleanup"
+#define ANNOTATION_POWER_REQUEST                                                                                                   \
+        "gabbro.dev/power-request" /* VirtualMachine: "Start UID" or "Stop UID" of an operation that its                           \
+                                      Instance could not take yet */
+#define VM_NICS_MAX 16
+
+struct vm_device {
+        const struct api_block_device_ref *ref;
+        const struct cache_object *object; /* disk or image; NULL: it does not exist */
+        const struct cache_object *former; /* stopped Instance of another machine that had the disk: a start depends on it */
+        bool image;
+        bool cdrom;
+        bool usable;       /* does not keep the machine from starting */
+        bool ready;        /* its content is where the machine runs, or can be fetched */
+        const char *words; /* why it is not usable or not ready */
+        const char *size;
+        const char *volume; /* name of the Volume, once the machine starts with it */
+};
+
+struct vm_nic {
+        const struct api_machine_network *wanted; /* NULL: the machine names no networks */
+        const struct cache_object *network;
+        const struct cache_object *vmip; /* NULL when this turn makes it */
+        const char *vmip_name;
+        const char *address;
+        const char *mac;
+        const char *port_name;
+        const struct cache_object *port; /* NULL: not made yet */
+};
+
+struct vm_context {
+        struct turn *turn;
+        struct arena *arena;
+        const struct cache *cache;
+        const struct cache_object *object;
+        const struct api_virtual_machine_spec *spec;
+        struct api_virtual_machine_status status; /* being made */
+        struct conditions conditions;
+        enum vm_phase phase_before;
+        bool has_phase_before;
+
+        const struct cache_object *class;
+        int64_t cores;
+        unsigned fraction_percent;
+        uint64_t memory_mib;
+        struct vm_device devices[LIMIT_BLOCK_DEVICES];
+        size_t n_devices;
+        struct vm_nic nics[VM_NICS_MAX];
+        size_t n_nics;
+        struct api_port_policy *policy;
+
+        const struct cache_object *instance;  /* NULL: none */
+        const struct api_instance *view;      /* of the instance */
+        const struct cache_object *operation; /* in progress and not carried out yet */
+        struct power_facts facts;
+        struct power_decision decision;
+
+        /* The first thing that keeps the machine from starting. */
+        const char *block_reason;
+        const char *block_words;
+
+        /* The Instance as it will be after this turn. */
+        bool power_on;
+        bool current; /* the host's words are about the wanted epoch */
+        bool made;    /* this turn makes the Instance */
+        bool started; /* this turn raises the epoch */
+        int64_t epoch;
+        const char *node;
+        const char *power_reason;
+        uint64_t back_off_until_us; /* 0: no back-off */
+};
+
+/** vm_block() - something keeps the machine from starting; the first one is told. */
+void vm_block(struct vm_context *vm, const char *reason, const char *words);
+
+/* needs.c: what the machine needs besides devices and networks; each sets its condition. */
+void vm_look_at_class(struct vm_context *vm);
+void vm_look_at_size(struct vm_context *vm);
+void vm_look_at_provisioning(struct vm_context *vm);
+/** vm_seed() - the first-boot configuration for an Instance, or NULL when the machine has none. */
+struct api_instance_seed *vm_seed(struct vm_context *vm);
+
+/* devices.c */
+void vm_look_at_devices(struct vm_context *vm);
+/** vm_bind_devices() - Volumes on the chosen node; false: blocked. */
+bool vm_bind_devices(struct vm_context *vm);
+struct api_instance_disk *vm_instance_disks(struct vm_context *vm);
+void vm_release_devices(struct vm_context *vm);
+
+/* interfaces.c */
+void vm_look_at_interfaces(struct vm_context *vm);
+/** vm_write_ports() - Ports on the chosen node: made, or changed to what the machine wants now. */
+void vm_write_ports(struct vm_context *vm);
+/** vm_renew_policies() - policies follow their security groups at once, also while the machine runs. */
+void vm_renew_policies(struct vm_context *vm);
+const char **vm_port_names(struct vm_context *vm);
+/** vm_retire_ports() - end Ports that the machine has no use for (@all: all); true when none of those is left. */
+bool vm_retire_ports(struct vm_context *vm, bool all);
+
+/* start.c */
+/** vm_carry_out() - do what power_decide() said. */
+void vm_carry_out(struct vm_context *vm);
+
+/* changes.c */
+/** vm_applied_text() - the spec as it is recorded with the Instance at a start; user data only by its hash. */
+char *vm_applied_text(const struct cache_object *machine);
+/** vm_changes() - what differs between the spec of the latest start and the spec now, and needs a restart (D79). */
+void vm_changes(struct vm_context *vm, struct json_doc *doc);
+
+/* status.c */
+void vm_mirror(struct vm_context *vm);
+
+/* teardown.c */
+enum turn_result vm_teardown(struct vm_context *vm);

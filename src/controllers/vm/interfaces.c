@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/vm/context.h"
+
+#include "base/address.h"
+#include "controllers/address/address.h"
+#include "controllers/network/network.h"
+#include "generated/reasons.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define HOSTNAME_MOST 63
+
+/* --- looking
+ * ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void address_bad(struct vm_context *vm, const char *reason, const char *words)
+{
+        conditions_say(&vm->conditions, "VirtualMachineIPAddressReady", "False", reason, "%s", words);
+        vm_block(vm, reason, words);
+}
+
+/* The address that an interface had before, else one of the machine's own that no other interface has. */
+static const struct cache_object *nic_auto_address(struct vm_context *vm, const struct vm_nic *nic, size_t index)
+{
+        g_autoptr(GPtrArray) owned = cache_lookup(vm->cache, INDEX_VMIP_BY_OWNER, vm->object->uid);
+        const struct api_machine_network_status *before = index < vm->status.n_networks ? &vm->status.networks[index] : NULL;
+        const struct cache_object *vmip;
+
+        if (before && before->virtual_machine_ip_address_name && g_strcmp0(before->name, nic->network->name) == 0) {
+                vmip = cache_get(vm->cache, &api_virtual_machine_ip_address_kind, vm->object->namespace,
+                                 before->virtual_machine_ip_address_name);
+                if (vmip && !object_deleting(vmip))
+                        return vmip;
+        }
+        for (guint i = 0; owned && i < owned->len; i++) {
+                const struct api_virtual_machine_ip_address *view;
+                bool taken = false;
+
+                vmip = owned->pdata[i];
+                view = vmip->view;
+                for (size_t j = 0; j < index; j++)
+                        taken |= vm->nics[j].vmip == vmip;
+                if (!taken && !object_deleting(vmip) && view->spec && g_strcmp0(view->spec->network_name, nic->network->name) == 0)
+                        return vmip;
+        }
+        return NULL;
+}
+
+static bool nic_use_address(struct vm_context *vm, struct vm_nic *nic, const struct cache_object *object)
+{
+        const struct api_virtual_machine_ip_address *vmip = object->view;
+        const struct api_virtual_machine_ip_address_status *status = vmip->status;
+
+        nic->vmip = object;
+        nic->vmip_name = object->name;
+        if (object_deleting(object)) {
+                address_bad(vm, REASON_VIRTUAL_MACHINE_IP_ADDRESS_NOT_READY,
+                            arena_printf(vm->arena, "VirtualMachineIPAddress %s is being deleted", object->name));
+                return false;
+        }
+        if (!status || !status->address || g_strcmp0(status->phase, "Pending") == 0) {
+                const struct api_condition *bound =
+                        status ? condition_get(status->conditions, status->n_conditions, "Bound") : NULL;
+
+                address_bad(vm, REASON_VIRTUAL_MACHINE_IP_ADDRESS_NOT_READY,
+                            arena_printf(vm->arena, "VirtualMachineIPAddress %s is not bound yet%s%s", object->name,
+                                         bound ? ": " : "", bound ? bound->message : ""));
+                return false;
+        }
+        nic->address = status->address;
+        if (g_strcmp0(status->virtual_machine_name, vm->object->name) == 0)
+                return true;
+        address_bad(vm,
+                    status->virtual_machine_name ? REASON_VIRTUAL_MACHINE_IP_ADDRESS_NOT_AVAILABLE
+                                                 : REASON_VIRTUAL_MACHINE_IP_ADDRESS_NOT_READY,
+                    status->virtual_machine_name
+                            ? arena_printf(vm->arena, "VirtualMachineIPAddress %s is used by machine %s", object->name,
+                                           status->virtual_machine_name)
+                            : arena_printf(vm->arena, "VirtualMachineIPAddress %s is not attached yet", object->name));
+        return false;
+}
+
+static bool nic_named_address(struct vm_context *vm, struct vm_nic *nic, const char *name)
+{
+        const struct cache_object *vmip = cache_get(vm->cache, &api_virtual_machine_ip_address_kind, vm->object->namespace, name);
+
+        nic->vmip_name = name;
+        if (vmip)
+                return nic_use_address(vm, nic, vmip);
+        address_bad(vm, REASON_VIRTUAL_MACHINE_IP_ADDRESS_NOT_READY,
+                    arena_printf(vm->arena, "VirtualMachineIPAddress %s does not exist", name));
+        return false;
+}
+
+static bool nic_address(struct vm_context *vm, struct vm_nic *nic, size_t index)
+{
+        const char *name = nic->wanted ? nic->wanted->virtual_machine_ip_address_name : NULL;
+        const struct cache_object *vmip;
+
+        if (!name && index == 0)
+                name = vm->spec->virtual_machine_ip_address_name;
+        if (name)
+                return nic_named_address(vm, nic, name);
+        vmip = nic_auto_address(vm, nic, index);
+        if (vmip)
+                return nic_use_address(vm, nic, vmip);
+        nic->address = address_create_auto(vm->turn, vm->object, nic->network, &nic->vmip_name);
+        if (nic->address)
+                return true;
+        turn_again_in(vm->turn, 5000000);
+        address_bad(vm, REASON_NO_FREE_ADDRESS, arena_printf(vm->arena, "network %s has no free address", nic->network->name));
+        return false;
+}
+
+static bool nic_network(struct vm_context *vm, struct vm_nic *nic)
+{
+        const char *name = nic->wanted && g_strcmp0(nic->wanted->type, "Main") != 0 ? nic->wanted->name : NULL;
+        const struct api_network *network;
+
+        nic->network = network_named(vm->cache, name);
+        if (!nic->network) {
+                const char *words =
+                        name ? arena_printf(vm->arena, "network %s does not exist", name) : "there is no default network";
+                const char *reason = name ? REASON_NETWORK_NOT_FOUND : REASON_NO_DEFAULT_NETWORK;
+
+                conditions_say(&vm->conditions, "NetworkReady", "False", reason, "%s", words);
+                address_bad(vm, REASON_VIRTUAL_MACHINE_IP_ADDRESS_NOT_READY, words);
+                return false;
+        }
+        network = nic->network->view;
+        if (network->status && g_strcmp0(network->status->phase, "Failed") == 0) {
+                const struct api_condition *ready =
+                        condition_get(network->status->conditions, network->status->n_conditions, "Ready");
+                const char *words = arena_printf(vm->arena, "network %s is not ready: %s", nic->network->name,
+                                                 ready && ready->message ? ready->message : "it failed");
+
+                conditions_say(&vm->conditions, "NetworkReady", "False", REASON_NETWORK_NOT_READY, "%s", words);
+                address_bad(vm, REASON_VIRTUAL_MACHINE_IP_ADDRESS_NOT_READY, words);
+                return false;
+        }
+        return true;
+}
+
+static bool look_at_nic(struct vm_context *vm, size_t index)
+{
+        struct vm_nic *nic = &vm->nics[index];
+        char mac[MAC_TEXT_MAX];
+
+        *nic = (struct vm_nic){.wanted = vm->spec->n_networks > 0 ? &vm->spec->networks[index] : NULL};
+        nic->mac = arena_strdup(vm->arena, mac_derive(vm->object->uid, (unsigned)index, mac));
+        nic->port_name = intent_name(vm->arena, 'p', vm->object->uid, (unsigned)index);
+        nic->port = cache_get(vm->cache, &api_port_kind, NULL, nic->port_name);
+        return nic_network(vm, nic) && nic_address(vm, nic, index);
+}
+
+static bool port_in_place(const struct cache_object *object)
+{
+        const struct api_port *port = object ? object->view : NULL;
+
+        return port && port->status && g_strcmp0(port->status->state, "Ready") == 0 &&
+               (!port->status->policy_digest || g_strcmp0(port->status->policy_digest, port->spec->policy->digest) == 0);
+}
+
+static void say_network(struct vm_context *vm, const char *missing_group)
+{
+        const struct api_intent_error *error = NULL;
+        bool in_place = true;
+
+        for (size_t i = 0; i < vm->n_nics; i++) {
+                const struct api_port *port = vm->nics[i].port ? vm->nics[i].port->view : NULL;
+
+                in_place &= port_in_place(vm->nics[i].port);
+                if (port && port->status && port->status->error)
+                        error = port->status->error;
+        }
+        if (missing_group)
+                conditions_say(&vm->conditions, "NetworkReady", "False", REASON_SECURITY_GROUP_NOT_FOUND,
+                               "SecurityGroup %s does not exist, so its interfaces stay closed", missing_group);
+        else if (error)
+                conditions_say(&vm->conditions, "NetworkReady", "False", error->reason, "%s", error->message);
+        else if (in_place)
+                conditions_say(&vm->conditions, "NetworkReady", "True", REASON_NETWORK_READY,
+                               "addresses and policies are in place");
+        else
+                conditions_say(&vm->conditions, "NetworkReady", "False", REASON_POLICY_NOT_IN_PLACE,
+                               "addresses and policies are put in place when it starts");
+}
+
+void vm_look_at_interfaces(struct vm_context *vm)
+{
+        assert(vm);
+
+        const char *missing;
+        bool ok = true;
+
+        vm->n_nics = vm->spec->n_networks > 0 ? MIN(vm->spec->n_networks, VM_NICS_MAX) : 1;
+        vm->policy = policy_resolve(vm->cache, vm->object, vm->arena, &missing);
+        for (size_t i = 0; i < vm->n_nics; i++)
+                ok &= look_at_nic(vm, i);
+        if (!ok)
+                return;
+        say_network(vm, missing);
+        conditions_say(&vm->conditions, "VirtualMachineIPAddressReady", "True", REASON_VIRTUAL_MACHINE_IP_ADDRESS_READY, "%s is %s",
+                       vm->nics[0].vmip_name, vm->nics[0].address);
+}
+
+/* --- ports
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
+
+/* Interface names have 15 characters at most: eight digits of a hash of machine and number. */
+static const char *tap_name(struct vm_context *vm, size_t index)
+{
+        g_autofree char *seed = g_strdup_printf("%s/%zu", vm->object->uid, index);
+        g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, seed, -1);
+
+        return arena_printf(vm->arena, "gbt%.8s", sum);
+}
+
+static const char *host_label(struct vm_context *vm)
+{
+        char *label = arena_strndup(vm->arena, vm->object->name, MIN(strlen(vm->object->name), HOSTNAME_MOST));
+
+        for (char *p = label; *p; p++)
+                if (*p == '.')
+                        *p = '-';
+        return label;
+}
+
+static void port_fill(struct vm_context *vm, size_t index, struct api_machine_ref *machine, struct api_port_spec *spec)
+{
+        struct vm_nic *nic = &vm->nics[index];
+        const char **addresses = arena_array(vm->arena, 1, sizeof(*addresses));
+
+        *machine = (struct api_machine_ref){.uid = vm->object->uid, .namespace = vm->object->namespace, .name = vm->object->name};
+        addresses[0] = nic->address;
+        *spec = (struct api_port_spec){
+                .node_name = vm->node,
+                .machine = machine,
+                .network = network_port_view(nic->network, vm->arena),
+                .mac = nic->mac,
+                .addresses = addresses,
+                .n_addresses = 1,
+                .tap_name = tap_name(vm, index),
+                .hostname = host_label(vm),
+                .policy = vm->policy,
+        };
+}
+
+void vm_write_ports(struct vm_context *vm)
+{
+        assert(vm && vm->node);
+
+        struct intent_owner owner = intent_owner_of(vm->object);
+
+        for (size_t i = 0; i < vm->n_nics; i++) {
+                struct vm_nic *nic = &vm->nics[i];
+                struct api_machine_ref machine;
+                struct api_port_spec spec;
+
+                port_fill(vm, i, &machine, &spec);
+                if (nic->vmip)
+                        turn_depends(vm->turn, nic->vmip);
+                if (nic->port) {
+                        turn_update_spec(vm->turn, nic->port, &spec);
+                } else {
+                        struct api_port port = {.metadata = intent_meta(vm->arena, &owner, nic->port_name, vm->node),
+                                                .spec = &spec};
+
+                        turn_create(vm->turn, &api_port_kind, &port);
+                }
+        }
+}
+
+void vm_renew_policies(struct vm_context *vm)
+{
+        assert(vm);
+
+        g_autoptr(GPtrArray) ports = cache_lookup(vm->cache, INDEX_PORT_BY_MACHINE, vm->object->uid);
+
+        for (guint i = 0; ports && i < ports->len; i++) {
+                const struct cache_object *object = ports->pdata[i];
+                struct api_port_spec spec = *((const struct api_port *)object->view)->spec;
+
+                spec.policy = vm->policy;
+                if (!object_deleting(object))
+                        turn_update_spec(vm->turn, object, &spec);
+        }
+}
+
+const char **vm_port_names(struct vm_context *vm)
+{
+        assert(vm);
+
+        const char **names = arena_array(vm->arena, vm->n_nics, sizeof(*names));
+
+        for (size_t i = 0; i < vm->n_nics; i++)
+                names[i] = vm->nics[i].port_name;
+        return names;
+}
+
+bool vm_retire_ports(struct vm_context *vm, bool all)
+{
+        assert(vm);
+
+        g_autoptr(GPtrArray) ports = cache_lookup(vm->cache, INDEX_PORT_BY_MACHINE, vm->object->uid);
+        bool none = true;
+
+        for (guint i = 0; ports && i < ports->len; i++) {
+                const struct cache_object *object = ports->pdata[i];
+                const struct api_port *port = object->view;
+                const char **listed = vm->view ? vm->view->spec->ports : NULL;
+
+                if (!all && !object_deleting(object) &&
+                    strings_hold((const char *const *)listed, vm->view ? vm->view->spec->n_ports : 0, object->name))
+                        continue;
+                none &= intent_retire(vm->turn, object, port->status ? port->status->state : NULL);
+        }
+        return none;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "controllers/vm/phase.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Whether a machine shall run: a pure function of run policy, operation, what was decided before and what the host says
+ * (vm-api 2.10). */
+
+enum run_policy { RUN_ALWAYS_ON, RUN_ALWAYS_OFF, RUN_MANUAL, RUN_UNLESS_STOPPED, RUN_POLICIES };
+ENUM_TABLE_DECLARE(run_policy);
+
+enum power_order { ORDER_NONE, ORDER_START, ORDER_STOP, ORDER_RESTART, ORDER_FORCE_OFF, POWER_ORDERS };
+/* "", Start, Stop, Restart, ForceOff: VirtualMachineOperation.spec.type. */
+ENUM_TABLE_DECLARE(power_order);
+
+enum power_wish {
+        WISH_NOTHING, /* leave it as it is */
+        WISH_START,   /* a new epoch, on */
+        WISH_STOP,    /* off, the guest is asked */
+        WISH_FORCE_OFF,
+        WISH_RESTART, /* a new epoch, what runs is ended before */
+};
+
+struct power_facts {
+        enum run_policy policy;
+        bool has_instance;
+        bool power_on;            /* Instance.spec.power */
+        bool off_by_policy;       /* it is off because the policy was AlwaysOff */
+        enum vm_state state;      /* of the domain */
+        bool current;             /* the domain has the wanted epoch */
+        const char *state_reason; /* why it is in its state; may be NULL */
+        enum power_order order;   /* an operation not carried out yet, or one that waits for what it needs */
+        bool order_force;
+};
+
+struct power_decision {
+        enum power_wish wish;
+        const char *reason; /* a code of api/reasons.yaml, or "Policy" or "Operation": recorded with the Instance */
+        bool ended;         /* the domain ended without being asked: back-off applies to the next start */
+        bool force;         /* the guest is not asked */
+};
+
+struct power_decision power_decide(const struct power_facts *facts);
+
+/** power_back_off_us() - how long the @count-th start after an end (from 1) waits: none, then 10 s doubling up to 5 minutes. */
+uint64_t power_back_off_us(unsigned count);

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/vm/context.h"
+
+#include "base/quantity.h"
+#include "controllers/placement/placement.h"
+#include "generated/reasons.h"
+#include "schema/cpu_topology.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TRANSITIONS_KEPT 20
+
+/* --- phase
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool wants_start(const struct vm_context *vm)
+{
+        return vm->decision.wish == WISH_START || vm->decision.wish == WISH_RESTART;
+}
+
+static enum vm_phase phase_now(const struct vm_context *vm)
+{
+        enum vm_phase phase;
+
+        if (object_deleting(vm->object))
+                return VM_TERMINATING;
+        if (vm->made)
+                return VM_STARTING;
+        if (!vm->instance)
+                return wants_start(vm) ? VM_PENDING : VM_STOPPED;
+        phase = vm_phase_of(vm->power_on, vm->facts.state, vm->current);
+        return phase == VM_STOPPED && wants_start(vm) ? VM_PENDING : phase;
+}
+
+/* The table of moves is checked at every move: what it does not know is told, and nothing comes after Terminating (D54). */
+static enum vm_phase phase_move(struct vm_context *vm, enum vm_phase phase)
+{
+        if (!vm->has_phase_before || vm_phase_may_follow(vm->phase_before, phase))
+                return phase;
+        if (vm->phase_before == VM_TERMINATING)
+                return VM_TERMINATING;
+        turn_event(vm->turn, vm->object, true, REASON_UNEXPECTED_CHANGE,
+                   arena_printf(vm->arena, "the phase went from %s to %s", vm_phase_to_text(vm->phase_before),
+                                vm_phase_to_text(phase)));
+        return phase;
+}
+
+static struct api_machine_stats *stats_of(struct vm_context *vm)
+{
+        struct api_machine_stats *stats = arena_new0(vm->arena, struct api_machine_stats);
+
+        if (vm->status.stats)
+                *stats = *vm->status.stats;
+        vm->status.stats = stats;
+        return stats;
+}
+
+static void note_transition(struct vm_context *vm, enum vm_phase phase)
+{
+        struct api_machine_stats *stats = stats_of(vm);
+        size_t n = MIN(stats->n_phases_transitions, TRANSITIONS_KEPT - 1), skip = stats->n_phases_transitions - n;
+        struct api_phase_transition *list = arena_array(vm->arena, n + 1, sizeof(*list));
+        char time[CLOCK_RFC3339_MAX];
+
+        for (size_t i = 0; i < n; i++)
+                list[i] = stats->phases_transitions[skip + i];
+        list[n] = (struct api_phase_transition){
+                .phase = vm_phase_to_text(phase),
+                .timestamp = arena_strdup(vm->arena, clock_format_rfc3339(turn_now_us(vm->turn), false, time)),
+        };
+        stats->phases_transitions = list;
+        stats->n_phases_transitions = n + 1;
+}
+
+static void tell_phase(struct vm_context *vm, enum vm_phase phase)
+{
+        if (phase == VM_RUNNING)
+                turn_event(vm->turn, vm->object, false, REASON_STARTED,
+                           arena_printf(vm->arena, "the machine runs on %s", vm->node));
+        else if (phase == VM_STOPPED && vm->has_phase_before && vm->phase_before != VM_PENDING)
+                turn_event(vm->turn, vm->object, false, REASON_STOPPED, "the machine is off");
+}
+
+static enum vm_phase set_phase(struct vm_context *vm)
+{
+        enum vm_phase phase = phase_move(vm, phase_now(vm));
+
+        vm->status.phase = vm_phase_to_text(phase);
+        if (vm->has_phase_before && vm->phase_before == phase)
+                return phase;
+        note_transition(vm, phase);
+        tell_phase(vm, phase);
+        return phase;
+}
+
+/* --- condition Running
+ * ----------------------------------------------------------------------------------------------------------------------- */
+
+static const struct cache_object *lost_node(const struct vm_context *vm)
+{
+        const struct cache_object *node = vm->instance && !vm->made ? cache_get(vm->cache, &api_node_kind, NULL, vm->node) : NULL;
+
+        return node && !placement_node_ready(node) ? node : NULL;
+}
+
+static void say_pending(struct vm_context *vm)
+{
+        char time[CLOCK_RFC3339_MAX];
+
+        if (vm->back_off_until_us > 0)
+                conditions_say(&vm->conditions, "Running", "False", REASON_BACK_OFF,
+                               "it ended again (%s); it is started again at %s", vm->decision.reason,
+                               clock_format_rfc3339(vm->back_off_until_us, false, time));
+        else if (vm->block_reason)
+                conditions_say(&vm->conditions, "Running", "False", vm->block_reason, "it cannot start: %s", vm->block_words);
+        else
+                conditions_say(&vm->conditions, "Running", "False", REASON_PENDING, "it waits to be started");
+}
+
+static void say_starting(struct vm_context *vm)
+{
+        const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
+
+        if (!vm->started && status && status->error)
+                conditions_say(&vm->conditions, "Running", "False", status->error->reason, "host %s: %s", vm->node,
+                               status->error->message);
+        else if (!vm->started && status && status->step && status->step[0])
+                conditions_say(&vm->conditions, "Running", "False", REASON_STARTING, "host %s works on its start: %s", vm->node,
+                               status->step);
+        else
+                conditions_say(&vm->conditions, "Running", "False", REASON_STARTING, "host %s was told to start it", vm->node);
+}
+
+static void say_stopped(struct vm_context *vm)
+{
+        const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
+        const char *why = vm->power_reason;
+
+        if (status && status->error)
+                conditions_say(&vm->conditions, "Running", "False", status->error->reason, "it is off after a failure: %s",
+                               status->error->message);
+        else if (g_strcmp0(why, REASON_GUEST_SHUTDOWN) == 0)
+                conditions_say(&vm->conditions, "Running", "False", REASON_GUEST_SHUTDOWN, "it is off: the guest shut itself down");
+        else if (g_strcmp0(why, "Operation") == 0)
+                conditions_say(&vm->conditions, "Running", "False", REASON_STOPPED, "it is off: an operation asked for it");
+        else if (why && g_strcmp0(why, "Policy") != 0)
+                conditions_say(&vm->conditions, "Running", "False", REASON_STOPPED,
+                               "it is off: it ended by itself (%s) and run policy %s leaves it off", why, vm->spec->run_policy);
+        else
+                conditions_say(&vm->conditions, "Running", "False", REASON_STOPPED, "it is off: run policy %s",
+                               vm->spec->run_policy);
+}
+
+static void say_running(struct vm_context *vm, enum vm_phase phase)
+{
+        const struct cache_object *lost = lost_node(vm);
+        const struct conditions *conditions = &vm->conditions;
+
+        if (lost && vm->facts.state != VM_STATE_NONE && phase != VM_STOPPED && phase != VM_TERMINATING) {
+                conditions_say(conditions, "Running", "Unknown", REASON_NODE_LOST,
+                               "host %s does not answer; what runs there is not known, and nothing is started elsewhere",
+                               lost->name);
+                return;
+        }
+        switch (phase) {
+        case VM_PENDING:
+                say_pending(vm);
+                return;
+        case VM_STARTING:
+                say_starting(vm);
+                return;
+        case VM_RUNNING:
+        case VM_MIGRATING:
+                conditions_say(conditions, "Running", "True", REASON_RUNNING, "it runs on %s", vm->node);
+                return;
+        case VM_STOPPING:
+                conditions_say(conditions, "Running", "False", REASON_STOPPING, "it is being stopped");
+                return;
+        case VM_STOPPED:
+                say_stopped(vm);
+                return;
+        case VM_PAUSE:
+                conditions_say(conditions, "Running", "False", REASON_PAUSED, "its processors are paused");
+                return;
+        case VM_TERMINATING:
+        case VM_PHASES:
+                conditions_say(conditions, "Running", "False", REASON_TERMINATING, "it is being deleted");
+                return;
+        }
+}
+
+/* --- the other conditions
+ * ---------------------------------------------------------------------------------------------------------------------- */
+
+static void say_agent(struct vm_context *vm, bool runs)
+{
+        const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
+
+        if (runs && status && status->agent_connected)
+                conditions_say(&vm->conditions, "AgentReady", "True", REASON_AGENT_READY, "the guest agent answers");
+        else
+                conditions_say(&vm->conditions, "AgentReady", "False", REASON_AGENT_NOT_READY, "%s",
+                               runs ? "the guest agent does not answer: it is not installed, or the guest is still starting"
+                                    : "the machine does not run");
+}
+
+static void say_migratable(struct vm_context *vm)
+{
+        conditions_say(&vm->conditions, "Migratable", "False", REASON_VIRTUAL_MACHINE_DISKS_NOT_MIGRATABLE,
+                       "its disks lie in a folder of one host, so it cannot move while it runs");
+        conditions_say(&vm->conditions, "Migrating", "False", REASON_NOT_RUNNING, "no migration is under way");
+}
+
+static void say_configuration(struct vm_context *vm, bool runs)
+{
+        size_t n = vm->status.n_restart_awaiting_changes;
+
+        if (n > 0) {
+                conditions_say(&vm->conditions, "ConfigurationApplied", "False", REASON_CONFIGURATION_NOT_APPLIED,
+                               "%zu change%s will be applied at the next start", n, n == 1 ? "" : "s");
+                conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "True", REASON_CHANGES_PENDING_RESTART,
+                               "%zu change%s wait%s for a restart, see status.restartAwaitingChanges", n, n == 1 ? "" : "s",
+                               n == 1 ? "s" : "");
+                return;
+        }
+        conditions_say(&vm->conditions, "ConfigurationApplied", "True", REASON_CONFIGURATION_APPLIED, "%s",
+                       runs ? "the machine runs as it is specified" : "the specification is taken at the next start");
+        conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "False", REASON_NO_RESTART_REQUIRED,
+                       "no change waits for a restart");
+}
+
+static void say_firmware(struct vm_context *vm, bool runs)
+{
+        const struct api_hypervisor_versions *own = vm->view && vm->view->status ? vm->view->status->versions : NULL;
+        const struct cache_object *object = runs ? cache_get(vm->cache, &api_node_kind, NULL, vm->node) : NULL;
+        const struct api_node *node = object ? object->view : NULL;
+        const char *host = node && node->status && node->status->virtualization ? node->status->virtualization->qemu_version : NULL;
+
+        if (runs && own && own->qemu && host && strcmp(own->qemu, host) != 0)
+                conditions_say(&vm->conditions, "FirmwareUpToDate", "False", REASON_FIRMWARE_OUT_OF_DATE,
+                               "it runs on QEMU %s, its host has %s now; a restart renews it", own->qemu, host);
+        else
+                conditions_say(&vm->conditions, "FirmwareUpToDate", "True", REASON_FIRMWARE_UP_TO_DATE,
+                               "it runs on the version that its host has");
+}
+
+/* --- what the machine has
+ * ------------------------------------------------------------------------------------------------------------------------ */
+
+static const char *cores_text(struct vm_context *vm, uint64_t milli)
+{
+        char text[32];
+
+        return arena_strdup(vm->arena, quantity_format_milli(milli, text));
+}
+
+static const char *mib_text(struct vm_context *vm, uint64_t mib)
+{
+        char text[32];
+
+        return arena_strdup(vm->arena, quantity_format_bytes(mib << 20, text));
+}
+
+/* Of the Instance while it runs, else what the specification asks for (D44). */
+static void set_resources(struct vm_context *vm)
+{
+        bool applied = vm->instance && !vm->started && instance_active(vm->instance);
+        uint64_t cores = applied ? (uint64_t)vm->view->spec->cpu->cores : (uint64_t)vm->cores;
+        unsigned fraction = applied ? (unsigned)vm->view->spec->cpu->core_fraction_percent : vm->fraction_percent;
+        uint64_t memory = applied ? (uint64_t)vm->view->spec->memory_mib : vm->memory_mib;
+        struct api_machine_resources *resources = arena_new0(vm->arena, struct api_machine_resources);
+        int sockets = 1, per_socket = (int)cores;
+
+        (void)schema_cpu_topology((int64_t)cores, &sockets, &per_socket);
+        resources->cpu = arena_new0(vm->arena, struct api_machine_cpu_status);
+        resources->cpu->topology = arena_new0(vm->arena, struct api_machine_topology);
+        resources->memory = arena_new0(vm->arena, struct api_machine_memory_status);
+        *resources->cpu->topology = (struct api_machine_topology){
+                .sockets = sockets, .has_sockets = true, .cores_per_socket = per_socket, .has_cores_per_socket = true};
+        resources->cpu->cores = (int64_t)cores;
+        resources->cpu->has_cores = true;
+        resources->cpu->core_fraction = arena_printf(vm->arena, "%u%%", fraction);
+        resources->cpu->requested_cores = cores_text(vm, placement_guaranteed_milli(cores, fraction));
+        resources->cpu->runtime_overhead = "0";
+        resources->memory->size = mib_text(vm, memory);
+        resources->memory->runtime_overhead = mib_text(vm, placement_overhead_mib(cores, memory));
+        vm->status.resources = resources;
+}
+
+static void set_devices(struct vm_context *vm, bool attached)
+{
+        struct api_block_device_status *list = arena_array(vm->arena, vm->n_devices, sizeof(*list));
+
+        for (size_t i = 0; i < vm->n_devices; i++)
+                list[i] = (struct api_block_device_status){
+                        .kind = vm->devices[i].ref->kind,
+                        .name = vm->devices[i].ref->name,
+                        .size = vm->devices[i].size,
+                        .attached = attached,
+                        .has_attached = true,
+                        .has_hotplugged = true,
+                };
+        vm->status.block_device_refs = list;
+        vm->status.n_block_device_refs = vm->n_devices;
+}
+
+static void set_networks(struct vm_context *vm)
+{
+        struct api_machine_network_status *list = arena_array(vm->arena, vm->n_nics, sizeof(*list));
+
+        for (size_t i = 0; i < vm->n_nics; i++) {
+                const struct vm_nic *nic = &vm->nics[i];
+                const struct api_port *port = nic->port ? nic->port->view : NULL;
+
+                list[i] = (struct api_machine_network_status){
+                        .type = nic->wanted ? nic->wanted->type : "Main",
+                        .id = nic->wanted && nic->wanted->has_id ? nic->wanted->id : (int64_t)i + 1,
+                        .has_id = true,
+                        .name = nic->network ? nic->network->name : NULL,
+                        .mac_address = nic->mac,
+                        .ip_address = nic->address,
+                        .virtual_machine_ip_address_name = nic->vmip_name,
+                        .ready = port && port->status && g_strcmp0(port->status->state, "Ready") == 0,
+                        .has_ready = true,
+                };
+        }
+        vm->status.networks = list;
+        vm->status.n_networks = vm->n_nics;
+        vm->status.ip_address = vm->nics[0].address;
+        vm->status.virtual_machine_ip_address_name = vm->nics[0].vmip_name;
+}
+
+static void set_facts(struct vm_context *vm, enum vm_phase phase, bool runs)
+{
+        const struct api_instance_status *host = vm->view && !vm->made ? vm->view->status : NULL;
+
+        vm->status.node_name = vm->node && phase != VM_STOPPED && phase != VM_PENDING ? vm->node : NULL;
+        vm->status.guest_os_info = runs && host ? host->guest_os_info : NULL;
+        vm->status.versions = runs && host ? host->versions : NULL;
+        if (host && host->hardware)
+                vm->status.hardware = host->hardware;
+        if (vm->instance || vm->made) {
+                vm->status.epoch = vm->epoch;
+                vm->status.has_epoch = true;
+                vm->status.instance_name = intent_name(vm->arena, 'i', vm->object->uid, 0);
+        }
+        if (runs && host && host->started_at &&
+            g_strcmp0(host->started_at, vm->status.stats ? vm->status.stats->last_start_time : NULL) != 0)
+                stats_of(vm)->last_start_time = host->started_at;
+}
+
+void vm_mirror(struct vm_context *vm)
+{
+        assert(vm);
+
+        g_autoptr(json_doc) doc = json_doc_new();
+        enum vm_phase phase = set_phase(vm);
+        bool runs = phase == VM_RUNNING || phase == VM_MIGRATING || phase == VM_PAUSE;
+
+        vm_changes(vm, doc);
+        say_running(vm, phase);
+        say_agent(vm, runs);
+        say_migratable(vm);
+        say_configuration(vm, runs);
+        say_firmware(vm, runs);
+        set_resources(vm);
+        set_devices(vm, phase != VM_STOPPED && phase != VM_PENDING);
+        set_networks(vm);
+        set_facts(vm, phase, runs);
+        turn_update_status(vm->turn, vm->object, &vm->status);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/vm/context.h"
+
+#include "generated/reasons.h"
+
+#include <assert.h>
+
+static enum turn_result teardown_wait(struct vm_context *vm, const char *words)
+{
+        vm->status.phase = vm_phase_to_text(VM_TERMINATING);
+        conditions_say(&vm->conditions, "Running", "False", REASON_TERMINATING, "%s", words);
+        turn_update_status(vm->turn, vm->object, &vm->status);
+        return TURN_WAIT;
+}
+
+/* Domain first, then its interfaces; disks stay, an address made for the machine goes by its owner reference. */
+enum turn_result vm_teardown(struct vm_context *vm)
+{
+        assert(vm);
+
+        const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
+
+        if (vm->instance && !intent_retire(vm->turn, vm->instance, status ? status->state : NULL))
+                return teardown_wait(
+                        vm, arena_printf(vm->arena, "waits until host %s has removed its domain", vm->view->spec->node_name));
+        if (!vm_retire_ports(vm, true))
+                return teardown_wait(vm, "waits until its interfaces are removed");
+        vm_release_devices(vm);
+        turn_remove_finalizer(vm->turn, vm->object, FINALIZER_VM);
+        return TURN_DONE;
+}
