@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/limits.h"
 #include "json/json_value.h"
+#include "json/scan.h"
 
 #include <assert.h>
 
@@ -140,12 +141,11 @@ static char single_escape(char c)
 /* Past the bytes that stand for themselves. */
 static inline char *skip_plain(char *s)
 {
-        for (;; s += 8) {
-                uint64_t word = json_load8(s);
-                uint64_t marks = (json_marks_quoting(word) | word) & JSON_HIGHS;
+        for (;; s += JSON_SCAN_BYTES) {
+                unsigned marks = json_scan_special(s);
 
                 if (marks)
-                        return s + (__builtin_ctzll(marks) >> 3);
+                        return s + json_scan_first(marks);
         }
 }
 

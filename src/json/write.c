@@ -3,25 +3,36 @@
 
 #include <assert.h>
 
-/* A string is written in slices, so that the room taken beforehand, for the worst case, stays small. */
-#define SLICE_BYTES  512
-#define ESCAPE_BYTES 6
+/*
+ * Text goes to a bare pointer into the room of @out, which is asked for in advance: every function that takes the cursor @to gives
+ * it back with SLACK bytes free behind it, enough for the punctuation between values. A string is written in slices, so that the
+ * room for its worst case stays small.
+ */
+#define SLACK        16u
+#define SLICE_BYTES  512u
+#define ESCAPE_BYTES 6u
 
-/* Room for @n more bytes and a NUL; they are filled by the caller, who then moves out->len. */
-static inline char *take_room(GString *out, size_t n)
+/* Room for @n bytes and the slack at the cursor. */
+static inline char *take_room(GString *out, char *to, size_t n)
 {
-        size_t len = out->len;
+        size_t len = (size_t)(to - out->str);
 
-        if (G_UNLIKELY(out->allocated_len - len <= n)) {
-                g_string_set_size(out, len + MAX(n, len));
-                out->len = len;
-        }
+        if (G_LIKELY(out->allocated_len - len > n + SLACK))
+                return to;
+        out->len = len;
+        g_string_set_size(out, len + MAX(n + SLACK, len));
         return out->str + len;
 }
 
-static inline void finish(GString *out, char *end)
+static inline char *begin(GString *out)
 {
-        out->len = (gsize)(end - out->str);
+        return take_room(out, out->str + out->len, 0);
+}
+
+static inline void finish(GString *out, char *to)
+{
+        *to = 0;
+        out->len = (gsize)(to - out->str);
 }
 
 static char *put_escape(char *to, unsigned code)
@@ -63,23 +74,61 @@ static inline size_t put_one(char **to, const char *s, size_t left)
         return 1;
 }
 
-/* As much of @s as the slice ends with; up to two bytes less than @slice when a line separator could be cut, never none. */
-static char *put_slice(char *to, const char *s, size_t slice, size_t left, size_t *ret_used)
+/* Bytes that cannot be copied as they are: quote, backslash, control characters, and what may begin a line separator. */
+static inline uint64_t marks_special(uint64_t word)
 {
-        size_t i = 0;
+        return (json_marks_quoting(word) | json_marks_byte(word, 0xe2)) & JSON_HIGHS;
+}
 
-        while (slice - i >= 8) {
-                uint64_t word = json_load8(s + i);
-                uint64_t marks = (json_marks_quoting(word) | json_marks_byte(word, 0xe2)) & JSON_HIGHS;
-                unsigned plain = marks ? (unsigned)__builtin_ctzll(marks) >> 3 : 8;
+/* Fewer than eight bytes in a word, zeroes above them. */
+static inline uint64_t load_tail(const char *s, size_t n)
+{
+        uint32_t low, high;
 
-                memcpy(to, s + i, 8);
-                to += plain;
-                i += plain;
-                if (marks)
-                        i += put_one(&to, s + i, left - i);
-                if (i > slice)
-                        break;
+        if (n >= 4) {
+                memcpy(&low, s, sizeof(low));
+                memcpy(&high, s + n - 4, sizeof(high));
+                return GUINT32_FROM_LE(low) | (uint64_t)GUINT32_FROM_LE(high) << (n - 4) * 8;
+        }
+        if (!n)
+                return 0;
+        return (unsigned char)s[0] | (uint64_t)(unsigned char)s[n / 2] << n / 2 * 8 |
+               (uint64_t)(unsigned char)s[n - 1] << (n - 1) * 8;
+}
+
+static inline void store8(char *to, uint64_t word)
+{
+        word = GUINT64_TO_LE(word);
+        memcpy(to, &word, sizeof(word));
+}
+
+/* @slice bytes of @s, two more when a line separator begins at its end; @left bytes may be looked at. */
+static inline char *put_slice(char *to, const char *s, size_t slice, size_t left, size_t *ret_used)
+{
+        size_t i = 0, rest;
+        uint64_t word;
+
+        while (i + 8 <= slice) {
+                uint64_t marks;
+
+                word = json_load8(s + i);
+                marks = marks_special(word);
+                store8(to, word);
+                if (G_LIKELY(!marks)) {
+                        to += 8;
+                        i += 8;
+                        continue;
+                }
+                to += __builtin_ctzll(marks) >> 3;
+                i += (unsigned)__builtin_ctzll(marks) >> 3;
+                i += put_one(&to, s + i, left - i);
+        }
+        rest = i < slice ? slice - i : 0;
+        word = load_tail(s + i, rest);
+        if (G_LIKELY(!(marks_special(word) & (((uint64_t)1 << rest * 8) - 1)))) {
+                store8(to, word);
+                *ret_used = i + rest;
+                return to + rest;
         }
         while (i < slice)
                 i += put_one(&to, s + i, left - i);
@@ -87,130 +136,118 @@ static char *put_slice(char *to, const char *s, size_t slice, size_t left, size_
         return to;
 }
 
-void json_write_string(const char *text, size_t len, GString *out)
+static char *put_string(GString *out, char *to, const char *text, size_t len)
 {
-        char *to = take_room(out, MIN(len, SLICE_BYTES) * ESCAPE_BYTES + 16);
         size_t used;
 
-        assert(text || !len);
+        to = take_room(out, to, MIN(len, SLICE_BYTES) * ESCAPE_BYTES + SLACK);
         *to++ = '"';
         while (len > 0) {
                 to = put_slice(to, text, MIN(len, SLICE_BYTES), len, &used);
                 text += used;
                 len -= used;
-                finish(out, to);
-                to = take_room(out, MIN(len, SLICE_BYTES) * ESCAPE_BYTES + 16);
+                to = take_room(out, to, MIN(len, SLICE_BYTES) * ESCAPE_BYTES + SLACK);
         }
         *to++ = '"';
-        *to = 0;
-        finish(out, to);
+        return to;
 }
 
-static void put_text(GString *out, const char *text, size_t len)
+static char *put_text(GString *out, char *to, const char *text, size_t len)
 {
-        char *to = take_room(out, len);
-
+        to = take_room(out, to, len);
         memcpy(to, text, len);
-        to[len] = 0;
-        out->len += len;
+        return to + len;
 }
 
-static inline void put_char(GString *out, char c)
-{
-        char *to = take_room(out, 1);
-
-        to[0] = c;
-        to[1] = 0;
-        out->len++;
-}
-
-static void write_scalar(const struct json_value *value, GString *out)
+static char *put_scalar(GString *out, char *to, const struct json_value *value)
 {
         switch (json_type(value)) {
         case JSON_FALSE:
-                put_text(out, "false", 5);
-                break;
+                return put_text(out, to, "false", 5);
         case JSON_TRUE:
-                put_text(out, "true", 4);
-                break;
+                return put_text(out, to, "true", 4);
         case JSON_NUMBER:
-                put_text(out, value->text, value->len);
-                break;
+                return put_text(out, to, value->text, value->len);
         case JSON_STRING:
-                json_write_string(value->text, value->len, out);
-                break;
+                return put_string(out, to, value->text, value->len);
         default:
-                put_text(out, "null", 4);
-                break;
+                return put_text(out, to, "null", 4);
         }
 }
 
-static void write_compact(const struct json_value *value, GString *out, unsigned depth)
+static char *put_compact(GString *out, char *to, const struct json_value *value, unsigned depth)
 {
         bool in_object;
 
         assert(depth < JSON_WALK_DEPTH);
-        if (!json_is_container(value)) {
-                write_scalar(value, out);
-                return;
-        }
+        if (!json_is_container(value))
+                return put_scalar(out, to, value);
         in_object = value->type == JSON_OBJECT;
-        put_char(out, in_object ? '{' : '[');
+        *to++ = in_object ? '{' : '[';
         for (const struct json_value *v = value->first; v; v = v->next) {
+                to = take_room(out, to, 0);
+                if (v != value->first)
+                        *to++ = ',';
                 if (in_object) {
-                        json_write_string(v->key, v->key_len, out);
-                        put_char(out, ':');
+                        to = put_string(out, to, v->key, v->key_len);
+                        *to++ = ':';
                 }
-                write_compact(v, out, depth + 1);
-                if (v->next)
-                        put_char(out, ',');
+                to = put_compact(out, to, v, depth + 1);
         }
-        put_char(out, in_object ? '}' : ']');
+        *to++ = in_object ? '}' : ']';
+        return take_room(out, to, 0);
 }
 
-static void put_line(GString *out, unsigned depth)
+static char *put_line(GString *out, char *to, unsigned depth)
 {
-        put_char(out, '\n');
-        for (; depth > 0; depth--)
-                put_text(out, "  ", 2);
+        to = take_room(out, to, 1 + (size_t)depth * 2);
+        *to++ = '\n';
+        memset(to, ' ', (size_t)depth * 2);
+        return to + (size_t)depth * 2;
 }
 
-static void write_indented(const struct json_value *value, GString *out, unsigned depth)
+static char *put_indented(GString *out, char *to, const struct json_value *value, unsigned depth)
 {
         bool in_object;
 
         assert(depth < JSON_WALK_DEPTH);
-        if (!json_is_container(value)) {
-                write_scalar(value, out);
-                return;
-        }
+        if (!json_is_container(value))
+                return put_scalar(out, to, value);
         in_object = value->type == JSON_OBJECT;
-        put_char(out, in_object ? '{' : '[');
+        *to++ = in_object ? '{' : '[';
         for (const struct json_value *v = value->first; v; v = v->next) {
-                put_line(out, depth + 1);
+                if (v != value->first)
+                        *to++ = ',';
+                to = put_line(out, to, depth + 1);
                 if (in_object) {
-                        json_write_string(v->key, v->key_len, out);
-                        put_text(out, ": ", 2);
+                        to = put_string(out, to, v->key, v->key_len);
+                        to = put_text(out, to, ": ", 2);
                 }
-                write_indented(v, out, depth + 1);
-                if (v->next)
-                        put_char(out, ',');
+                to = put_indented(out, to, v, depth + 1);
         }
         if (value->len)
-                put_line(out, depth);
-        put_char(out, in_object ? '}' : ']');
+                to = put_line(out, to, depth);
+        *to++ = in_object ? '}' : ']';
+        return take_room(out, to, 0);
+}
+
+void json_write_string(const char *text, size_t len, GString *out)
+{
+        assert(text || !len);
+        assert(out);
+        finish(out, put_string(out, begin(out), text, len));
 }
 
 void json_write(const struct json_value *value, GString *out)
 {
         assert(out);
-        write_compact(value, out, 0);
+        finish(out, put_compact(out, begin(out), value, 0));
 }
 
 void json_write_pretty(const struct json_value *value, GString *out)
 {
         assert(out);
-        write_indented(value, out, 0);
+        finish(out, put_indented(out, begin(out), value, 0));
 }
 
 char *json_to_text(const struct json_value *value)
