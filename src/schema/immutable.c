@@ -4,11 +4,22 @@
 
 #include <assert.h>
 
+static bool has_immutable(const struct schema_type *type, unsigned depth)
+{
+        assert(depth <= WALK_DEPTH_MAX);
+        for (const struct schema_field *field = type->fields; field->name; field++)
+                if ((field->flags & SCHEMA_IMMUTABLE) || (field->value == SCHEMA_OBJECT && has_immutable(field->type, depth + 1)))
+                        return true;
+        return false;
+}
+
 static void check_list(const struct schema_field *field, const struct json_value *list, const struct json_value *old,
                        const struct walk_path *path, struct schema_faults *faults)
 {
         size_t index = 0;
 
+        if (!has_immutable(field->type, 1))
+                return;
         for (const struct json_value *value = json_first(list); value; value = json_next(value)) {
                 struct walk_path place = walk_element(path, index++);
                 const struct json_value *before = walk_find_by_keys(field, old, value);

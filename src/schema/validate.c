@@ -104,12 +104,9 @@ static void check_text(const struct schema_field *field, const struct json_value
                 check_enumeration(field, value, path, faults);
         if (strlen(text) != json_string_len(value))
                 invalid(field, value, path, faults, "must not contain the character U+0000");
-        words = *text || field->format == SCHEMA_FORMAT_BYTE ? format_check(field->format, text) : NULL;
+        words = format_check(field->format, text);
         if (words)
                 invalid(field, value, path, faults, words);
-        else if (!*text && field->format != SCHEMA_FORMAT_NONE && field->format != SCHEMA_FORMAT_BYTE &&
-                 field->format != SCHEMA_FORMAT_LABEL_VALUE && (field->flags & SCHEMA_REQUIRED))
-                invalid(field, value, path, faults, format_check(field->format, ""));
 }
 
 static void validate_single(const struct schema_field *field, const struct json_value *value, const struct walk_path *path,

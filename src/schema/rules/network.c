@@ -67,7 +67,12 @@ void rules_virtual_machine_ip_address(const struct json_value *object, const str
         const char *type = json_find_string(object, "spec", "type", NULL),
                    *type_before = json_find_string(old, "spec", "type", NULL);
         const char *address = json_find_string(old, "status", "address", NULL);
+        struct address parsed;
 
+        if (fixed && !*json_string(fixed, "x"))
+                fixed = NULL; /* an empty text is no address, as the other servers of this kind have it */
+        if (fixed && address_parse(json_string(fixed, ""), &parsed) != 0)
+                rules_invalid(faults, "spec.staticIP", fixed, "must be an IP address, for example 10.66.10.14");
         if (g_strcmp0(type, "Static") == 0 && !fixed)
                 rules_required(faults, "spec.staticIP", "type Static names the address that is wanted");
         else if (g_strcmp0(type, "Static") != 0 && fixed)

@@ -58,19 +58,19 @@ void rules_selector(struct schema_faults *faults, const char *field, const struc
 
 static void check_expression(struct schema_faults *faults, const char *place, const struct json_value *expression)
 {
-        const char *operator= json_find_string(expression, "operator", NULL), *key = json_find_string(expression, "key", NULL);
+        const char *op = json_find_string(expression, "operator", NULL), *key = json_find_string(expression, "key", NULL);
         size_t count = json_length(json_get(expression, "values"));
         g_autofree char *values = g_strconcat(place, ".values", NULL), *key_place = g_strconcat(place, ".key", NULL);
 
         if (key && *key && !names_is_label_key(key))
                 rules_invalid(faults, key_place, json_get(expression, "key"), "is not the key of a label");
-        if (!operator)
+        if (!op)
                 return;
-        if ((strcmp(operator, "In") == 0 || strcmp(operator, "NotIn") == 0) && count == 0)
+        if ((strcmp(op, "In") == 0 || strcmp(op, "NotIn") == 0) && count == 0)
                 rules_required(faults, values, "In and NotIn compare with at least one value");
-        else if ((strcmp(operator, "Exists") == 0 || strcmp(operator, "DoesNotExist") == 0) && count > 0)
+        else if ((strcmp(op, "Exists") == 0 || strcmp(op, "DoesNotExist") == 0) && count > 0)
                 rules_forbidden(faults, values, "Exists and DoesNotExist compare with no value");
-        else if ((strcmp(operator, "Gt") == 0 || strcmp(operator, "Lt") == 0) && count != 1)
+        else if ((strcmp(op, "Gt") == 0 || strcmp(op, "Lt") == 0) && count != 1)
                 rules_required(faults, values, "Gt and Lt compare with exactly one whole number");
 }
 
@@ -92,8 +92,8 @@ void rules_tolerations(struct schema_faults *faults, const char *field, const st
         for (const struct json_value *toleration = json_first(tolerations); toleration; toleration = json_next(toleration)) {
                 g_autofree char *place = g_strdup_printf("%s[%zu]", field, index++);
                 const char *key = json_find_string(toleration, "key", NULL), *value = json_find_string(toleration, "value", NULL);
-                const char *operator= json_find_string(toleration, "operator", NULL);
-                bool exists = g_strcmp0(operator, "Exists") == 0;
+                const char *op = json_find_string(toleration, "operator", NULL);
+                bool exists = g_strcmp0(op, "Exists") == 0;
 
                 if ((!key || !*key) && !exists)
                         rules_invalid(faults, place, toleration,

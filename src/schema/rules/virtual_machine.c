@@ -7,7 +7,8 @@
 #include <string.h>
 
 #define MEMORY_LEAST_BYTES (1ull << 20)
-#define LEGACY_DEVICES     4 /* IDE has no more */
+#define NETWORKS_MAX       16 /* more are refused by the table; each is compared with each */
+#define LEGACY_DEVICES     4  /* IDE has no more */
 
 void rules_virtual_machine(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
 
@@ -87,7 +88,8 @@ static void check_networks(const struct json_value *networks, struct schema_faul
 {
         size_t index = 0;
 
-        for (const struct json_value *network = json_first(networks); network; network = json_next(network), index++) {
+        for (const struct json_value *network = json_first(networks); network && index < NETWORKS_MAX;
+             network = json_next(network), index++) {
                 check_network(network, index, faults);
                 for (const struct json_value *other = json_first(networks); other != network; other = json_next(other)) {
                         g_autofree char *place = g_strdup_printf("spec.networks[%zu].id", index);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define POLICIES_MAX       16 /* more are refused by the table; each is compared with each */
 #define DEFAULT_ANNOTATION "virtualmachineclass.virtualization.deckhouse.io/is-default-class"
 
 void rules_virtual_machine_class(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
@@ -81,7 +82,8 @@ static void check_policies(const struct json_value *policies, struct schema_faul
 {
         size_t index = 0;
 
-        for (const struct json_value *policy = json_first(policies); policy; policy = json_next(policy), index++) {
+        for (const struct json_value *policy = json_first(policies); policy && index < POLICIES_MAX;
+             policy = json_next(policy), index++) {
                 g_autofree char *memory = g_strdup_printf("spec.sizingPolicies[%zu].memory", index);
                 g_autofree char *per_core = g_strconcat(memory, ".perCore", NULL);
 
