@@ -19,34 +19,36 @@ struct api_options {
         const struct clock *clock;
         const struct random_source *random;
         struct auth_audit *audit;
-        bool compat_api;             /* serve kinds' aliases */
-        const char *version;         /* "0.1.0" */
+        bool compat_api;     /* serve kinds' aliases */
+        const char *version; /* "0.1.0" */
         const char *commit;
 };
 int api_new(const struct api_options *options, struct api **ret_api);
+/** api_free() - after the HTTP server was freed: no request may be open. */
 struct api *api_free(struct api *api);
+AUTOPTR(api, api_free);
 
 /** api_handle() - give it to the HTTP server as on_request. */
 void api_handle(struct http_request *request, void *api);
 
 /* A route outside the resource verbs: "/agent/v1/..." or a subresource ("virtualimages/upload"). */
 struct api_route {
-        const char *method;    /* "GET", or NULL: any */
-        const char *prefix;    /* path prefix, ends in '/', or an exact path */
-        bool nodes_only;       /* only node identities pass the authoriser */
-        bool anonymous;        /* no credentials needed (join: the body carries the token) */
+        const char *method; /* "GET", or NULL: any */
+        const char *prefix; /* path prefix, ends in '/', or an exact path */
+        bool nodes_only;    /* only node identities pass the authoriser */
+        bool anonymous;     /* no credentials needed (join: the body carries the token) */
         void (*handle)(struct http_request *request, const struct auth_identity *identity, const char *rest, void *userdata);
         void *userdata;
 };
 void api_add_route(struct api *api, const struct api_route *route);
 
-/* A subresource with a body or stream of its own: "/apis/G/V/namespaces/NS/<plural>/<name>/<subresource>". The object exists and the
- * caller may @verb the subresource when @handle runs. */
+/* A subresource with a body or stream of its own: "/apis/G/V/namespaces/NS/<plural>/<name>/<subresource>". The object exists and
+ * the caller may @verb the subresource when @handle runs. */
 struct api_subresource {
         const struct schema_kind *kind;
-        const char *name;      /* "upload", "console" */
-        const char *method;    /* NULL: any */
-        const char *verb;      /* for the authoriser: "create" */
+        const char *name;   /* "upload", "console" */
+        const char *method; /* NULL: any */
+        const char *verb;   /* for the authoriser: "create" */
         void (*handle)(struct http_request *request, const struct auth_identity *identity, const struct store_object *object,
                        void *userdata);
         void *userdata;

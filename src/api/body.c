@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/body.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const struct {
+        const char *media_type;
+        enum body_type type;
+        bool patch;
+} types[] = {
+        {"application/json", BODY_JSON, false},
+        {"application/yaml", BODY_YAML, false},
+        {"application/x-yaml", BODY_YAML, false},
+        {"text/yaml", BODY_YAML, false},
+        {"application/merge-patch+json", BODY_MERGE_PATCH, true},
+        {"application/json-patch+json", BODY_JSON_PATCH, true},
+        {"application/strategic-merge-patch+json", BODY_STRATEGIC_PATCH, true},
+};
+
+/* The media type without parameters, in lower case. */
+static char *media_type_of(const struct http_request *request)
+{
+        const char *header = http_request_header(request, "Content-Type");
+        char *type = header ? g_ascii_strdown(header, (gssize)strcspn(header, ";")) : NULL;
+
+        return type ? g_strstrip(type) : NULL;
+}
+
+static bool serves(const struct call *call, size_t index)
+{
+        bool patch = strcmp(call->attributes.verb, "patch") == 0;
+
+        return types[index].patch == patch && (types[index].type != BODY_STRATEGIC_PATCH || call->target.kind->core);
+}
+
+static void refuse(struct call *call, const char *type)
+{
+        g_autoptr(GString) known = g_string_new(NULL);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(types); i++)
+                if (serves(call, i))
+                        g_string_append_printf(known, "%s%s", known->len ? ", " : "", types[i].media_type);
+        call_refuse_words(call, 415,
+                          "the body of the request was in an unknown format - accepted media types include: %s (got \"%.100s\")",
+                          known->str, type);
+}
+
+bool body_type_of(struct call *call, enum body_type *ret_type)
+{
+        g_autofree char *type = media_type_of(call->request);
+        const char *encoding = http_request_header(call->request, "Content-Encoding");
+
+        assert(call->target.kind && ret_type);
+        if (encoding && g_ascii_strcasecmp(encoding, "identity") != 0) {
+                call_refuse_words(call, 415, "bodies with Content-Encoding \"%.40s\" are not taken", encoding);
+                return false;
+        }
+        /* kubectl create namespace sends JSON without saying so. */
+        if (!type)
+                type = g_strdup("application/json");
+        for (size_t i = 0; i < G_N_ELEMENTS(types); i++) {
+                if (serves(call, i) && strcmp(types[i].media_type, type) == 0) {
+                        *ret_type = types[i].type;
+                        return true;
+                }
+        }
+        refuse(call, type);
+        return false;
+}
+
+struct json_doc *body_parse(struct call *call, enum body_type type, const char *body, size_t len)
+{
+        struct json_doc *doc = NULL;
+        struct json_fault fault = {};
+        int r = type == BODY_YAML ? json_parse_yaml(body, len, &doc, &fault) : json_parse(body, len, &doc, &fault);
+
+        if (r == 0)
+                return doc;
+        call_refuse_words(call, 400, "the body of the request could not be read as %s: line %u: %s",
+                          type == BODY_YAML ? "YAML" : "JSON", fault.line, fault.reason);
+        return NULL;
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/object.h"
+#include "api/splice.h"
+#include "generated/api_types.h"
+#include "generated/reasons.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define SUFFIX_LEN    5
+#define GENERATED_MAX 63 /* a generated name is a label, so that it fits everywhere */
+
+/* Members of metadata that only the server sets. */
+static const char *const server_members[] = {
+        "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", NULL};
+/* Members that are not stored: the store writes resourceVersion anew. */
+static const char *const dropped_members[] = {"selfLink", "managedFields", "resourceVersion", NULL};
+
+static void remove_members(struct json_value *object, const char *const *names)
+{
+        for (; *names; names++)
+                json_remove(object, *names);
+}
+
+static bool has_spec(const struct schema_kind *kind)
+{
+        for (const struct schema_field *field = kind->type->fields; field->name; field++)
+                if (strcmp(field->name, "spec") == 0)
+                        return true;
+        return false;
+}
+
+/* --- names
+ * --------------------------------------------------------------------------------------------------------------------------- */
+
+/* As Kubernetes: letters and digits that make no words and are not mistaken for each other. */
+static void make_name(const struct object_source *source, struct json_doc *doc, struct json_value *metadata, const char *prefix)
+{
+        static const char letters[] = "bcdfghjklmnpqrstvwxz2456789";
+        g_autoptr(GString) name = g_string_new(prefix);
+
+        g_string_truncate(name, MIN(name->len, GENERATED_MAX - SUFFIX_LEN));
+        for (unsigned i = 0; i < SUFFIX_LEN; i++)
+                g_string_append_c(name, letters[random_below(source->random, sizeof(letters) - 1)]);
+        json_set_string(doc, metadata, "name", name->str);
+}
+
+/* --- kinds with habits of their own
+ * --------------------------------------------------------------------------------------------------- */
+
+/* A namespace is held until its content is gone. */
+static void begin_namespace(struct json_doc *doc, struct json_value *root)
+{
+        struct json_value *spec = json_ensure_object(doc, root, "spec"), *finalizers = json_ensure_array(doc, spec, "finalizers");
+
+        if (!json_length(finalizers))
+                json_append(finalizers, json_new_string(doc, "kubernetes"));
+        json_set_string(doc, json_ensure_object(doc, root, "status"), "phase", "Active");
+}
+
+static void copy_member(struct json_doc *doc, struct json_value *to, const struct json_value *from, const char *name)
+{
+        const struct json_value *value = json_get(from, name);
+
+        if (value)
+                json_set(doc, to, name, json_copy(doc, value));
+        else
+                json_remove(to, name);
+}
+
+/* --- create
+ * -------------------------------------------------------------------------------------------------------------------------- */
+
+void object_begin(const struct schema_kind *kind, const struct object_source *source, struct json_doc *doc, const char *namespace)
+{
+        struct json_value *root = json_root(doc), *metadata;
+        char uid[UUID_TEXT_MAX], time[CLOCK_RFC3339_MAX];
+        const char *name, *prefix;
+
+        assert(kind && source && json_is(root, JSON_OBJECT));
+        metadata = json_ensure_object(doc, root, "metadata");
+        remove_members(metadata, server_members);
+        remove_members(metadata, dropped_members);
+        if (kind->has_status)
+                json_remove(root, "status");
+        name = json_string(json_get(metadata, "name"), "");
+        prefix = json_string(json_get(metadata, "generateName"), "");
+        if (!*name && *prefix)
+                make_name(source, doc, metadata, prefix);
+        json_set_string(doc, metadata, "namespace", namespace);
+        json_set_string(doc, metadata, "uid", uuid_generate(source->random, uid));
+        json_set_string(doc, metadata, "creationTimestamp", clock_format_rfc3339(clock_real_us(source->clock), false, time));
+        if (has_spec(kind))
+                json_set_int(doc, metadata, "generation", 1);
+        if (kind == &api_namespace_kind)
+                begin_namespace(doc, root);
+}
+
+/* --- update
+ * -------------------------------------------------------------------------------------------------------------------------- */
+
+static void keep_all_but_status(struct json_doc *doc, const struct json_value *old)
+{
+        const struct json_value *status = json_get(json_root(doc), "status");
+        struct json_value *root = json_copy(doc, old);
+
+        json_remove(root, "status");
+        if (status)
+                json_set(doc, root, "status", json_copy(doc, status));
+        remove_members(json_get(root, "metadata"), dropped_members);
+        json_set_root(doc, root);
+}
+
+void object_protect(const struct schema_kind *kind, struct json_doc *doc, const struct json_value *old, bool status_only)
+{
+        static const char *const identity[] = {"name", "namespace", NULL};
+        struct json_value *root = json_root(doc), *metadata;
+
+        assert(kind && json_is(root, JSON_OBJECT) && old);
+        if (status_only) {
+                keep_all_but_status(doc, old);
+                return;
+        }
+        metadata = json_ensure_object(doc, root, "metadata");
+        remove_members(metadata, dropped_members);
+        for (const char *const *name = server_members; *name; name++)
+                copy_member(doc, metadata, json_get(old, "metadata"), *name);
+        for (const char *const *name = identity; *name; name++)
+                copy_member(doc, metadata, json_get(old, "metadata"), *name);
+        if (kind->has_status)
+                copy_member(doc, root, old, "status");
+        if (kind == &api_namespace_kind)
+                copy_member(doc, json_ensure_object(doc, root, "spec"), json_get(old, "spec"), "finalizers");
+}
+
+static bool is_bookkeeping(const char *key)
+{
+        return strcmp(key, "metadata") == 0 || strcmp(key, "status") == 0;
+}
+
+/* Whether every member of @a but metadata and status equals that of @b. */
+static bool covers(const struct json_value *a, const struct json_value *b)
+{
+        for (const struct json_value *value = json_first(a); value; value = json_next(value))
+                if (!is_bookkeeping(json_key(value)) && !json_equal(value, json_get(b, json_key(value))))
+                        return false;
+        return true;
+}
+
+void object_grow_generation(struct json_doc *doc, const struct json_value *old)
+{
+        struct json_value *root = json_root(doc);
+        int64_t generation;
+
+        if (json_int64(json_find(old, "metadata", "generation", NULL), &generation) != 0)
+                return;
+        if (!covers(root, old) || !covers(old, root))
+                json_set_int(doc, json_get(root, "metadata"), "generation", generation + 1);
+}
+
+/* --- checks
+ * -------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_of_status(const char *field)
+{
+        return g_str_has_prefix(field, "status") && (field[6] == 0 || field[6] == '.' || field[6] == '[');
+}
+
+static enum schema_unknown unknown_policy(const struct schema_kind *kind, enum params_validation validation)
+{
+        if (kind->core)
+                return validation == PARAMS_VALIDATION_STRICT ? SCHEMA_UNKNOWN_REFUSE : SCHEMA_UNKNOWN_KEEP;
+        return validation == PARAMS_VALIDATION_IGNORE ? SCHEMA_UNKNOWN_DROP : SCHEMA_UNKNOWN_REFUSE;
+}
+
+/* The unknown fields that the stored object has, written by a newer program: they survive. */
+static GHashTable *known_unknowns(const struct schema_kind *kind, const struct json_value *old)
+{
+        GHashTable *fields = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(schema_faults) faults = schema_faults_new();
+        g_autoptr(json_doc) copy = json_doc_new();
+
+        json_set_root(copy, json_copy(copy, old));
+        schema_check_shape(kind, json_root(copy), SCHEMA_UNKNOWN_REFUSE, faults);
+        for (size_t i = 0; i < schema_faults_kept(faults); i++) {
+                const struct schema_fault *fault = schema_faults_at(faults, i);
+
+                if (strcmp(fault->reason, REASON_FIELD_VALUE_UNKNOWN) == 0)
+                        g_hash_table_add(fields, g_strdup(fault->field));
+        }
+        return fields;
+}
+
+/* Hand on the faults that count. */
+static void filter(const struct schema_kind *kind, const struct json_value *old, bool status_only,
+                   const struct schema_faults *found, struct schema_faults *faults)
+{
+        g_autoptr(GHashTable) known = old && schema_faults_kept(found) ? known_unknowns(kind, old) : NULL;
+
+        for (size_t i = 0; i < schema_faults_kept(found); i++) {
+                const struct schema_fault *fault = schema_faults_at(found, i);
+
+                if (old && is_of_status(fault->field) != status_only)
+                        continue;
+                if (known && strcmp(fault->reason, REASON_FIELD_VALUE_UNKNOWN) == 0 && g_hash_table_contains(known, fault->field))
+                        continue;
+                schema_faults_add(faults, fault->field, fault->reason, "%s", fault->message);
+        }
+}
+
+/* A finalizer added during deletion would come too late for whoever waits. */
+static void check_finalizers(const struct json_value *root, const struct json_value *old, struct schema_faults *faults)
+{
+        const struct json_value *before = json_find(old, "metadata", "finalizers", NULL);
+
+        if (!object_is_deleting(old))
+                return;
+        for (const struct json_value *value = json_first(json_find(root, "metadata", "finalizers", NULL)); value;
+             value = json_next(value)) {
+                bool had = false;
+
+                for (const struct json_value *known = json_first(before); known; known = json_next(known))
+                        had |= json_equal(known, value);
+                if (!had)
+                        schema_faults_add(faults, "metadata.finalizers", REASON_FIELD_VALUE_FORBIDDEN,
+                                          "Forbidden: no new finalizers can be added if the object is being deleted, found new "
+                                          "finalizer \"%.80s\"",
+                                          json_string(value, ""));
+        }
+}
+
+void object_check(const struct schema_kind *kind, struct json_doc *doc, const struct json_value *old, bool status_only,
+                  enum params_validation validation, struct schema_faults *faults)
+{
+        g_autoptr(schema_faults) found = schema_faults_new();
+
+        assert(kind && doc && faults);
+        schema_check_shape(kind, json_root(doc), unknown_policy(kind, validation), found);
+        schema_default(kind, doc, json_root(doc));
+        schema_validate(kind, json_root(doc), old, found);
+        if (old)
+                check_finalizers(json_root(doc), old, found);
+        filter(kind, old, status_only, found, faults);
+        splice_order(doc);
+}
+
+/* --- deletion
+ * ------------------------------------------------------------------------------------------------------------------------ */
+
+bool object_holds(const struct schema_kind *kind, const struct json_value *root)
+{
+        return json_length(json_find(root, "metadata", "finalizers", NULL)) > 0 ||
+               (kind == &api_namespace_kind && json_length(json_find(root, "spec", "finalizers", NULL)) > 0);
+}
+
+bool object_is_deleting(const struct json_value *root)
+{
+        return json_find_string(root, "metadata", "deletionTimestamp", NULL);
+}
+
+void object_begin_deletion(const struct schema_kind *kind, const struct clock *clock, struct json_doc *doc)
+{
+        struct json_value *metadata = json_ensure_object(doc, json_root(doc), "metadata");
+        char time[CLOCK_RFC3339_MAX];
+
+        json_set_string(doc, metadata, "deletionTimestamp", clock_format_rfc3339(clock_real_us(clock), false, time));
+        json_set_int(doc, metadata, "deletionGracePeriodSeconds", 0);
+        if (kind == &api_namespace_kind)
+                json_set_string(doc, json_ensure_object(doc, json_root(doc), "status"), "phase", "Terminating");
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/params.h"
+#include "base/names.h"
+#include "generated/reasons.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define FIELD_MANAGER_MAX 128
+
+static bool read_number(const struct http_request *request, const char *name, uint64_t *ret_number, struct schema_faults *faults)
+{
+        const char *text = http_request_query(request, name);
+        guint64 number;
+
+        if (!text || !*text)
+                return false;
+        if (!g_ascii_string_to_unsigned(text, 10, 0, G_MAXINT64, &number, NULL)) {
+                schema_faults_add(faults, name, REASON_FIELD_VALUE_INVALID,
+                                  "Invalid value: \"%.80s\": must be a whole number that is not negative", text);
+                return false;
+        }
+        *ret_number = number;
+        return true;
+}
+
+static bool read_bool(const struct http_request *request, const char *name, struct schema_faults *faults)
+{
+        static const char *const yes[] = {"", "1", "t", "T", "true", "True", "TRUE", NULL};
+        static const char *const no[] = {"0", "f", "F", "false", "False", "FALSE", NULL};
+        const char *text = http_request_query(request, name);
+
+        if (!text || g_strv_contains(no, text))
+                return false;
+        if (!g_strv_contains(yes, text))
+                schema_faults_add(faults, name, REASON_FIELD_VALUE_INVALID, "Invalid value: \"%.80s\": must be true or false",
+                                  text);
+        return true;
+}
+
+/* The index of the parameter's text in @names; 0 when it is absent. */
+static int read_choice(const struct http_request *request, const char *name, const char *const *names, size_t n_names,
+                       struct schema_faults *faults)
+{
+        const char *text = http_request_query(request, name);
+        int index = text && *text ? enum_index_of(names, n_names, text) : 0;
+
+        if (index >= 0)
+                return index;
+        schema_faults_add(faults, name, REASON_FIELD_VALUE_NOT_SUPPORTED, "Unsupported value: \"%.80s\"", text);
+        return 0;
+}
+
+static const char *read_text(const struct http_request *request, const char *name)
+{
+        const char *text = http_request_query(request, name);
+
+        return text && *text ? text : NULL;
+}
+
+static void read_manager(const struct http_request *request, struct params *params, struct schema_faults *faults)
+{
+        params->field_manager = read_text(request, "fieldManager");
+        if (params->field_manager && !names_is_plain_text(params->field_manager, FIELD_MANAGER_MAX, false))
+                schema_faults_add(faults, "fieldManager", REASON_FIELD_VALUE_INVALID,
+                                  "Invalid value: must be at most %d printable characters", FIELD_MANAGER_MAX);
+}
+
+void params_parse(const struct http_request *request, struct params *ret_params, struct schema_faults *faults)
+{
+        static const char *const validations[] = {"", "Strict", "Warn", "Ignore"};
+        static const char *const dry_runs[] = {"", "All"};
+        static const char *const includes[] = {"Metadata", "None", "Object"};
+        static const char *const matches[] = {"", "NotOlderThan", "Exact"};
+        struct params params = {};
+
+        assert(request && ret_params && faults);
+        params.dry_run = read_choice(request, "dryRun", dry_runs, G_N_ELEMENTS(dry_runs), faults);
+        params.validation =
+                (enum params_validation)read_choice(request, "fieldValidation", validations, G_N_ELEMENTS(validations), faults);
+        params.include_object = includes[read_choice(request, "includeObject", includes, G_N_ELEMENTS(includes), faults)];
+        params.exact = read_choice(request, "resourceVersionMatch", matches, G_N_ELEMENTS(matches), faults) == 2;
+        params.watch = read_bool(request, "watch", faults);
+        params.bookmarks = read_bool(request, "allowWatchBookmarks", faults);
+        params.label_selector = read_text(request, "labelSelector");
+        params.field_selector = read_text(request, "fieldSelector");
+        params.continue_token = read_text(request, "continue");
+        params.has_revision = read_number(request, "resourceVersion", &params.revision, faults);
+        read_number(request, "limit", &params.limit, faults);
+        read_number(request, "timeoutSeconds", &params.timeout_s, faults);
+        read_manager(request, &params, faults);
+        /* Clients that know it fall back to list and watch when it is refused. */
+        if (read_bool(request, "sendInitialEvents", faults))
+                schema_faults_add(faults, "sendInitialEvents", REASON_FIELD_VALUE_FORBIDDEN,
+                                  "Forbidden: list first, then watch from the list's resourceVersion");
+        *ret_params = params;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "http/http.h"
+#include "schema/schema.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum params_validation { PARAMS_VALIDATION_DEFAULT, PARAMS_VALIDATION_STRICT, PARAMS_VALIDATION_WARN, PARAMS_VALIDATION_IGNORE };
+
+/* The query of a request of the resource API. Texts are borrowed from the request. */
+struct params {
+        bool dry_run;
+        bool watch;
+        bool bookmarks;
+        enum params_validation validation;
+        const char *field_manager; /* or NULL */
+        const char *label_selector, *field_selector;
+        const char *continue_token; /* or NULL */
+        const char *include_object; /* of a table: "None", "Metadata", "Object" */
+        uint64_t limit;             /* 0: none */
+        bool has_revision;          /* resourceVersion was given */
+        uint64_t revision;
+        bool exact;         /* resourceVersionMatch=Exact */
+        uint64_t timeout_s; /* 0: none given */
+};
+
+/** params_parse() - every wrong parameter becomes a fault. */
+void params_parse(const struct http_request *request, struct params *ret_params, struct schema_faults *faults);

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/table.h"
+#include "api/splice.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+struct json_value *table_page_metadata(struct json_doc *doc, const struct table_page *page)
+{
+        struct json_value *metadata = json_new(doc, JSON_OBJECT);
+        char revision[24];
+
+        g_snprintf(revision, sizeof(revision), "%" PRIu64, page->revision);
+        json_set_string(doc, metadata, "resourceVersion", revision);
+        json_set_string(doc, metadata, "continue", page->continue_token);
+        if (page->remaining >= 0)
+                json_set_int(doc, metadata, "remainingItemCount", page->remaining);
+        return metadata;
+}
+
+static struct json_value *column_definitions(struct json_doc *doc, const struct schema_kind *kind)
+{
+        struct json_value *list = json_new(doc, JSON_ARRAY);
+
+        for (const struct schema_column *column = kind->columns; column && column->name; column++) {
+                struct json_value *definition = json_append(list, json_new(doc, JSON_OBJECT));
+
+                json_set_string(doc, definition, "name", column->name);
+                json_set_string(doc, definition, "type", column->type);
+                json_set_string(doc, definition, "format", column->format ?: "");
+                json_set_string(doc, definition, "description", column->doc ?: "");
+                json_set_int(doc, definition, "priority", column->priority);
+        }
+        return list;
+}
+
+void table_begin(const struct table_options *options, const struct table_page *page, bool columns, GString *out)
+{
+        g_autoptr(json_doc) doc = json_doc_new();
+        struct json_value *root = json_new(doc, JSON_OBJECT);
+        char version[32];
+
+        assert(options && page && out);
+        json_set_root(doc, root);
+        g_snprintf(version, sizeof(version), "meta.k8s.io/%s", options->version);
+        json_set_string(doc, root, "kind", "Table");
+        json_set_string(doc, root, "apiVersion", version);
+        json_set(doc, root, "metadata", table_page_metadata(doc, page));
+        json_set(doc, root, "columnDefinitions", columns ? column_definitions(doc, options->kind) : json_new(doc, JSON_ARRAY));
+        json_write(root, out);
+        g_string_truncate(out, out->len - 1);
+        g_string_append(out, ",\"rows\":[");
+}
+
+void table_end(GString *out)
+{
+        assert(out);
+        g_string_append(out, "]}");
+}
+
+static bool is_number(const char *text)
+{
+        return *text && strspn(text, "0123456789.-") == strlen(text);
+}
+
+/* Clients print strings, numbers and booleans as they are; null is an empty cell. */
+static struct json_value *new_cell(struct json_doc *doc, const struct schema_column *column, const char *text)
+{
+        bool number = strcmp(column->type, "integer") == 0 || strcmp(column->type, "number") == 0;
+
+        if (!text)
+                return strcmp(column->type, "date") == 0 ? json_new_string(doc, "<unknown>") : json_new(doc, JSON_NULL);
+        if (number && is_number(text)) {
+                struct json_doc *parsed = NULL;
+                struct json_value *value;
+
+                if (json_parse(text, strlen(text), &parsed, NULL) != 0)
+                        return json_new_string(doc, text);
+                value = json_copy(doc, json_root_const(parsed));
+                json_doc_free(parsed);
+                return value;
+        }
+        if (strcmp(column->type, "boolean") == 0 && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0))
+                return json_new_bool(doc, *text == 't');
+        return json_new_string(doc, text);
+}
+
+static struct json_value *partial_metadata(struct json_doc *doc, const struct table_options *options,
+                                           const struct store_object *object, uint64_t revision)
+{
+        struct json_value *partial = json_new(doc, JSON_OBJECT), *metadata;
+        char version[32], text[24];
+
+        g_snprintf(version, sizeof(version), "meta.k8s.io/%s", options->version);
+        json_set_string(doc, partial, "kind", "PartialObjectMetadata");
+        json_set_string(doc, partial, "apiVersion", version);
+        metadata = json_set(doc, partial, "metadata", json_copy(doc, json_get(object->root, "metadata")));
+        g_snprintf(text, sizeof(text), "%" PRIu64, revision ?: object->revision);
+        json_set_string(doc, metadata, "resourceVersion", text);
+        return partial;
+}
+
+void table_row(const struct table_options *options, const struct store_object *object, uint64_t revision, GString *out)
+{
+        g_autoptr(json_doc) doc = json_doc_new();
+        struct json_value *row = json_new(doc, JSON_OBJECT), *cells;
+
+        assert(options && object && out);
+        cells = json_ensure_array(doc, row, "cells");
+        for (const struct schema_column *column = options->kind->columns; column && column->name; column++) {
+                g_autofree char *text = schema_cell(column, object->root, options->now_us);
+
+                json_append(cells, new_cell(doc, column, text));
+        }
+        if (strcmp(options->include_object, "Metadata") == 0)
+                json_set(doc, row, "object", partial_metadata(doc, options, object, revision));
+        json_write(row, out);
+        if (strcmp(options->include_object, "Object") != 0)
+                return;
+        g_string_truncate(out, out->len - 1);
+        g_string_append(out, ",\"object\":");
+        splice_object(object, options->api_version, revision, out);
+        g_string_append_c(out, '}');
+}

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/watch.h"
+#include "api/feed.h"
+#include "api/selector.h"
+#include "api/splice.h"
+#include "api/table.h"
+#include "base/limits.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define TICK_US        5000000ull
+#define BOOKMARK_US    30000000ull
+#define TIMEOUT_MIN_US 1800000000ull /* without timeoutSeconds: half an hour and up to as much again */
+#define TIMEOUT_MAX_S  86400
+#define AHEAD_BYTES    (256u << 10) /* queued for one client before its watch waits */
+#define GONE_WORDS     "too old resource version: list again"
+
+enum frame_type { FRAME_ADDED, FRAME_MODIFIED, FRAME_DELETED, N_FRAME_TYPES };
+static const char *const frame_names[] = {"ADDED", "MODIFIED", "DELETED"};
+
+/* The same event goes to many watches: its last forms are kept. */
+struct frame {
+        const struct store_object *object;
+        uint64_t revision;
+        const char *api_version; /* a constant of the kind's tables, or NULL */
+        GBytes *bytes;
+};
+
+struct watch_hub {
+        struct api *api;
+        GPtrArray *streams;  /* struct stream */
+        GHashTable *of_user; /* user -> number of streams */
+        struct loop_source *tick;
+        struct frame frames[N_FRAME_TYPES];
+};
+
+/* One watch: its call owns it by on_gone. */
+struct stream {
+        struct watch_hub *hub;
+        struct call *call;
+        struct selector *selector;
+        struct store_watch *watch;
+        struct feed *feed; /* the first state, while it is told */
+        struct loop_source *timeout;
+        const char *alias; /* constant text, or NULL */
+        uint64_t last_us;
+        bool paused, caught_up, ended, columns_told;
+};
+
+/* --- the hub
+ * ------------------------------------------------------------------------------------------------------------------------- */
+
+static void frame_clear(struct frame *frame)
+{
+        if (!frame->bytes)
+                return;
+        store_object_unref(frame->object);
+        g_bytes_unref(frame->bytes);
+        *frame = (struct frame){};
+}
+
+static void stream_bookmark(struct stream *stream);
+static void stream_end(struct stream *stream);
+
+static void on_tick(struct loop_source *source, void *userdata)
+{
+        struct watch_hub *hub = userdata;
+        uint64_t now = clock_monotonic_us(hub->api->options.clock);
+
+        for (guint i = 0; i < hub->streams->len; i++) {
+                struct stream *stream = hub->streams->pdata[i];
+
+                if (!identity_still_valid(&hub->api->identities, stream->call->identity))
+                        stream_end(stream);
+                else if (stream->call->params.bookmarks && stream->caught_up && !stream->paused && !stream->feed &&
+                         now - stream->last_us >= BOOKMARK_US)
+                        stream_bookmark(stream);
+        }
+        for (size_t i = 0; i < N_FRAME_TYPES; i++)
+                frame_clear(&hub->frames[i]);
+        loop_timer_set(hub->tick, hub->streams->len ? TICK_US : UINT64_MAX);
+}
+
+struct watch_hub *watch_hub_new(struct api *api)
+{
+        struct watch_hub *hub = g_new0(struct watch_hub, 1);
+
+        hub->api = api;
+        hub->streams = g_ptr_array_new();
+        hub->of_user = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        if (loop_timer(api->options.loop, UINT64_MAX, on_tick, hub, &hub->tick) < 0)
+                return watch_hub_free(hub);
+        return hub;
+}
+
+struct watch_hub *watch_hub_free(struct watch_hub *hub)
+{
+        if (!hub)
+                return NULL;
+        assert(hub->streams->len == 0);
+        for (size_t i = 0; i < N_FRAME_TYPES; i++)
+                frame_clear(&hub->frames[i]);
+        loop_source_free(hub->tick);
+        g_ptr_array_unref(hub->streams);
+        g_hash_table_unref(hub->of_user);
+        g_free(hub);
+        return NULL;
+}
+
+size_t watch_hub_count(const struct watch_hub *hub)
+{
+        assert(hub);
+        return hub->streams->len;
+}
+
+static unsigned hub_count_of(struct watch_hub *hub, const char *user)
+{
+        return GPOINTER_TO_UINT(g_hash_table_lookup(hub->of_user, user));
+}
+
+static void hub_add(struct watch_hub *hub, struct stream *stream)
+{
+        const char *user = stream->call->identity->user;
+
+        g_hash_table_replace(hub->of_user, g_strdup(user), GUINT_TO_POINTER(hub_count_of(hub, user) + 1));
+        g_ptr_array_add(hub->streams, stream);
+        if (hub->streams->len == 1)
+                loop_timer_set(hub->tick, TICK_US);
+}
+
+static void hub_remove(struct watch_hub *hub, struct stream *stream)
+{
+        const char *user = stream->call->identity->user;
+        unsigned left = hub_count_of(hub, user) - 1;
+
+        if (left)
+                g_hash_table_replace(hub->of_user, g_strdup(user), GUINT_TO_POINTER(left));
+        else
+                g_hash_table_remove(hub->of_user, user);
+        g_ptr_array_remove_fast(hub->streams, stream);
+}
+
+/* --- writing
+ * ------------------------------------------------------------------------------------------------------------------------- */
+
+static void stream_write(struct stream *stream, GBytes *bytes)
+{
+        if (stream->ended || !stream->call->request)
+                return;
+        /* A client that takes nothing is paused long before its bound; a refusal can only mean that it must list again. */
+        if (http_stream_write(stream->call->request, bytes) < 0) {
+                stream_end(stream);
+                return;
+        }
+        stream->last_us = clock_monotonic_us(stream->hub->api->options.clock);
+        if (stream->watch && !stream->paused && http_stream_pending(stream->call->request) > AHEAD_BYTES) {
+                stream->paused = true;
+                store_watch_pause(stream->watch, true);
+        }
+}
+
+static void stream_write_text(struct stream *stream, GString *text)
+{
+        GBytes *bytes = g_string_free_to_bytes(text);
+
+        stream_write(stream, bytes);
+        g_bytes_unref(bytes);
+}
+
+static void stream_end(struct stream *stream)
+{
+        if (stream->ended)
+                return;
+        stream->ended = true;
+        stream->watch = store_watch_free(stream->watch);
+        if (stream->call->request)
+                http_stream_end(stream->call->request);
+}
+
+static void frame_begin(GString *text, const char *type)
+{
+        g_string_append_printf(text, "{\"type\":\"%s\",\"object\":", type);
+}
+
+static void frame_end(GString *text)
+{
+        g_string_append(text, "}\n");
+}
+
+static struct table_options table_options_of(const struct stream *stream)
+{
+        return (struct table_options){
+                .kind = stream->call->target.kind,
+                .version = stream->call->accept.version,
+                .include_object = stream->call->params.include_object,
+                .api_version = stream->alias,
+                .now_us = clock_real_us(stream->hub->api->options.clock),
+        };
+}
+
+static void write_table_frame(struct stream *stream, enum frame_type type, const struct store_object *object, uint64_t revision,
+                              GString *text)
+{
+        struct table_options options = table_options_of(stream);
+
+        frame_begin(text, frame_names[type]);
+        table_begin(&options, &(struct table_page){.revision = revision ?: object->revision, .remaining = -1},
+                    !stream->columns_told, text);
+        table_row(&options, object, revision, text);
+        table_end(text);
+        frame_end(text);
+        stream->columns_told = true;
+}
+
+static void write_object_frame(const struct stream *stream, enum frame_type type, const struct store_object *object,
+                               uint64_t revision, GString *text)
+{
+        frame_begin(text, frame_names[type]);
+        splice_object(object, stream->alias, revision, text);
+        frame_end(text);
+}
+
+static GBytes *shared_frame(struct stream *stream, enum frame_type type, const struct store_object *object, uint64_t revision)
+{
+        struct frame *frame = &stream->hub->frames[type];
+        GString *text;
+
+        if (frame->object == object && frame->revision == revision && frame->api_version == stream->alias)
+                return frame->bytes;
+        frame_clear(frame);
+        text = g_string_sized_new(object->len + 96);
+        write_object_frame(stream, type, object, revision, text);
+        *frame = (struct frame){.object = store_object_ref(object),
+                                .revision = revision,
+                                .api_version = stream->alias,
+                                .bytes = g_string_free_to_bytes(text)};
+        return frame->bytes;
+}
+
+static void stream_tell(struct stream *stream, enum frame_type type, const struct store_object *object, uint64_t revision)
+{
+        if (stream->call->accept.form == ACCEPT_TABLE) {
+                GString *text = g_string_new(NULL);
+
+                write_table_frame(stream, type, object, revision, text);
+                stream_write_text(stream, text);
+        } else {
+                stream_write(stream, shared_frame(stream, type, object, revision));
+        }
+}
+
+static void stream_bookmark(struct stream *stream)
+{
+        g_autoptr(json_doc) doc = json_doc_new();
+        struct json_value *root = json_new(doc, JSON_OBJECT), *object, *metadata;
+        GString *text = g_string_new(NULL);
+        char revision[24];
+
+        g_snprintf(revision, sizeof(revision), "%" PRIu64, store_revision(stream->hub->api->options.store));
+        json_set_string(doc, root, "type", "BOOKMARK");
+        object = json_ensure_object(doc, root, "object");
+        json_set_string(doc, object, "kind", stream->call->target.kind->kind);
+        json_set_string(doc, object, "apiVersion", stream->call->target.api_version);
+        metadata = json_ensure_object(doc, object, "metadata");
+        json_set_string(doc, metadata, "resourceVersion", revision);
+        json_set(doc, metadata, "creationTimestamp", json_new(doc, JSON_NULL));
+        json_write(root, text);
+        g_string_append_c(text, '\n');
+        stream_write_text(stream, text);
+}
+
+/* The client was too slow, and events it has not seen are no longer kept: it must list again. */
+static void stream_end_gone(struct stream *stream)
+{
+        GString *text = g_string_new(NULL), *status = status_refusal(&(struct refusal){.code = 410, .message = GONE_WORDS});
+
+        frame_begin(text, "ERROR");
+        g_string_append_len(text, status->str, (gssize)status->len);
+        frame_end(text);
+        g_string_free(status, TRUE);
+        stream_write_text(stream, text);
+        stream_end(stream);
+}
+
+/* --- events
+ * -------------------------------------------------------------------------------------------------------------------------- */
+
+static bool stream_selects(const struct stream *stream, const struct store_object *object)
+{
+        const struct target *target = &stream->call->target;
+
+        if (!object || (target->namespace && g_strcmp0(target->namespace, object->namespace) != 0) ||
+            (target->name && strcmp(target->name, object->name) != 0))
+                return false;
+        return selector_matches(stream->selector, object->root);
+}
+
+/* What leaves a selector is told as deleted, what enters as added. */
+static void on_event(const struct store_event *event, void *userdata)
+{
+        struct stream *stream = userdata;
+        bool before, now;
+
+        stream->caught_up |= !event;
+        if (!event || stream->ended)
+                return;
+        if (event->verb == STORE_DELETE) {
+                if (stream_selects(stream, event->object))
+                        stream_tell(stream, FRAME_DELETED, event->object, event->revision);
+                return;
+        }
+        before = event->previous && stream_selects(stream, event->previous);
+        now = stream_selects(stream, event->object);
+        if (now)
+                stream_tell(stream, before ? FRAME_MODIFIED : FRAME_ADDED, event->object, event->revision);
+        else if (before)
+                stream_tell(stream, FRAME_DELETED, event->previous, event->revision);
+}
+
+static void stream_resume(struct stream *stream)
+{
+        if (!stream->paused || stream->ended)
+                return;
+        if (store_watch_gone(stream->watch)) {
+                stream_end_gone(stream);
+                return;
+        }
+        stream->paused = false;
+        stream->caught_up = false;
+        store_watch_pause(stream->watch, false);
+}
+
+static void on_drained(void *userdata)
+{
+        struct stream *stream = userdata;
+
+        if (stream->feed)
+                feed_continue(stream->feed);
+        else
+                stream_resume(stream);
+}
+
+static void on_timeout(struct loop_source *source, void *userdata)
+{
+        stream_end(userdata);
+}
+
+static void on_gone(void *userdata)
+{
+        struct stream *stream = userdata;
+
+        hub_remove(stream->hub, stream);
+        store_watch_free(stream->watch);
+        loop_source_free(stream->timeout);
+        selector_free(stream->selector);
+        feed_free(stream->feed);
+        g_free(stream);
+}
+
+/* --- beginning
+ * ----------------------------------------------------------------------------------------------------------------------- */
+
+static void encode_first(const struct store_object *object, guint index, GString *out, void *userdata)
+{
+        struct stream *stream = userdata;
+
+        if (stream->call->accept.form == ACCEPT_TABLE)
+                write_table_frame(stream, FRAME_ADDED, object, 0, out);
+        else
+                write_object_frame(stream, FRAME_ADDED, object, 0, out);
+}
+
+static void first_told(void *userdata)
+{
+        struct stream *stream = userdata;
+
+        stream->feed = feed_free(stream->feed);
+        stream_resume(stream);
+}
+
+struct collector {
+        const struct stream *stream;
+        GPtrArray *objects;
+};
+
+static bool collect(const struct store_object *object, void *userdata)
+{
+        struct collector *collector = userdata;
+
+        if (stream_selects(collector->stream, object))
+                g_ptr_array_add(collector->objects, (void *)store_object_ref(object));
+        return true;
+}
+
+/* Without a resourceVersion, and with 0, a watch begins with all that exists. */
+static uint64_t collect_first(struct stream *stream)
+{
+        struct call *call = stream->call;
+        struct collector collector = {.stream = stream, .objects = feed_objects_new()};
+        uint64_t revision =
+                store_list(call->api->options.store, call->target.kind, call->target.namespace, NULL, collect, &collector);
+
+        stream->feed = feed_new(&(struct feed_options){
+                .call = call, .objects = collector.objects, .encode = encode_first, .done = first_told, .userdata = stream});
+        return revision;
+}
+
+/* The alias as a constant text: frames are shared by comparing its address. */
+static const char *constant_alias(const struct call *call)
+{
+        for (size_t i = 0; call->target.alias && call->target.kind->aliases[i]; i++)
+                if (strcmp(call->target.kind->aliases[i], call->target.api_version) == 0)
+                        return call->target.kind->aliases[i];
+        return NULL;
+}
+
+static uint64_t timeout_of(const struct call *call)
+{
+        if (call->params.timeout_s)
+                return MIN(call->params.timeout_s, TIMEOUT_MAX_S) * 1000000;
+        return TIMEOUT_MIN_US + random_below(call->api->options.random, TIMEOUT_MIN_US);
+}
+
+static void stream_discard(struct stream *stream)
+{
+        store_watch_free(stream->watch);
+        loop_source_free(stream->timeout);
+        selector_free(stream->selector);
+        feed_free(stream->feed);
+        g_free(stream);
+}
+
+/* 0, or what store_watch() and loop_timer() say. */
+static int stream_attach(struct stream *stream)
+{
+        struct call *call = stream->call;
+        const struct schema_kind *kinds[] = {call->target.kind, NULL};
+        uint64_t after = call->params.revision;
+        int r;
+
+        /* A revision of the future comes from a store that was put back: such a client must list again, too. */
+        if (after > store_revision(call->api->options.store))
+                return STORE_E_GONE;
+        if (after == 0)
+                after = collect_first(stream);
+        r = store_watch(call->api->options.store, kinds, after, on_event, stream, &stream->watch);
+        if (r)
+                return r;
+        stream->paused = stream->feed;
+        if (stream->paused)
+                store_watch_pause(stream->watch, true);
+        return loop_timer(call->api->options.loop, timeout_of(call), on_timeout, stream, &stream->timeout);
+}
+
+static void stream_start(struct call *call, struct selector *selector)
+{
+        struct watch_hub *hub = call->api->watches;
+        struct stream *stream = g_new0(struct stream, 1);
+        int r;
+
+        *stream = (struct stream){.hub = hub, .call = call, .selector = selector, .alias = constant_alias(call)};
+        r = stream_attach(stream);
+        if (r) {
+                stream_discard(stream);
+                if (r == STORE_E_GONE)
+                        call_refuse_words(call, 410, GONE_WORDS);
+                else
+                        call_refuse_words(call, 500, "the watch could not begin: %s", g_strerror(-r));
+                return;
+        }
+        hub_add(hub, stream);
+        call_stream_begin(call, stream, on_drained, on_gone);
+        stream->last_us = clock_monotonic_us(hub->api->options.clock);
+        if (stream->feed)
+                feed_continue(stream->feed);
+}
+
+void watch_begin(struct call *call)
+{
+        g_autofree char *why = NULL;
+        struct selector *selector;
+
+        assert(call && call->target.kind);
+        if (hub_count_of(call->api->watches, call->identity->user) >= LIMIT_WATCHES_PER_IDENTITY) {
+                call_refuse(call, &(struct refusal){
+                                          .code = 429, .message = "too many watches are open for this user", .retry_after_s = 5});
+                return;
+        }
+        selector = selector_new(call->target.kind, call->params.label_selector, call->params.field_selector, &why);
+        if (selector)
+                stream_start(call, selector);
+        else
+                call_refuse_words(call, 400, "%s", why);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "api/body.h"
+
+/* What the writing verbs share. */
+
+/** write_refuse_absent() - answer 404 for the addressed object. */
+void write_refuse_absent(struct call *call);
+/** write_refuse_outcome() - answer an outcome or failure of store_commit(). */
+void write_refuse_outcome(struct call *call, int outcome);
+
+/* What a delete does to one object. */
+enum write_deletion {
+        WRITE_GOES,       /* the operation removes it */
+        WRITE_MARKED,     /* the operation sets deletionTimestamp: finalizers hold it */
+        WRITE_MARKED_YET, /* it was marked earlier: nothing to write */
+};
+/** write_deletion_op() - the operation that deletes @object (its newest version); the caller hands it to the store. */
+enum write_deletion write_deletion_op(const struct store_object *object, const struct clock *clock, struct store_op *ret_op);
+
+/* The verbs; the body has come. */
+void write_create(struct call *call, enum body_type type, struct json_doc *body);
+void write_modify(struct call *call, enum body_type type, struct json_doc *body);
+void write_delete(struct call *call, struct json_doc *options);
+void write_delete_collection(struct call *call, struct json_doc *options);
