@@ -139,7 +139,10 @@ struct http_call;
 
 struct http_client_options {
         struct loop *loop;
-        const char *ca_pem, *certificate_pem, *key_pem; /* PEM text, copied; may be NULL */
+        const char *ca_pem, *certificate_pem, *key_pem; /* PEM text, copied; may be NULL (ca_pem: the system's authorities) */
+        /* Accept exactly servers whose chain ends in the CA with this SHA-256 of its DER when ca_pem is NULL (joining). 64 hex
+         * digits. */
+        const char *ca_sha256;
         const char *user_agent;
         bool insecure; /* skip verification of the peer: only for `gabbro --insecure` */
         /* Refuse to connect to addresses for which this returns false (downloads: no internal hosts), also after redirects. */
@@ -177,7 +180,10 @@ const char *http_call_header(const struct http_call *call, const char *name); /*
 int http_call_status(const struct http_call *call);
 
 /** http_fetch() - the same, blocking, on a thread of its own choosing (worker jobs, CLI): no loop. 0 or -errno (words in
- *  @reterr_words, g_free). @ret_body may be NULL with @options->on_piece (its call argument is NULL then). */
+ *  @reterr_words, g_free): -ETIMEDOUT, -EHOSTUNREACH (no such name), -ECONNREFUSED, -EKEYREJECTED (the peer's certificate),
+ * -EMSGSIZE (more than max_body_bytes), -ECANCELED (by on_piece), -EINVAL (not a URL of http or https), -ELOOP (redirects), -EIO.
+ * @ret_body may be NULL with @options->on_piece, whose call argument serves http_call_status() and http_call_header() until it
+ * returns. */
 int http_fetch(const struct http_client_options *client, const struct http_call_options *options, void *userdata, int *ret_status,
                GString **ret_body, char **reterr_words);
 

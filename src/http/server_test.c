@@ -160,11 +160,573 @@ static void a_request_reads_the_same_byte_by_byte(void)
         testing_app_free(app);
 }
 
+static void connections_are_kept_and_pipelined_requests_answered_in_order(void)
+{
+        struct testing_app *app = testing_app_new(false, NULL);
+        struct testing_client *client = testing_client_new(app, NULL);
+
+        testing_send_text(client,
+                          "GET /show?a=1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\ntwo"
+                          "GET /held HTTP/1.1\r\nHost: x\r\n\r\nGET /show?a=4 HTTP/1.1\r\nHost: x\r\n\r\n");
+        g_assert_true(testing_await(client, "a=1 b=- x=-"));
+        g_assert_true(testing_await(client, "\r\n\r\ntwo"));
+        testing_until(app->loop, app->last);
+        g_assert_cmpint(app->requests, ==, 3);
+        http_reply(app->last, 200, "text/plain", "three", 5);
+        g_assert_true(testing_await(client, "three"));
+        g_assert_true(testing_await(client, "a=4 b=- x=-"));
+        g_assert_false(client->ended);
+        testing_send_text(client, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        g_assert_true(testing_await(client, "hello"));
+        g_assert_cmpstr(app->trace->str, ==, "request gone request gone request gone request gone request gone ");
+        struct http_server_stats stats;
+        http_server_stats(app->server, &stats);
+        g_assert_cmpuint(stats.requests, ==, 5);
+        g_assert_cmpuint(stats.connections_total, ==, 1);
+        testing_client_free(client);
+        testing_app_free(app);
+}
+
+static void a_flood_of_headers_is_refused(void)
+{
+        struct testing_app *app = testing_app_new(false, NULL);
+        g_autoptr(GString) many = g_string_new("GET /hello HTTP/1.1\r\nHost: x\r\n");
+        for (int i = 0; i < LIMIT_HTTP_HEADERS; i++)
+                g_string_append_printf(many, "A%d: b\r\n", i);
+        g_string_append(many, "\r\n");
+        g_autofree char *answer = ask(app, NULL, many->str, many->len);
+        check_answer(many->str, answer, 431, NULL);
+
+        g_autoptr(GString) large = g_string_new("GET /hello HTTP/1.1\r\nHost: x\r\nA: ");
+        while (large->len < LIMIT_HTTP_HEADER_BYTES)
+                g_string_append(large, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+        g_free(answer);
+        answer = ask(app, NULL, large->str, large->len);
+        check_answer(large->str, answer, 431, NULL);
+        testing_app_free(app);
+}
+
+static void one_more_connection_than_the_bound_is_refused(void)
+{
+        const struct {
+                size_t connections, per_peer, unauthenticated, admitted;
+        } cases[] = {{2, 9, 9, 2}, {9, 3, 9, 3}, {9, 9, 1, 1}};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                struct http_limits limits = *http_limits_default();
+                struct testing_client *clients[5];
+                struct http_server_stats stats;
+                limits.connections = cases[i].connections;
+                limits.connections_per_peer = cases[i].per_peer;
+                limits.unauthenticated = cases[i].unauthenticated;
+                struct testing_app *app = testing_app_new(false, &limits);
+                for (size_t n = 0; n < G_N_ELEMENTS(clients); n++)
+                        clients[n] = testing_client_new(app, NULL);
+                do {
+                        g_assert_cmpint(loop_run_once(app->loop, 1000000), >, 0);
+                        http_server_stats(app->server, &stats);
+                } while (stats.connections + stats.refused_connections < G_N_ELEMENTS(clients));
+                g_assert_cmpuint(stats.connections, ==, cases[i].admitted);
+                testing_await_end(clients[4]);
+                testing_send_text(clients[0], "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+                g_assert_true(testing_await(clients[0], "hello"));
+                testing_client_free(clients[4]);
+                clients[4] = testing_client_new(app, NULL); /* one that proved itself makes room for another */
+                testing_send_text(clients[4], "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+                g_assert_true(testing_await(clients[4], "hello") == (cases[i].unauthenticated == 1));
+                for (size_t n = 0; n < G_N_ELEMENTS(clients); n++)
+                        testing_client_free(clients[n]);
+                testing_app_free(app);
+        }
+}
+
+static void whoever_waits_too_long_is_cut_off(void)
+{
+        const struct {
+                const char *request;
+                const char *answer; /* NULL: the end without words */
+        } cases[] = {
+                {"", NULL},
+                {"GET /hello HTTP/1.1\r\nHo", "HTTP/1.1 408 "},
+                {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab", "HTTP/1.1 408 "},
+                {"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab", "HTTP/1.1 408 "},
+                {"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n", "hello"},
+                {"GET /hello HTTP/1.1\r\nHost: x\r\n\r\nGET /he", "HTTP/1.1 408 "},
+        };
+        struct http_limits limits = *http_limits_default();
+        limits.header_time_us = limits.body_time_us = limits.idle_time_us = limits.stall_time_us = 20000;
+        struct testing_app *app = testing_app_new(false, &limits);
+        struct testing_client *clients[G_N_ELEMENTS(cases)];
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                clients[i] = testing_client_new(app, NULL);
+                testing_send_text(clients[i], cases[i].request);
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                testing_await_end(clients[i]);
+                if (cases[i].answer)
+                        g_assert_nonnull(strstr(clients[i]->in->str, cases[i].answer));
+                else
+                        g_assert_cmpstr(clients[i]->in->str, ==, "");
+                testing_client_free(clients[i]);
+        }
+        testing_app_free(app);
+}
+
+static void a_held_request_has_no_deadline(void)
+{
+        struct http_limits limits = *http_limits_default();
+        limits.header_time_us = limits.body_time_us = limits.idle_time_us = limits.stall_time_us = 5000;
+        struct testing_app *app = testing_app_new(false, &limits);
+        struct testing_client *client = testing_client_new(app, NULL);
+
+        testing_send_text(client, "GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
+        testing_until(app->loop, app->last);
+        uint64_t begin_us = loop_now_us(app->loop);
+        while (loop_now_us(app->loop) - begin_us < 30000)
+                loop_run_once(app->loop, 5000);
+        g_assert_nonnull(app->last);
+        http_reply(app->last, 200, "text/plain", "late", 4);
+        g_assert_true(testing_await(client, "late"));
+        testing_client_free(client);
+        testing_app_free(app);
+}
+
+static void a_paused_upload_holds_the_sender_back(void)
+{
+        enum { TOTAL = 24 << 20 };
+        struct testing_app *app = testing_app_new(true, NULL);
+        struct http_tls *tls = testing_client_tls(app, NULL);
+        struct testing_client *client = testing_client_new(app, tls);
+        g_autofree char *data = g_malloc(TOTAL);
+        g_autofree char *head = g_strdup_printf("PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", TOTAL);
+
+        for (int i = 0; i < TOTAL; i++)
+                data[i] = i * 7 + (i >> 12);
+        app->pause_upload = true;
+        testing_send_text(client, head);
+        testing_send(client, data, TOTAL);
+        testing_until(app->loop, app->upload->len > 0);
+        while (loop_run_once(app->loop, 20000) > 0)
+                ;
+        g_assert_cmpuint(app->upload->len, <=, 64 << 10);
+        g_assert_cmpuint(client->output.pending, >, 1 << 20);
+        app->pause_upload = false;
+        http_request_body_pause(app->last, false);
+        g_assert_true(testing_await(client, "25165824 bytes"));
+        g_assert_cmpmem(app->upload->str, app->upload->len, data, TOTAL);
+        testing_client_free(client);
+        http_tls_free(tls);
+        testing_app_free(app);
+}
+
+static void a_stream_is_chunked_and_shared_and_tells_when_it_is_drained(void)
+{
+        for (int with_tls = 0; with_tls < 2; with_tls++) {
+                struct testing_app *app = testing_app_new(with_tls, NULL);
+                struct http_tls *tls = with_tls ? testing_client_tls(app, NULL) : NULL;
+                struct testing_client *client = testing_client_new(app, tls);
+                g_autoptr(GBytes) bytes = g_bytes_new_static("{\"type\":\"ADDED\"}\n", 17);
+
+                testing_send_text(client, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+                g_assert_true(testing_await(client, "Transfer-Encoding: chunked\r\n\r\n"));
+                g_assert_cmpint(http_stream_write(app->last, bytes), ==, 0);
+                g_assert_cmpint(http_stream_write(app->last, bytes), ==, 0);
+                g_assert_cmpuint(http_stream_pending(app->last), ==, 2 * (17 + 4 + 2));
+                g_assert_true(testing_await(client, "11\r\n{\"type\":\"ADDED\"}\n\r\n11\r\n{\"type\":\"ADDED\"}\n\r\n"));
+                g_assert_cmpuint(http_stream_pending(app->last), ==, 0);
+                http_stream_end(app->last);
+                g_assert_true(testing_await(client, "0\r\n\r\n"));
+                g_assert_cmpint(app->gones, ==, 1);
+                testing_send_text(client, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+                g_assert_true(testing_await(client, "hello"));
+                testing_client_free(client);
+                http_tls_free(tls);
+                testing_app_free(app);
+        }
+}
+
+static void a_stream_for_http_1_0_ends_with_the_connection(void)
+{
+        struct testing_app *app = testing_app_new(false, NULL);
+        struct testing_client *client = testing_client_new(app, NULL);
+        g_autoptr(GBytes) bytes = g_bytes_new_static("plain", 5);
+
+        testing_send_text(client, "GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        g_assert_true(testing_await(client, "Connection: close\r\n\r\n"));
+        http_stream_write(app->last, bytes);
+        g_assert_true(testing_await(client, "plain"));
+        http_stream_end(app->last);
+        testing_await_end(client);
+        g_assert_cmpstr(client->in->str, ==, "");
+        testing_client_free(client);
+        testing_app_free(app);
+}
+
+static void a_slow_reader_is_told_by_enobufs_and_cut_off_when_it_stalls(void)
+{
+        struct http_limits limits = *http_limits_default();
+        limits.stall_time_us = 50000;
+        struct testing_app *app = testing_app_new(true, &limits);
+        struct http_tls *tls = testing_client_tls(app, NULL);
+        struct testing_client *client = testing_client_new(app, tls);
+        g_autofree char *data = g_malloc0(1 << 20);
+        g_autoptr(GBytes) bytes = g_bytes_new_static(data, 1 << 20);
+
+        testing_send_text(client, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+        testing_until(app->loop, app->last);
+        testing_deafen(client, true);
+        int r = 0;
+        for (int i = 0; i < 64 && r == 0; i++) {
+                r = http_stream_write(app->last, bytes);
+                loop_run_once(app->loop, 0);
+        }
+        g_assert_cmpint(r, ==, -ENOBUFS);
+        g_assert_cmpuint(http_stream_pending(app->last), <=, limits.out_bytes);
+        testing_until(app->loop, app->gones == 1);
+        testing_client_free(client);
+        http_tls_free(tls);
+        testing_app_free(app);
+}
+
+static void a_client_that_goes_is_seen_at_once(void)
+{
+        static const char *const paths[] = {"/stream", "/held"};
+
+        for (int with_tls = 0; with_tls < 2; with_tls++) {
+                struct testing_app *app = testing_app_new(with_tls, NULL);
+                struct http_tls *tls = with_tls ? testing_client_tls(app, NULL) : NULL;
+                for (size_t i = 0; i < G_N_ELEMENTS(paths); i++) {
+                        struct testing_client *client = testing_client_new(app, tls);
+                        g_autofree char *request = g_strdup_printf("GET %s HTTP/1.1\r\nHost: x\r\n\r\n", paths[i]);
+                        testing_send_text(client, request);
+                        testing_until(app->loop, app->last);
+                        testing_client_free(client);
+                        gint64 begin = g_get_monotonic_time();
+                        testing_until(app->loop, !app->last);
+                        g_assert_cmpint(g_get_monotonic_time() - begin, <, G_USEC_PER_SEC / 2);
+                }
+                http_tls_free(tls);
+                testing_app_free(app);
+        }
+}
+
+static void a_reset_connection_is_seen_at_once(void)
+{
+        struct testing_app *app = testing_app_new(false, NULL);
+        struct testing_client *client = testing_client_new(app, NULL);
+        const struct linger reset = {.l_onoff = 1};
+
+        testing_send_text(client, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+        testing_until(app->loop, app->last);
+        setsockopt(client->transport.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        testing_client_free(client);
+        testing_until(app->loop, !app->last);
+        testing_app_free(app);
+}
+
+static void a_client_may_end_its_writing_half_behind_a_request(void)
+{
+        struct testing_app *app = testing_app_new(false, NULL);
+        struct testing_client *client = testing_client_new(app, NULL);
+
+        testing_send_text(client, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        shutdown(client->transport.fd, SHUT_WR);
+        g_assert_true(testing_await(client, "hello"));
+        testing_await_end(client);
+        testing_client_free(client);
+        testing_app_free(app);
+}
+
+static void leave_to_send_a_body_is_given_only_when_it_is_wanted(void)
+{
+        struct testing_app *app = testing_app_new(false, NULL);
+        struct testing_client *client = testing_client_new(app, NULL);
+
+        testing_send_text(client, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+        g_assert_true(testing_await(client, "HTTP/1.1 100 Continue\r\n\r\n"));
+        testing_send_text(client, "ok");
+        g_assert_true(testing_await(client, "\r\n\r\nok"));
+        testing_send_text(client, "POST /absent HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+        g_assert_true(testing_await(client, "HTTP/1.1 404"));
+        g_assert_true(testing_await(client, "Connection: close"));
+        testing_await_end(client);
+        g_assert_null(strstr(client->in->str, "100 Continue"));
+        testing_client_free(client);
+        testing_app_free(app);
+}
+
+static void a_short_body_that_nobody_reads_is_skipped_and_a_long_one_ends_the_connection(void)
+{
+        struct testing_app *app = testing_app_new(false, NULL);
+        struct testing_client *client = testing_client_new(app, NULL);
+        g_autofree char *large = g_malloc0(4 << 20);
+
+        testing_send_text(
+                client, "POST /absent HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12345GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        g_assert_true(testing_await(client, "404 Not Found"));
+        g_assert_true(testing_await(client, "hello"));
+        testing_send_text(client, "POST /absent HTTP/1.1\r\nHost: x\r\nContent-Length: 4194304\r\n\r\n");
+        testing_send(client, large, 4 << 20);
+        g_assert_true(testing_await(client, "404 Not Found"));
+        g_assert_true(testing_await(client, "Connection: close"));
+        testing_await_end(client);
+        testing_client_free(client);
+        testing_app_free(app);
+}
+
+static void a_chunked_body_above_the_bound_is_refused(void)
+{
+        struct testing_app *app = testing_app_new(false, NULL);
+        struct testing_client *client = testing_client_new(app, NULL);
+        g_autofree char *chunk = g_strnfill(0x8000, 'a');
+
+        testing_send_text(client, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for (int i = 0; i < 4; i++) {
+                testing_send_text(client, "8000\r\n");
+                testing_send_text(client, chunk);
+                testing_send_text(client, "\r\n");
+        }
+        g_assert_true(testing_await(client, "HTTP/1.1 413 "));
+        g_assert_true(testing_await(client, "RequestEntityTooLarge"));
+        testing_await_end(client);
+        testing_client_free(client);
+        testing_app_free(app);
+}
+
+static const struct {
+        const char *header;
+        int status;
+        const char *range, *body;
+} ranges[] = {
+        {"", 200, NULL, "0123456789"},
+        {"Range: bytes=0-3\r\n", 206, "bytes 0-3/10", "0123"},
+        {"Range: bytes=4-\r\n", 206, "bytes 4-9/10", "456789"},
+        {"Range: bytes=-3\r\n", 206, "bytes 7-9/10", "789"},
+        {"Range: bytes=-30\r\n", 206, "bytes 0-9/10", "0123456789"},
+        {"Range: bytes=9-400\r\n", 206, "bytes 9-9/10", "9"},
+        {"Range: bytes=10-\r\n", 416, "bytes */10", NULL},
+        {"Range: bytes=-0\r\n", 416, "bytes */10", NULL},
+        {"Range: bytes=3-2\r\n", 200, NULL, "0123456789"},
+        {"Range: bytes=0-1,4-5\r\n", 200, NULL, "0123456789"},
+        {"Range: lines=0-1\r\n", 200, NULL, "0123456789"},
+        {"Range: bytes=a-b\r\n", 200, NULL, "0123456789"},
+        {"Range: bytes=0-1\r\nIf-Range: \"x\"\r\n", 200, NULL, "0123456789"},
+};
+
+static int file_of(const char *data, size_t len)
+{
+        int fd = memfd_create("test", MFD_CLOEXEC);
+
+        g_assert_cmpint(write(fd, data, len), ==, len);
+        return fd;
+}
+
+static void a_file_is_sent_whole_or_in_one_range(void)
+{
+        struct testing_app *app = testing_app_new(false, NULL);
+        app->file = file_of("0123456789", 10);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(ranges); i++) {
+                g_autofree char *request = g_strconcat("GET /file HTTP/1.1\r\n", CLOSE, ranges[i].header, "\r\n", NULL);
+                g_autofree char *answer = ask(app, NULL, request, strlen(request));
+                g_autofree char *status = g_strdup_printf("HTTP/1.1 %d ", ranges[i].status);
+                g_autofree char *range = g_strdup_printf("Content-Range: %s\r\n", ranges[i].range ? ranges[i].range : "");
+                g_assert_true(g_str_has_prefix(answer, status));
+                g_assert_true((strstr(answer, range) != NULL) == (ranges[i].range != NULL));
+                if (ranges[i].body)
+                        g_assert_cmpstr(body_of(answer), ==, ranges[i].body);
+        }
+        static const char head[] = "HEAD /file HTTP/1.1\r\n" CLOSE "\r\n";
+        g_autofree char *answer = ask(app, NULL, head, strlen(head));
+        g_assert_nonnull(strstr(answer, "Content-Length: 10\r\n"));
+        g_assert_cmpstr(body_of(answer), ==, "");
+        testing_app_free(app);
+}
+
+static void a_large_file_is_sent_with_back_pressure(void)
+{
+        enum { TOTAL = 12 << 20 };
+        struct testing_app *app = testing_app_new(true, NULL);
+        struct http_tls *tls = testing_client_tls(app, NULL);
+        struct testing_client *client = testing_client_new(app, tls);
+        g_autofree char *data = g_malloc(TOTAL);
+
+        for (int i = 0; i < TOTAL; i++)
+                data[i] = i * 13 + (i >> 14);
+        app->file = file_of(data, TOTAL);
+        testing_send_text(client, "GET /file HTTP/1.1\r\nHost: x\r\n\r\nGET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        g_assert_true(testing_await(client, "\r\n\r\n"));
+        testing_until(app->loop, client->in->len >= TOTAL);
+        g_assert_cmpmem(client->in->str, TOTAL, data, TOTAL);
+        g_assert_true(testing_await(client, "\r\n\r\nhello"));
+        testing_client_free(client);
+        http_tls_free(tls);
+        testing_app_free(app);
+}
+
+static void draining_ends_streams_cleanly_and_lets_requests_finish(void)
+{
+        struct testing_app *app = testing_app_new(false, NULL);
+        struct testing_client *idle = testing_client_new(app, NULL), *stream = testing_client_new(app, NULL),
+                              *held = testing_client_new(app, NULL);
+
+        testing_send_text(idle, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        g_assert_true(testing_await(idle, "hello"));
+        testing_send_text(stream, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+        g_assert_true(testing_await(stream, "\r\n\r\n"));
+        testing_send_text(held, "GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
+        testing_until(app->loop, app->requests == 3);
+        http_server_drain(app->server);
+        testing_await_end(idle);
+        testing_await_end(stream);
+        g_assert_cmpstr(stream->in->str, ==, "0\r\n\r\n");
+        http_reply(app->last, 200, "text/plain", "last", 4);
+        g_assert_true(testing_await(held, "Connection: close"));
+        testing_await_end(held);
+        testing_client_free(idle);
+        testing_client_free(stream);
+        testing_client_free(held);
+        testing_app_free(app);
+}
+
+static void freeing_the_server_ends_every_request(void)
+{
+        struct testing_app *app = testing_app_new(false, NULL);
+        struct testing_client *client = testing_client_new(app, NULL);
+
+        testing_send_text(client, "GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
+        testing_until(app->loop, app->last);
+        testing_client_free(client);
+        testing_app_free(app); /* checks that every request has gone */
+}
+
+static void client_certificates_identify_and_others_are_refused(void)
+{
+        struct testing_app *app = testing_app_new(true, NULL);
+        struct testing_certificate node = testing_certificate(&app->ca, "gabbro:node:n1", "gabbro:nodes");
+        struct testing_certificate other_ca = testing_certificate(NULL, "test CA", NULL);
+        struct testing_certificate stranger = testing_certificate(&other_ca, "gabbro:node:n1", "gabbro:nodes");
+        static const char request[] = "GET /identity HTTP/1.1\r\n" CLOSE "\r\n";
+
+        struct http_tls *tls = testing_client_tls(app, &node);
+        g_autofree char *answer = ask(app, tls, request, strlen(request));
+        g_assert_true(g_str_has_prefix(body_of(answer), "cn=gabbro:node:n1 o=gabbro:nodes serial="));
+        g_assert_true(g_str_has_suffix(answer, "pem=1"));
+        http_tls_free(tls);
+        tls = testing_client_tls(app, NULL);
+        g_free(answer);
+        answer = ask(app, tls, request, strlen(request));
+        g_assert_cmpstr(body_of(answer), ==, "cn=- o=- serial=- pem=0");
+        http_tls_free(tls);
+        tls = testing_client_tls(app, &stranger);
+        g_free(answer);
+        answer = ask(app, tls, request, strlen(request));
+        g_assert_cmpstr(answer, ==, "");
+        http_tls_free(tls);
+        testing_certificate_clear(&node);
+        testing_certificate_clear(&stranger);
+        testing_certificate_clear(&other_ca);
+        testing_app_free(app);
+}
+
+static void a_reloaded_certificate_serves_new_connections(void)
+{
+        struct testing_app *app = testing_app_new(true, NULL);
+        struct testing_certificate next = testing_certificate(&app->ca, "next", NULL);
+        struct http_tls *tls = testing_client_tls(app, NULL);
+        struct testing_client *before = testing_client_new(app, tls);
+
+        testing_send_text(before, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        g_assert_true(testing_await(before, "hello"));
+        g_assert_cmpint(http_tls_reload(app->tls, "no certificate", "no key"), <, 0);
+        g_assert_cmpint(http_tls_reload(app->tls, next.certificate_pem, next.key_pem), ==, 0);
+        struct testing_client *after = testing_client_new(app, tls);
+        testing_send_text(after, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        g_assert_true(testing_await(after, "hello"));
+        g_assert_cmpint(X509_cmp(SSL_get0_peer_certificate(after->transport.ssl), next.x509), ==, 0);
+        testing_send_text(before, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        g_assert_true(testing_await(before, "hello"));
+        testing_client_free(before);
+        testing_client_free(after);
+        http_tls_free(tls);
+        testing_certificate_clear(&next);
+        testing_app_free(app);
+}
+
+static void plain_http_on_the_tls_port_is_told_so(void)
+{
+        struct testing_app *app = testing_app_new(true, NULL);
+        static const char request[] = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
+        g_autofree char *answer = ask(app, NULL, request, strlen(request));
+
+        g_assert_nonnull(strstr(answer, "HTTP/1.1 400 "));
+        g_assert_nonnull(strstr(answer, "speaks HTTPS"));
+        testing_app_free(app);
+}
+
+static long resident_kib(void)
+{
+        g_autofree char *text = NULL;
+
+        g_assert_true(g_file_get_contents("/proc/self/status", &text, NULL, NULL));
+        return strtol(strstr(text, "VmRSS:") + 6, NULL, 10);
+}
+
+static void two_thousand_idle_connections_stay_small(void)
+{
+        enum { N = 2000 };
+        struct testing_app *app = testing_app_new(false, NULL);
+        g_autofree struct testing_client **clients = g_new0(struct testing_client *, N);
+        static const char request[] = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
+
+        long before = resident_kib();
+        for (int i = 0; i < N; i++) {
+                clients[i] = testing_client_new(app, NULL);
+                testing_send_text(clients[i], request);
+                g_assert_true(testing_await(clients[i], "hello"));
+        }
+        long each_bytes = (resident_kib() - before) * 1024 / N;
+        g_test_message("%ld bytes for both ends of an idle connection", each_bytes);
+        g_assert_cmpint(each_bytes, <, 6000);
+        for (int i = 0; i < N; i++)
+                testing_client_free(clients[i]);
+        struct http_server_stats stats;
+        do {
+                loop_run_once(app->loop, 1000000);
+                http_server_stats(app->server, &stats);
+        } while (stats.connections > 0);
+        testing_app_free(app);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
-        g_test_add_func("/http/server/requests_are_answered_or_refused_as_the_table_says",
-                        requests_are_answered_or_refused_as_the_table_says);
-        g_test_add_func("/http/server/a_request_reads_the_same_byte_by_byte", a_request_reads_the_same_byte_by_byte);
+#define ADD(name) g_test_add_func("/http/server/" #name, name)
+        ADD(two_thousand_idle_connections_stay_small); /* first: on a fresh heap */
+        ADD(requests_are_answered_or_refused_as_the_table_says);
+        ADD(a_request_reads_the_same_byte_by_byte);
+        ADD(connections_are_kept_and_pipelined_requests_answered_in_order);
+        ADD(a_flood_of_headers_is_refused);
+        ADD(one_more_connection_than_the_bound_is_refused);
+        ADD(whoever_waits_too_long_is_cut_off);
+        ADD(a_held_request_has_no_deadline);
+        ADD(a_paused_upload_holds_the_sender_back);
+        ADD(a_stream_is_chunked_and_shared_and_tells_when_it_is_drained);
+        ADD(a_stream_for_http_1_0_ends_with_the_connection);
+        ADD(a_slow_reader_is_told_by_enobufs_and_cut_off_when_it_stalls);
+        ADD(a_client_that_goes_is_seen_at_once);
+        ADD(a_reset_connection_is_seen_at_once);
+        ADD(a_client_may_end_its_writing_half_behind_a_request);
+        ADD(leave_to_send_a_body_is_given_only_when_it_is_wanted);
+        ADD(a_short_body_that_nobody_reads_is_skipped_and_a_long_one_ends_the_connection);
+        ADD(a_chunked_body_above_the_bound_is_refused);
+        ADD(a_file_is_sent_whole_or_in_one_range);
+        ADD(a_large_file_is_sent_with_back_pressure);
+        ADD(draining_ends_streams_cleanly_and_lets_requests_finish);
+        ADD(freeing_the_server_ends_every_request);
+        ADD(client_certificates_identify_and_others_are_refused);
+        ADD(a_reloaded_certificate_serves_new_connections);
+        ADD(plain_http_on_the_tls_port_is_told_so);
         return g_test_run();
 }

@@ -174,6 +174,7 @@ static void app_on_request(struct http_request *request, void *userdata)
         } else if (g_str_equal(path, "/echo")) {
                 http_request_body_whole(request, 100000, app_echo, NULL);
         } else if (g_str_equal(path, "/upload")) {
+                app->last = request;
                 http_request_body_streaming(request, app_on_piece, app_on_end);
         } else if (g_str_has_prefix(path, "/show")) {
                 app_show(request);
@@ -181,6 +182,9 @@ static void app_on_request(struct http_request *request, void *userdata)
                 app_identity(request);
         } else if (g_str_equal(path, "/file")) {
                 http_reply_file(request, "application/octet-stream", fcntl(app->file, F_DUPFD_CLOEXEC, 3));
+        } else if (g_str_equal(path, "/redirect")) {
+                http_reply_header(request, "Location", http_request_query(request, "to"));
+                http_reply(request, 302, NULL, NULL, 0);
         } else if (g_str_equal(path, "/nothing")) {
                 http_reply(request, 204, NULL, NULL, 0);
         } else if (g_str_equal(path, "/stream")) {
