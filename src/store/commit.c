@@ -231,15 +231,12 @@ static void commit_accept(struct store *store, struct commit *commit)
         store->queued_bytes += commit->bytes;
         store->stats.commits++;
         store->stats.operations += commit->n_rows;
-        if (store->writer) {
-                struct retention retention = store_retention(store);
-
-                writer_submit(store->writer, commit, &retention);
-                return;
-        }
         *store->queue_tail = commit;
         store->queue_tail = &commit->next;
-        store_arm_work(store);
+        if (!store->writer)
+                store_arm_work(store);
+        else if (!store->publishing)
+                store_release(store);
 }
 
 static int commit_admit(const struct store *store, const struct store_txn *txn)

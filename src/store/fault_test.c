@@ -10,7 +10,7 @@
 /* What is acknowledged is durable, what fails ends the store: with the n-th call failing, for every n. */
 
 #define MAPS     (&api_config_map_kind)
-#define N_WRITES 8
+#define N_WRITES 4
 
 /* --- a driver whose n-th persist() fails, before or after the inner one has done its work
  * ------------------------------------------- */

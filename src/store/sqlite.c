@@ -22,7 +22,6 @@ static const char *const sqlite_texts[STATEMENT_N_STATEMENTS] = {
                 "field_manager, api_verb, delta, object) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
         [STATEMENT_OBJECT] = "INSERT INTO objects (key, revision) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET revision = ?2",
         [STATEMENT_OBJECT_GONE] = "DELETE FROM objects WHERE key = ?1",
-        [STATEMENT_REVISION] = "UPDATE meta SET value = ?1 WHERE name = 'revision'",
         /* A row that leaves the window takes the bytes of the version before it along (see driver.h). */
         [STATEMENT_STRIP] = "UPDATE log SET object = NULL WHERE keep = 2 AND object IS NOT NULL AND revision IN "
                             "(SELECT previous FROM log WHERE revision > ?1 AND revision <= ?2)",
@@ -114,19 +113,12 @@ static int sqlite_write_row(struct sqlite_driver *sqlite, const struct store_act
 
 static int sqlite_write_group(struct sqlite_driver *sqlite, struct commit *const *commits, size_t n_commits)
 {
-        uint64_t newest = 0;
         int r;
 
         r = sqlite_run(sqlite, sqlite->statements[STATEMENT_BEGIN], "begin");
         for (size_t i = 0; i < n_commits && r == 0; i++)
-                for (size_t k = 0; k < commits[i]->n_rows && r == 0; k++) {
-                        newest = commits[i]->rows[k].revision;
+                for (size_t k = 0; k < commits[i]->n_rows && r == 0; k++)
                         r = sqlite_write_row(sqlite, &commits[i]->actor, &commits[i]->rows[k]);
-                }
-        if (r == 0 && newest > 0) {
-                (void)sqlite3_bind_int64(sqlite->statements[STATEMENT_REVISION], 1, (sqlite3_int64)newest);
-                r = sqlite_run(sqlite, sqlite->statements[STATEMENT_REVISION], "write revision");
-        }
         return r == 0 ? sqlite_run(sqlite, sqlite->statements[STATEMENT_COMMIT], "commit") : r;
 }
 
@@ -268,7 +260,7 @@ static int sqlite_create(struct sqlite_driver *sqlite)
         int r;
 
         uuid_generate(random_system(), uuid);
-        meta = g_strdup_printf("INSERT INTO meta VALUES ('schema_version', %d), ('uuid', '%s'), ('revision', 1), ('window', 1)",
+        meta = g_strdup_printf("INSERT INTO meta VALUES ('schema_version', %d), ('uuid', '%s'), ('window', 1)",
                                SQLITE_STORE_SCHEMA_VERSION, uuid);
         r = sqlite_exec(sqlite, "PRAGMA journal_mode=WAL");
         if (r == 0)

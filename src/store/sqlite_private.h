@@ -9,9 +9,10 @@
  * The SQLite driver. One connection writes (opened on the loop thread, then used by the writer thread alone), a second one, opened
  * when it is first needed, answers history queries on the loop thread, so that a read never waits for an fsync.
  *
- *   meta      name, value: schema_version, uuid, revision (the newest), window (rows above it are complete, see driver.h)
+ *   meta      name, value: schema_version, uuid, window (rows above it are complete, see driver.h)
  *   objects   key -> revision of the newest version
- *   log       a row per write; the bytes of an object stand here once
+ *   log       a row per write; the bytes of an object stand here once. Its newest row is never removed and tells the newest
+ * revision
  */
 #define SQLITE_STORE_SCHEMA_VERSION 1
 
@@ -22,7 +23,6 @@ enum sqlite_statement {
         STATEMENT_LOG,
         STATEMENT_OBJECT,
         STATEMENT_OBJECT_GONE,
-        STATEMENT_REVISION,
         STATEMENT_STRIP,
         STATEMENT_DROP,
         STATEMENT_DROP_GRAVES,

@@ -63,20 +63,16 @@ static int sqlite_each_of(struct sqlite_driver *sqlite, const char *sql, uint64_
 static int sqlite_load_state(struct sqlite_driver *sqlite, struct driver_state *ret_state)
 {
         sqlite3_stmt *statement = NULL;
-        uint64_t newest;
         int r = 0;
 
-        if (sqlite3_prepare_v2(sqlite->db,
-                               "SELECT (SELECT value FROM meta WHERE name = 'revision'), (SELECT value FROM meta WHERE name = "
-                               "'window'), max(revision), time_us FROM log",
+        if (sqlite3_prepare_v2(sqlite->db, "SELECT max(revision), time_us, (SELECT value FROM meta WHERE name = 'window') FROM log",
                                -1, &statement, NULL) != SQLITE_OK)
                 return sqlite_fault(sqlite, sqlite->db, "load state");
         if (sqlite3_step(statement) == SQLITE_ROW) {
                 ret_state->revision = (uint64_t)sqlite3_column_int64(statement, 0);
-                ret_state->floor = (uint64_t)sqlite3_column_int64(statement, 1);
-                newest = (uint64_t)sqlite3_column_int64(statement, 2);
-                ret_state->time_us = (uint64_t)sqlite3_column_int64(statement, 3);
-                if ((newest > 0 && newest != ret_state->revision) || ret_state->floor > ret_state->revision)
+                ret_state->time_us = (uint64_t)sqlite3_column_int64(statement, 1);
+                ret_state->floor = (uint64_t)sqlite3_column_int64(statement, 2);
+                if (ret_state->floor == 0 || (ret_state->revision > 0 && ret_state->floor >= ret_state->revision))
                         r = -EBADMSG;
         } else {
                 r = sqlite_fault(sqlite, sqlite->db, "load state");

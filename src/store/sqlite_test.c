@@ -121,7 +121,7 @@ static void test_damage_is_told(void)
                 {"DELETE FROM log WHERE revision = 3", NULL},
                 {"UPDATE log SET object = NULL WHERE revision = 3", NULL},
                 {"UPDATE log SET verb = 7 WHERE revision = 3", NULL},
-                {"UPDATE meta SET value = 90 WHERE name = 'revision'", NULL},
+                {"DELETE FROM meta WHERE name = 'window'", NULL},
                 {"UPDATE meta SET value = 90 WHERE name = 'window'", NULL},
         };
 
@@ -274,11 +274,9 @@ static void push_out_of_the_ring(struct world *w)
                 world_create(w, LEASES, "ns", "pusher", "x");
         else
                 world_update(w, LEASES, "ns", "pusher", "x");
-        for (unsigned i = 0; i < LIMIT_STORE_EVENT_RING_QUIET; i++) {
-                if (i == LIMIT_STORE_EVENT_RING_QUIET - 1)
-                        w->now_us += LIMIT_STORE_EVENT_RING_QUIET_US + 10 * LIMIT_STORE_EVENT_RING_QUIET;
-                world_update(w, LEASES, "ns", "pusher", "x");
-        }
+        world_update_often(w, LEASES, "ns", "pusher", LIMIT_STORE_EVENT_RING_QUIET - 1);
+        w->now_us += LIMIT_STORE_EVENT_RING_QUIET_US + 10 * LIMIT_STORE_EVENT_RING_QUIET;
+        world_update(w, LEASES, "ns", "pusher", "x");
 }
 
 static void test_compaction_strips_rows_that_left_the_window(void)

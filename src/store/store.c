@@ -224,11 +224,23 @@ static void store_fail(struct store *store)
         g_hash_table_remove_all(store->overlay);
 }
 
+void store_release(struct store *store)
+{
+        struct commit *list = g_steal_pointer(&store->queue);
+        struct retention retention = store_retention(store);
+
+        store->queue_tail = &store->queue;
+        if (list)
+                writer_submit(store->writer, list, &retention);
+}
+
 void store_finish(struct commit *commits, void *userdata)
 {
         struct store *store = userdata;
         bool failed_before = store->failed, lost = false;
 
+        /* Callbacks often commit again: the writer gets that as one group, not the first of them alone. */
+        store->publishing = true;
         for (struct commit *commit = commits, *next; commit; commit = next) {
                 next = commit->next;
                 store->queued_ops -= commit->n_rows;
@@ -243,6 +255,9 @@ void store_finish(struct commit *commits, void *userdata)
                 }
                 commit_free(commit);
         }
+        store->publishing = false;
+        if (store->writer)
+                store_release(store);
         if (lost && !failed_before && store->options.failed)
                 store->options.failed(store->driver->ops->words(store->driver), store->options.failed_userdata);
 }

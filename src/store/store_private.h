@@ -31,8 +31,9 @@ struct store {
         uint64_t accepted_time_us;
         uint64_t revision; /* the newest published */
 
-        struct commit *queue, **queue_tail; /* unthreaded: waiting for the next iteration */
-        size_t queued_ops, queued_bytes;    /* accepted and not published */
+        struct commit *queue, **queue_tail; /* unthreaded: waiting for the next iteration; else held back while publishing */
+        bool publishing;
+        size_t queued_ops, queued_bytes; /* accepted and not published */
         bool failed, closing;
 
         GPtrArray *watches;        /* all, owned */
@@ -56,6 +57,8 @@ void store_put_published(struct store *store, const char *key, struct version *v
 struct commit *commit_free(struct commit *commit);
 /** store_finish() - commits that were persisted, in order: publish, or fail. Takes the list over. */
 void store_finish(struct commit *commits, void *store);
+/** store_release() - give what was held back to the writer, as one group. */
+void store_release(struct store *store);
 /** store_work() - persist what waits (unthreaded drivers) and serve watches that lag; the deferred source does it. */
 void store_work(struct store *store);
 void store_arm_work(struct store *store);

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "generated/api_types.h"
 
 #include <string.h>
@@ -163,6 +164,23 @@ uint64_t world_update(struct world *world, const struct schema_kind *kind, const
                       const char *text)
 {
         return world_write(world, STORE_UPDATE, kind, namespace, name, world_doc(kind, namespace, name, text));
+}
+
+void world_update_often(struct world *world, const struct schema_kind *kind, const char *namespace, const char *name, unsigned n)
+{
+        while (n > 0) {
+                struct store_op ops[LIMIT_STORE_TXN_OPS];
+                unsigned n_ops = MIN(n, LIMIT_STORE_TXN_OPS);
+
+                for (unsigned i = 0; i < n_ops; i++)
+                        ops[i] = (struct store_op){.verb = STORE_UPDATE,
+                                                   .kind = kind,
+                                                   .namespace = namespace,
+                                                   .name = name,
+                                                   .doc = world_doc(kind, namespace, name, "x")};
+                g_assert_cmpint(world_commit(world, ops, n_ops, NULL, 0).outcome, ==, 0);
+                n -= n_ops;
+        }
 }
 
 uint64_t world_delete(struct world *world, const struct schema_kind *kind, const char *namespace, const char *name)

@@ -58,6 +58,8 @@ uint64_t world_create(struct world *world, const struct schema_kind *kind, const
                       const char *text);
 uint64_t world_update(struct world *world, const struct schema_kind *kind, const char *namespace, const char *name,
                       const char *text);
+/** world_update_often() - @n updates of one object in as few transactions as they fit. */
+void world_update_often(struct world *world, const struct schema_kind *kind, const char *namespace, const char *name, unsigned n);
 uint64_t world_delete(struct world *world, const struct schema_kind *kind, const char *namespace, const char *name);
 
 /** world_run_until() - turn the loop until @flag. */

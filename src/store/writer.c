@@ -204,14 +204,13 @@ struct writer *writer_free(struct writer *writer)
         return NULL;
 }
 
-void writer_submit(struct writer *writer, struct commit *commit, const struct retention *retention)
+void writer_submit(struct writer *writer, struct commit *commits, const struct retention *retention)
 {
         bool idle;
 
-        assert(!commit->next);
         g_mutex_lock(&writer->mutex);
         idle = !writer->queue;
-        writer_append(&writer->queue_tail, commit);
+        writer_append(&writer->queue_tail, commits);
         writer->retention = *retention;
         if (idle)
                 g_cond_broadcast(&writer->cond);

@@ -18,8 +18,8 @@ int writer_new(struct driver *driver, struct loop *loop, void (*finished)(struct
 struct writer *writer_free(struct writer *writer);
 AUTOPTR(writer, writer_free);
 
-/** writer_submit() - takes @commit over; @retention is what may be forgotten after it. */
-void writer_submit(struct writer *writer, struct commit *commit, const struct retention *retention);
+/** writer_submit() - takes the list @commits over; @retention is what may be forgotten after it. */
+void writer_submit(struct writer *writer, struct commit *commits, const struct retention *retention);
 /** writer_groups() - number of groups written so far. */
 uint64_t writer_groups(const struct writer *writer);
 /** writer_compact() - wait until the thread is idle, then let the driver forget all it may. 0 or < 0. */
