@@ -337,6 +337,18 @@ static void inline_user_data_has_at_most_2048_bytes_D82(void)
         g_assert_cmpstr(umlauts, ==, refused); /* bytes, not characters */
 }
 
+static void duplicates_are_found_in_long_lists(void)
+{
+        g_autoptr(GString) patch = g_string_new("{metadata: {finalizers: [");
+        g_autofree char *text = NULL;
+
+        for (int i = 0; i < 40; i++)
+                g_string_append_printf(patch, "%sa.b/c%d", i > 0 ? ", " : "", i % 39);
+        g_string_append(patch, "]}}");
+        text = test_judge(&api_config_map_kind, CONFIG, patch->str, NULL, false);
+        g_assert_cmpstr(text, ==, "metadata.finalizers[39]: Duplicate value: \"a.b/c0\": element 0 of the list is the same");
+}
+
 static void annotations_have_a_total_size(void)
 {
         g_autofree char *value = g_strnfill(LIMIT_LABELS_BYTES, 'x');
@@ -365,6 +377,7 @@ int main(int argc, char **argv)
         g_test_add_func("/schema/rules/bad_steps_of_cores_are_refused_with_a_clear_message_D43",
                         bad_steps_of_cores_are_refused_with_a_clear_message_D43);
         g_test_add_func("/schema/rules/inline_user_data_has_at_most_2048_bytes_D82", inline_user_data_has_at_most_2048_bytes_D82);
+        g_test_add_func("/schema/rules/duplicates_are_found_in_long_lists", duplicates_are_found_in_long_lists);
         g_test_add_func("/schema/rules/annotations_have_a_total_size", annotations_have_a_total_size);
         g_test_add_func("/schema/rules/text_of_a_secret_moves_into_its_data", text_of_a_secret_moves_into_its_data);
         return g_test_run();

@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define FEW 16 /* elements that are compared each with each; more are hashed */
+
 /* Required members, enumerations, bounds, formats, unique keys and unions. Members of a wrong type are schema_check_shape()'s. */
 
 static void validate_type(const struct schema_type *type, const struct json_value *object, const struct walk_path *path,
@@ -41,9 +43,11 @@ static void check_enumeration(const struct schema_field *field, const struct jso
 static void check_length(const struct schema_field *field, const struct json_value *value, const struct walk_path *path,
                          struct schema_faults *faults)
 {
-        const char *text = json_string(value, "");
-        int64_t characters = g_utf8_strlen(text, -1);
+        int64_t characters;
 
+        if (!field->has_min && !field->has_max && !(field->flags & SCHEMA_NOT_EMPTY))
+                return;
+        characters = g_utf8_strlen(json_string(value, ""), -1);
         if (field->has_max && characters > field->max)
                 walk_fault(faults, path, REASON_FIELD_VALUE_TOO_LONG,
                            "Too long: %" PRId64 " characters: must have at most %" PRId64 " characters", characters, field->max);
@@ -149,29 +153,65 @@ static char *identity(const struct schema_field *field, const struct json_value 
         return g_string_free(text, FALSE);
 }
 
-static void check_unique(const struct schema_field *field, const struct json_value *list, const struct walk_path *path,
-                         struct schema_faults *faults)
+static void duplicate(const struct schema_field *field, const struct json_value *value, size_t index, size_t first,
+                      const struct walk_path *path, struct schema_faults *faults)
+{
+        struct walk_path element = walk_element(path, index), member;
+        g_autofree char *words = NULL, *key = identity(field, value, &words);
+
+        member = element;
+        if (field->shape == SCHEMA_LIST_MAP && !field->list_keys[1])
+                member = walk_member(&element, field->list_keys[0]);
+        walk_fault(faults, &member, REASON_FIELD_VALUE_DUPLICATE, "Duplicate value: %s: element %zu of the list is the same", words,
+                   first);
+}
+
+static bool is_same(const struct schema_field *field, const struct json_value *a, const struct json_value *b)
+{
+        return field->shape == SCHEMA_LIST_SET ? json_equal(a, b) : walk_same_keys(field, a, b);
+}
+
+/* Each with each, for the lists that are usual. */
+static void check_unique_few(const struct schema_field *field, const struct json_value *list, const struct walk_path *path,
+                             struct schema_faults *faults)
+{
+        size_t index = 0;
+
+        for (const struct json_value *value = json_first(list); value; value = json_next(value), index++) {
+                size_t first = 0;
+
+                for (const struct json_value *other = json_first(list); other != value; other = json_next(other), first++)
+                        if (is_same(field, other, value)) {
+                                duplicate(field, value, index, first, path, faults);
+                                break;
+                        }
+        }
+}
+
+static void check_unique_many(const struct schema_field *field, const struct json_value *list, const struct walk_path *path,
+                              struct schema_faults *faults)
 {
         g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         size_t index = 0;
 
         for (const struct json_value *value = json_first(list); value; value = json_next(value), index++) {
-                struct walk_path element = walk_element(path, index), member;
-                g_autofree char *words = NULL;
-                char *key = identity(field, value, &words);
+                g_autofree char *words = NULL, *key = identity(field, value, &words);
                 size_t before = GPOINTER_TO_SIZE(g_hash_table_lookup(seen, key));
 
-                if (before == 0) {
-                        g_hash_table_insert(seen, key, GSIZE_TO_POINTER(index + 1));
-                        continue;
-                }
-                g_free(key);
-                member = element;
-                if (field->shape == SCHEMA_LIST_MAP && !field->list_keys[1])
-                        member = walk_member(&element, field->list_keys[0]);
-                walk_fault(faults, &member, REASON_FIELD_VALUE_DUPLICATE,
-                           "Duplicate value: %s: element %zu of the list is the same", words, before - 1);
+                if (before > 0)
+                        duplicate(field, value, index, before - 1, path, faults);
+                else
+                        g_hash_table_insert(seen, g_steal_pointer(&key), GSIZE_TO_POINTER(index + 1));
         }
+}
+
+static void check_unique(const struct schema_field *field, const struct json_value *list, const struct walk_path *path,
+                         struct schema_faults *faults)
+{
+        if (json_length(list) <= FEW)
+                check_unique_few(field, list, path, faults);
+        else
+                check_unique_many(field, list, path, faults);
 }
 
 static void check_count(const struct schema_field *field, const struct json_value *container, const struct walk_path *path,
