@@ -24,7 +24,7 @@ enum write_deletion write_deletion_op(const struct store_object *object, const s
                 .name = object->name,
                 .expect_revision = object->revision,
         };
-        if (!object_holds(object->kind, object->root))
+        if (!object_holds(object->root))
                 return WRITE_GOES;
         if (object_is_deleting(object->root))
                 return WRITE_MARKED_YET;
@@ -103,7 +103,7 @@ static void on_deleted(int result, const struct store_object *const *objects, si
 
         if (result != 0 || n_objects == 0)
                 write_refuse_outcome(call, result < 0 ? result : -EIO);
-        else if (object_holds(objects[0]->kind, objects[0]->root))
+        else if (object_holds(objects[0]->root))
                 call_reply_object(call, 200, objects[0]);
         else
                 reply_gone(call, objects[0]->uid);

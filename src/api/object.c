@@ -7,8 +7,9 @@
 #include <assert.h>
 #include <string.h>
 
-#define SUFFIX_LEN    5
-#define GENERATED_MAX 63 /* a generated name is a label, so that it fits everywhere */
+#define NAMESPACE_FINALIZER "gabbro.dev/namespace-cleanup" /* dropped by the namespace controller */
+#define SUFFIX_LEN          5
+#define GENERATED_MAX       63 /* a generated name is a label, so that it fits everywhere */
 
 /* Members of metadata that only the server sets. */
 static const char *const server_members[] = {
@@ -48,13 +49,21 @@ static void make_name(const struct object_source *source, struct json_doc *doc, 
 /* --- kinds with habits of their own
  * --------------------------------------------------------------------------------------------------- */
 
-/* A namespace is held until its content is gone. */
+static bool lists(const struct json_value *list, const char *text)
+{
+        for (const struct json_value *value = json_first(list); value; value = json_next(value))
+                if (strcmp(json_string(value, ""), text) == 0)
+                        return true;
+        return false;
+}
+
+/* A namespace is held from its first moment: its controller lets it go when its content is gone. */
 static void begin_namespace(struct json_doc *doc, struct json_value *root)
 {
-        struct json_value *spec = json_ensure_object(doc, root, "spec"), *finalizers = json_ensure_array(doc, spec, "finalizers");
+        struct json_value *finalizers = json_ensure_array(doc, json_get(root, "metadata"), "finalizers");
 
-        if (!json_length(finalizers))
-                json_append(finalizers, json_new_string(doc, "kubernetes"));
+        if (!lists(finalizers, NAMESPACE_FINALIZER))
+                json_append(finalizers, json_new_string(doc, NAMESPACE_FINALIZER));
         json_set_string(doc, json_ensure_object(doc, root, "status"), "phase", "Active");
 }
 
@@ -129,8 +138,6 @@ void object_protect(const struct schema_kind *kind, struct json_doc *doc, const 
                 copy_member(doc, metadata, json_get(old, "metadata"), *name);
         if (kind->has_status)
                 copy_member(doc, root, old, "status");
-        if (kind == &api_namespace_kind)
-                copy_member(doc, json_ensure_object(doc, root, "spec"), json_get(old, "spec"), "finalizers");
 }
 
 static bool is_bookkeeping(const char *key)
@@ -247,10 +254,9 @@ void object_check(const struct schema_kind *kind, struct json_doc *doc, const st
 /* --- deletion
  * ------------------------------------------------------------------------------------------------------------------------ */
 
-bool object_holds(const struct schema_kind *kind, const struct json_value *root)
+bool object_holds(const struct json_value *root)
 {
-        return json_length(json_find(root, "metadata", "finalizers", NULL)) > 0 ||
-               (kind == &api_namespace_kind && json_length(json_find(root, "spec", "finalizers", NULL)) > 0);
+        return json_length(json_find(root, "metadata", "finalizers", NULL)) > 0;
 }
 
 bool object_is_deleting(const struct json_value *root)

@@ -39,7 +39,7 @@ void object_check(const struct schema_kind *kind, struct json_doc *doc, const st
                   enum params_validation validation, struct schema_faults *faults);
 
 /** object_holds() - something must still be done before a deleted object may go: finalizers. */
-bool object_holds(const struct schema_kind *kind, const struct json_value *root);
+bool object_holds(const struct json_value *root);
 /** object_is_deleting() - metadata.deletionTimestamp is set. */
 bool object_is_deleting(const struct json_value *root);
 /** object_begin_deletion() - set metadata.deletionTimestamp and what belongs to it. */

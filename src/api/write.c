@@ -272,7 +272,7 @@ static int modify_once(struct write *write, bool *ret_owned_by_commit)
         }
         op.expect_revision = base->revision;
         /* Whoever takes the last finalizer off a deleted object lets it go. */
-        op.verb = object_is_deleting(json_root(doc)) && !object_holds(base->kind, json_root(doc)) ? STORE_DELETE : STORE_UPDATE;
+        op.verb = object_is_deleting(json_root(doc)) && !object_holds(json_root(doc)) ? STORE_DELETE : STORE_UPDATE;
         op.doc = op.verb == STORE_UPDATE ? g_steal_pointer(&doc) : NULL;
         r = commit(write, &op);
         *ret_owned_by_commit = r == 0;
