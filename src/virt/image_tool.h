@@ -5,9 +5,9 @@
 #include "virt/virt.h"
 
 /*
- * qemu-img as a bounded child: argument vector only, explicit formats on both sides, empty environment, own process group, limits
- * on memory, file size and open files, killed on cancellation or deadline and always reaped. Judge the source by
- * image_header_judge() first.
+ * qemu-img as a bounded child: argument vector only, explicit formats on both sides, bare environment, no capabilities (a root
+ * agent's child reaches only what root owns), limits on memory, file size and open files, killed on cancellation or deadline and
+ * always reaped. Judge the source by image_header_judge() first.
  */
 
 struct image_convert {
@@ -15,6 +15,7 @@ struct image_convert {
         enum virt_format source_format; /* never probed */
         const char *target;             /* absolute path of an existing volume of at least the source's virtual size */
         enum virt_format target_format;
+        bool target_is_zero; /* the target is fresh: reads as zeroes everywhere, so zeroes are not written */
         uint64_t max_bytes;  /* no file may grow above (RLIMIT_FSIZE); 0: LIMIT_IMAGE_BYTES and some metadata */
         uint64_t timeout_us; /* 0: one hour */
         /* Called on this thread about every 100 ms and with each progress line; true cancels. Permille, 0..1000. May be NULL. */

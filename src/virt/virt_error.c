@@ -48,30 +48,42 @@ static bool is_full(const virError *error)
                 (strstr(error->message, "No space left on device") || strstr(error->message, "Disk quota exceeded")));
 }
 
-void virt_words_set(struct virt_error *reterr, const char *text)
+static size_t clean(const char *text, char *buffer, size_t room)
 {
         g_autofree char *valid = g_utf8_make_valid(text ? text : "", -1);
         size_t n = 0;
 
-        assert(reterr);
-
         for (const char *p = valid; *p; p = g_utf8_next_char(p)) {
                 size_t len = (size_t)(g_utf8_next_char(p) - p);
-                bool blank = g_unichar_iscntrl(g_utf8_get_char(p));
+                bool blank = *p == ' ' || g_unichar_iscntrl(g_utf8_get_char(p));
 
-                if (n + (blank ? 1 : len) >= sizeof(reterr->words))
+                if (n + (blank ? 1 : len) >= room)
                         break;
-                if (blank) {
-                        if (n && reterr->words[n - 1] != ' ')
-                                reterr->words[n++] = ' ';
-                } else {
-                        memcpy(reterr->words + n, p, len);
+                if (!blank) {
+                        memcpy(buffer + n, p, len);
                         n += len;
+                } else if (n && buffer[n - 1] != ' ') {
+                        buffer[n++] = ' ';
                 }
         }
-        while (n && reterr->words[n - 1] == ' ')
+        while (n && buffer[n - 1] == ' ')
                 n--;
-        reterr->words[n] = '\0';
+        buffer[n] = '\0';
+        return n;
+}
+
+void virt_words_set(struct virt_error *reterr, const char *text)
+{
+        assert(reterr);
+        clean(text, reterr->words, sizeof(reterr->words));
+}
+
+char *virt_clean_text(const char *text, size_t max_bytes)
+{
+        char *buffer = g_malloc(max_bytes + 1);
+
+        clean(text, buffer, max_bytes + 1);
+        return buffer;
 }
 
 static int translate(const virError *error, const char **reason)

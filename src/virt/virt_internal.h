@@ -18,6 +18,9 @@ int virt_say(struct virt_error *reterr, int outcome, const char *reason, const c
 /** virt_words_set() - one line of valid UTF-8 without control characters into @reterr->words, cut at a character's end. */
 void virt_words_set(struct virt_error *reterr, const char *text);
 
+/** virt_clean_text() - the same treatment for text of a guest: at most @max_bytes, g_free(). */
+char *virt_clean_text(const char *text, size_t max_bytes);
+
 /** virt_error_is() - whether libvirt's last error of this thread has this code; for "missing is fine". */
 bool virt_error_is(int code);
 

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "virt/pools.h"
+
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/names.h"
+#include "virt/virt_internal.h"
+#include "virt/xml.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define POOL_MODE 0711
+
+/* Folders that no pool may be, nor lie in. */
+static const char *const system_trees[] = {
+        "/bin",  "/boot", "/dev",  "/etc", "/lib", "/lib32",       "/lib64",        "/libx32",  "/lost+found", "/proc",
+        "/root", "/run",  "/sbin", "/sys", "/usr", "/var/lib/apt", "/var/lib/dpkg", "/var/log", "/var/run",    "/var/spool",
+};
+
+/* Folders that other things share: a pool may lie in them. */
+static const char *const shared_folders[] = {
+        "/", "/home", "/media", "/mnt", "/opt", "/srv", "/tmp", "/var", "/var/cache", "/var/lib", "/var/lib/libvirt", "/var/tmp",
+};
+
+void virt_pool_info_clear(struct virt_pool_info *info)
+{
+        g_free(info->path);
+        *info = (struct virt_pool_info){};
+}
+
+/* --- paths
+ * -----------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static int forbid(struct virt_error *reterr, const char *path, const char *words)
+{
+        return virt_say(reterr, VIRT_E_INVALID, "PoolPathForbidden", "pool path %s: %s", path, words);
+}
+
+/* "/a/b": absolute, without empty, "." or ".." components and without a slash at the end. */
+static bool is_normal(const char *path)
+{
+        if (*path != '/')
+                return false;
+        while (*path == '/') {
+                size_t len = strcspn(++path, "/");
+
+                if (!len || (len == 1 && *path == '.') || (len == 2 && !strncmp(path, "..", 2)))
+                        return false;
+                path += len;
+        }
+        return true;
+}
+
+static bool is_in_tree(const char *path, const char *tree)
+{
+        size_t len = strlen(tree);
+
+        return !strncmp(path, tree, len) && (path[len] == '/' || !path[len]);
+}
+
+static int check_words(const char *path, struct virt_error *reterr)
+{
+        if (!names_is_plain_text(path, 4096, false) || !is_normal(path))
+                return virt_say(reterr, VIRT_E_INVALID, "PoolPathForbidden",
+                                "a pool path is absolute, plain text, without \"..\" and without a slash at its end");
+        for (size_t i = 0; i < G_N_ELEMENTS(system_trees); i++)
+                if (is_in_tree(path, system_trees[i]))
+                        return forbid(reterr, path, "the folder belongs to the system");
+        for (size_t i = 0; i < G_N_ELEMENTS(shared_folders); i++)
+                if (!strcmp(path, shared_folders[i]))
+                        return forbid(reterr, path, "choose a folder of its own below it");
+        return 0;
+}
+
+/* Opens a folder without following links anywhere. */
+static int open_folder(const char *path)
+{
+        autofd root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        return root < 0 ? -errno
+                        : file_open_beneath(root, *path == '/' && path[1] ? path + 1 : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+}
+
+/* The folder that holds @path; @ret_name points into @path. */
+static int open_parent(const char *path, const char **ret_name)
+{
+        const char *slash = strrchr(path, '/');
+        g_autofree char *parent = slash == path ? g_strdup("/") : g_strndup(path, (size_t)(slash - path));
+
+        *ret_name = slash + 1;
+        return open_folder(parent);
+}
+
+static int judge_missing(const char *path, bool create, struct virt_error *reterr)
+{
+        const char *name;
+        autofd parent = create ? open_parent(path, &name) : -ENOENT;
+
+        if (parent >= 0)
+                return 0;
+        return virt_say(reterr, VIRT_E_MISSING, "PoolPathMissing", "pool path %s does not exist%s", path,
+                        create ? ", nor does its parent" : "");
+}
+
+int virt_pool_path_check(const char *path, bool create, struct virt_error *reterr)
+{
+        autofd fd = -1;
+        int r;
+
+        assert(path && reterr);
+
+        r = check_words(path, reterr);
+        if (r)
+                return r;
+        fd = open_folder(path);
+        if (fd >= 0)
+                return 0;
+        if (fd == -ENOENT)
+                return judge_missing(path, create, reterr);
+        if (fd == -ELOOP || fd == -EXDEV)
+                return forbid(reterr, path, "it leads over a symbolic link");
+        if (fd == -ENOTDIR)
+                return forbid(reterr, path, "it is not a folder");
+        return forbid(reterr, path, strerrordesc_np(-fd));
+}
+
+static int make_folder(const char *path, struct virt_error *reterr)
+{
+        const char *name;
+        autofd parent = open_parent(path, &name);
+
+        if (parent < 0)
+                return judge_missing(path, true, reterr);
+        if (mkdirat(parent, name, POOL_MODE) < 0 && errno != EEXIST)
+                return virt_say(reterr, errno == ENOSPC ? VIRT_E_NO_SPACE : VIRT_E_FAILED, "PoolFailed", "cannot make %s: %s", path,
+                                strerrordesc_np(errno));
+        return virt_pool_path_check(path, false, reterr);
+}
+
+/* --- pools
+ * -----------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static char *pool_path(virStoragePoolPtr pool, bool *ret_is_dir, struct virt_error *reterr)
+{
+        AUTO_TEXT text = virStoragePoolGetXMLDesc(pool, 0);
+        g_autoptr(arena) arena = arena_new(0);
+        AUTO_XML doc = text ? xml_parse(text, LIMIT_DOMAIN_XML_BYTES) : NULL;
+        const char *path;
+
+        if (!doc) {
+                virt_fail(reterr, "PoolFailed");
+                return NULL;
+        }
+        path = xml_text(xml_find(xml_root(doc), "target/path"), arena);
+        *ret_is_dir = xml_attribute_is(xml_root(doc), "type", "dir");
+        return g_strdup(path ? path : "");
+}
+
+static int find_pool(virConnectPtr connection, const char *name, virStoragePoolPtr *ret_pool, struct virt_error *reterr)
+{
+        *ret_pool = virStoragePoolLookupByName(connection, name);
+        return *ret_pool ? 0 : virt_fail(reterr, "PoolFailed");
+}
+
+static int define_pool(virConnectPtr connection, const struct virt_pool_options *options, virStoragePoolPtr *ret_pool,
+                       struct virt_error *reterr)
+{
+        AUTO_POOL taken = virStoragePoolLookupByTargetPath(connection, options->path);
+        g_autofree char *text = NULL;
+        AUTO_XML doc = NULL;
+
+        if (taken)
+                return virt_say(reterr, VIRT_E_EXISTS, "PoolFailed", "the folder %s is the pool %s already", options->path,
+                                virStoragePoolGetName(taken));
+        doc = xml_new("pool");
+        xml_set(xml_root(doc), "type", "dir");
+        xml_add_text(xml_root(doc), "name", options->name);
+        xml_add_text(xml_add(xml_root(doc), "target", NULL), "path", options->path);
+        text = xml_to_text(doc);
+        *ret_pool = virStoragePoolDefineXML(connection, text, 0);
+        return *ret_pool ? 0 : virt_fail(reterr, "PoolFailed");
+}
+
+static int check_same(virStoragePoolPtr pool, const struct virt_pool_options *options, struct virt_error *reterr)
+{
+        bool is_dir = false;
+        g_autofree char *path = pool_path(pool, &is_dir, reterr);
+
+        if (!path)
+                return VIRT_E_FAILED;
+        if (!is_dir || strcmp(path, options->path))
+                return virt_say(reterr, VIRT_E_EXISTS, "PoolFailed", "libvirt has a pool %s that is another one, at %s",
+                                options->name, path);
+        return 0;
+}
+
+int virt_pool_ensure(struct virt *virt, const struct virt_pool_options *options, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
+        AUTO_POOL pool = NULL;
+        int r, active;
+
+        assert(options && options->name && options->path);
+
+        if (!connection)
+                return VIRT_E_UNREACHABLE;
+        if (!names_is_label(options->name))
+                return virt_say(reterr, VIRT_E_INVALID, "ValidationFailed", "the pool's name is not a label");
+        r = virt_pool_path_check(options->path, options->create, reterr);
+        if (!r && options->create)
+                r = make_folder(options->path, reterr);
+        if (r)
+                return r;
+        r = find_pool(connection, options->name, &pool, reterr);
+        r = r == VIRT_E_MISSING ? define_pool(connection, options, &pool, reterr) : r ? r : check_same(pool, options, reterr);
+        if (r)
+                return r;
+        active = virStoragePoolIsActive(pool);
+        if (active < 0 || (!active && virStoragePoolCreate(pool, 0) < 0) || virStoragePoolSetAutostart(pool, 1) < 0)
+                return virt_fail(reterr, "PoolFailed");
+        return 0;
+}
+
+static int read_info(virStoragePoolPtr pool, struct virt_pool_info *ret_info, struct virt_error *reterr)
+{
+        virStoragePoolInfo info;
+        bool is_dir;
+        char *path;
+
+        if (virStoragePoolGetInfo(pool, &info) < 0)
+                return virt_fail(reterr, "PoolFailed");
+        if (info.state == VIR_STORAGE_POOL_INACTIVE)
+                return virt_say(reterr, VIRT_E_STATE, "PoolNotActive", "the pool %s is not active", virStoragePoolGetName(pool));
+        path = pool_path(pool, &is_dir, reterr);
+        if (!path)
+                return VIRT_E_FAILED;
+        *ret_info = (struct virt_pool_info){
+                .path = path,
+                .capacity_bytes = info.capacity,
+                .allocation_bytes = info.allocation,
+                .available_bytes = info.available,
+        };
+        return 0;
+}
+
+int virt_pool_refresh(struct virt *virt, const char *pool, struct virt_pool_info *ret_info, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
+        AUTO_POOL found = NULL;
+        int r;
+
+        assert(pool);
+
+        if (!connection)
+                return VIRT_E_UNREACHABLE;
+        r = find_pool(connection, pool, &found, reterr);
+        if (!r && virStoragePoolRefresh(found, 0) < 0)
+                r = virt_fail(reterr, "PoolFailed");
+        return r || !ret_info ? r : read_info(found, ret_info, reterr);
+}
+
+int virt_pool_info(struct virt *virt, const char *pool, struct virt_pool_info *ret_info, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = virt_use(virt, VIRT_QUERIES, reterr);
+        AUTO_POOL found = NULL;
+        int r;
+
+        assert(pool && ret_info);
+
+        if (!connection)
+                return VIRT_E_UNREACHABLE;
+        r = find_pool(connection, pool, &found, reterr);
+        return r ? r : read_info(found, ret_info, reterr);
+}
+
+int virt_pool_remove(struct virt *virt, const char *pool, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
+        AUTO_POOL found = NULL;
+        int r;
+
+        assert(pool);
+
+        if (!connection)
+                return VIRT_E_UNREACHABLE;
+        r = find_pool(connection, pool, &found, reterr);
+        if (r)
+                return r == VIRT_E_MISSING ? 0 : r;
+        if (virStoragePoolIsActive(found) == 1 && virStoragePoolDestroy(found) < 0)
+                return virt_fail(reterr, "PoolFailed");
+        if (virStoragePoolIsPersistent(found) == 1 && virStoragePoolUndefine(found) < 0)
+                return virt_fail(reterr, "PoolFailed");
+        return 0;
+}
