@@ -147,11 +147,6 @@ def emit_kind(kind, out):
         out.append(f"        {{{quote(column.name)}, {quote(column.type)}, {quote(column.format)}, {quote(column.doc)}, "
                    f"{quote(column.path)}, {1 if column.wide else 0}}},")
     out.append("        {NULL, NULL, NULL, NULL, NULL, 0},\n};")
-    if kind.rules:
-        out.append(f"void rules_{name}(const struct json_value *object, const struct json_value *old, "
-                   "struct schema_faults *faults);")
-    if kind.prepare:
-        out.append(f"void prepare_{name}(struct json_doc *doc, struct json_value *object);")
     truth = [f".{flag} = true" for flag in ("hidden", "internal", "core", "sealed", "has_status") if getattr(kind, flag)]
     if kind.scope == "Namespaced":
         truth.append(".namespaced = true")
@@ -166,8 +161,23 @@ def emit_kind(kind, out):
     out.append(f"const struct schema_kind api_{name}_kind = {{{', '.join(parts)}}};\n")
 
 
+def emit_rules_h(model):
+    out = [HEAD + "#pragma once\n", '#include "schema/schema.h"\n',
+           "/* The functions that kinds name with rules: and prepare:; they stand in src/schema/rules/. */\n"]
+    for kind in model.kinds:
+        name = snake(kind.kind)
+        if kind.rules:
+            out.append(f"/** rules_{name}() - cross-field rules of {kind.kind}, see struct schema_kind. */")
+            out.append(f"void rules_{name}(const struct json_value *object, const struct json_value *old, "
+                       "struct schema_faults *faults);")
+        if kind.prepare:
+            out.append(f"/** prepare_{name}() - brings a {kind.kind} into its stored form, see struct schema_kind. */")
+            out.append(f"void prepare_{name}(struct json_doc *doc, struct json_value *object);")
+    return "\n".join(out) + "\n"
+
+
 def emit_tables_c(model):
-    out = [HEAD, '#include "generated/api_types.h"\n', "#include <stddef.h>\n"]
+    out = [HEAD, '#include "generated/api_rules.h"', '#include "generated/api_types.h"\n', "#include <stddef.h>\n"]
     for declared in in_order(model):
         emit_type(declared, out)
     for kind in model.kinds:

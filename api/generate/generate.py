@@ -33,6 +33,7 @@ def outputs(model):
     """File name -> text."""
     return {
         "api_types.h": emit_c.emit_types_h(model),
+        "api_rules.h": emit_c.emit_rules_h(model),
         "api_tables.c": emit_c.emit_tables_c(model),
         "reasons.h": emit_c.emit_reasons_h(model),
         "reasons.c": emit_c.emit_reasons_c(model),

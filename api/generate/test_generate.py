@@ -45,6 +45,7 @@ def pretty(document):
 
 GOLDENS = {
     "api_types.h.golden": emit_c.emit_types_h,
+    "api_rules.h.golden": emit_c.emit_rules_h,
     "api_tables.c.golden": emit_c.emit_tables_c,
     "reasons.h.golden": emit_c.emit_reasons_h,
     "reasons.c.golden": emit_c.emit_reasons_c,

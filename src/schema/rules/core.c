@@ -6,10 +6,6 @@
 
 /* Secrets and ConfigMaps. */
 
-void rules_secret(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-void rules_config_map(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-void prepare_secret(struct json_doc *doc, struct json_value *object);
-
 /* What is immutable stays so, and its values with it. Values are never shown. */
 static void check_immutable(const struct json_value *object, const struct json_value *old, const char *const *members,
                             struct schema_faults *faults)

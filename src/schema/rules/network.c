@@ -10,10 +10,6 @@
 #define PREFIX_SHORTEST 8
 #define PREFIX_LONGEST  30
 
-void rules_network(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-void rules_virtual_machine_ip_address(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-void rules_security_group(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-
 /* An address of @spec that must be usable for a host in @prefix; false when absent or wrong. */
 static bool host_address(const struct json_value *spec, const char *member, const struct address_prefix *prefix,
                          struct schema_faults *faults, struct address *ret_address)

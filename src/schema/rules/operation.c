@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema/rules/rules.h"
 
-void rules_virtual_machine_operation(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-
 void rules_virtual_machine_operation(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
 {
         const struct json_value *force = json_find(object, "spec", "force", NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "generated/api_rules.h"
 #include "generated/reasons.h"
 #include "schema/schema.h"
 

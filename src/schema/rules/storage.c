@@ -6,11 +6,6 @@
 
 /* Disks, images and pools. */
 
-void rules_virtual_disk(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-void rules_virtual_image(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-void rules_cluster_virtual_image(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-void rules_storage_pool(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-
 static const char size_field[] = "spec.persistentVolumeClaim.size";
 
 void rules_virtual_disk(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)

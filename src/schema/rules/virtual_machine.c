@@ -10,8 +10,6 @@
 #define NETWORKS_MAX       16 /* more are refused by the table; each is compared with each */
 #define LEGACY_DEVICES     4  /* IDE has no more */
 
-void rules_virtual_machine(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-
 static void check_cores(const struct json_value *spec, struct schema_faults *faults)
 {
         const struct json_value *value = json_find(spec, "cpu", "cores", NULL);

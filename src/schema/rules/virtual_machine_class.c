@@ -8,8 +8,6 @@
 #define POLICIES_MAX       16 /* more are refused by the table; each is compared with each */
 #define DEFAULT_ANNOTATION "virtualmachineclass.virtualization.deckhouse.io/is-default-class"
 
-void rules_virtual_machine_class(const struct json_value *object, const struct json_value *old, struct schema_faults *faults);
-
 static bool core_range(const struct json_value *policy, int64_t *ret_min, int64_t *ret_max)
 {
         return json_int64(json_find(policy, "cores", "min", NULL), ret_min) == 0 &&
