@@ -21,6 +21,7 @@
 
 /* JSON and YAML documents from outside */
 #define LIMIT_JSON_DEPTH     64
+#define LIMIT_JSON_WRAP      8 /* levels around an object in lists and events */
 #define LIMIT_JSON_BYTES     (3u << 20)
 #define LIMIT_JSON_NODES     200000
 #define LIMIT_JSON_PATCH_OPS 10000
@@ -36,13 +37,13 @@
 #define LIMIT_FAULTS               64 /* causes listed in one refusal; a last one says how many more */
 
 /* Store */
-#define LIMIT_STORE_TXN_OPS          100   /* revisions of one transaction, on every driver */
-#define LIMIT_STORE_EVENT_RING       16384 /* events kept in memory for watches */
-#define LIMIT_STORE_EVENT_RING_BYTES (64u << 20)
-#define LIMIT_STORE_EVENT_RING_QUIET 1024           /* more than these are kept only while they are younger than ... */
+#define LIMIT_STORE_TXN_OPS             100   /* revisions of one transaction, on every driver */
+#define LIMIT_STORE_EVENT_RING          16384 /* events kept in memory for watches */
+#define LIMIT_STORE_EVENT_RING_BYTES    (64u << 20)
+#define LIMIT_STORE_EVENT_RING_QUIET    1024 /* more than these are kept only while they are younger than ... */
 #define LIMIT_STORE_EVENT_RING_QUIET_US 900000000ull
-#define LIMIT_STORE_QUEUE_OPS 8192                  /* accepted writes that are not yet durable */
-#define LIMIT_STORE_QUEUE_BYTES (64u << 20)
+#define LIMIT_STORE_QUEUE_OPS           8192 /* accepted writes that are not yet durable */
+#define LIMIT_STORE_QUEUE_BYTES         (64u << 20)
 
 /* Machines */
 #define LIMIT_BLOCK_DEVICES    16

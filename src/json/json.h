@@ -23,7 +23,7 @@ struct json_value; /* lives in a document's arena; fields are private to src/jso
 
 /* Where and why a document was refused. */
 struct json_fault {
-        size_t offset;   /* byte offset in the text */
+        size_t offset;   /* bytes from the start of the text; of YAML, characters */
         unsigned line;   /* from 1; for YAML and messages */
         char reason[96]; /* one clause in English: "duplicate key \"a\"" */
 };
@@ -47,8 +47,12 @@ AUTOPTR(json_doc, json_doc_free);
  */
 int json_parse(const char *text, size_t len, struct json_doc **ret_doc, struct json_fault *reterr_fault);
 
-/** json_parse_within() - json_parse() with bounds of its own for texts this program asked for (a long list); the depth stays
- * bounded. */
+/**
+ * json_parse_within() - json_parse() for texts this program asked for, a long list for instance
+ *
+ * Bytes and values have bounds of their own; the depth may be greater by LIMIT_JSON_WRAP, because the deepest object that a client
+ * may make comes back inside of a list or an event.
+ */
 int json_parse_within(const char *text, size_t len, size_t max_bytes, size_t max_nodes, struct json_doc **ret_doc,
                       struct json_fault *reterr_fault);
 

@@ -8,7 +8,7 @@
 /*
  * One pass over a copy of the text in the document's arena. Strings are unescaped in place and, like numbers, ended by a NUL in
  * place: the closing quote, or the separator after a number once it has been looked at. Values are taken from chunks sized by
- * the text. Containers that are open stand on a stack of LIMIT_JSON_DEPTH.
+ * the text. Containers that are open stand on a stack of bounded depth.
  */
 struct frame {
         struct json_value *container;
@@ -24,9 +24,9 @@ struct parser {
         struct json_value *spare, *spare_end;
         size_t chunk;
         size_t nodes_left;
-        unsigned depth;
+        unsigned depth, max_depth;
         struct json_fault *fault;
-        struct frame stack[LIMIT_JSON_DEPTH];
+        struct frame stack[LIMIT_JSON_DEPTH + LIMIT_JSON_WRAP];
 };
 
 #define TAIL_ZEROES 16
@@ -276,7 +276,7 @@ static int parse_word(struct parser *ps, struct json_value *value)
 
 static int open_container(struct parser *ps, struct json_value *value, enum json_type type)
 {
-        if (ps->depth == LIMIT_JSON_DEPTH)
+        if (ps->depth == ps->max_depth)
                 return refuse(ps, JSON_E_LIMIT, ps->p, "nested too deeply", NULL);
         value->type = (uint8_t)type;
         value->len = 0;
@@ -487,8 +487,14 @@ static int parse_document(struct parser *ps)
         return 0;
 }
 
-int json_parse_within(const char *text, size_t len, size_t max_bytes, size_t max_nodes, struct json_doc **ret_doc,
-                      struct json_fault *reterr_fault)
+struct bounds {
+        size_t bytes;
+        size_t nodes;
+        unsigned depth;
+};
+
+static int parse(const char *text, size_t len, const struct bounds *bounds, struct json_doc **ret_doc,
+                 struct json_fault *reterr_fault)
 {
         g_autoptr(json_doc) doc = NULL;
         struct parser ps;
@@ -496,8 +502,8 @@ int json_parse_within(const char *text, size_t len, size_t max_bytes, size_t max
 
         assert(text || !len);
         assert(ret_doc);
-        if (len > max_bytes || len > UINT32_MAX / 2) {
-                json_fault_set(reterr_fault, 0, 1, "longer than %zu bytes", max_bytes);
+        if (len > MIN(bounds->bytes, UINT32_MAX / 2)) {
+                json_fault_set(reterr_fault, 0, 1, "longer than %zu bytes", MIN(bounds->bytes, UINT32_MAX / 2));
                 return JSON_E_LIMIT;
         }
         /* compact Kubernetes objects have a value every 20 to 30 bytes */
@@ -512,8 +518,9 @@ int json_parse_within(const char *text, size_t len, size_t max_bytes, size_t max
         ps.p = ps.start;
         ps.doc = doc;
         ps.spare = ps.spare_end = NULL;
-        ps.nodes_left = max_nodes;
+        ps.nodes_left = bounds->nodes;
         ps.depth = 0;
+        ps.max_depth = bounds->depth;
         ps.fault = reterr_fault;
         r = parse_document(&ps);
         if (r)
@@ -524,5 +531,15 @@ int json_parse_within(const char *text, size_t len, size_t max_bytes, size_t max
 
 int json_parse(const char *text, size_t len, struct json_doc **ret_doc, struct json_fault *reterr_fault)
 {
-        return json_parse_within(text, len, LIMIT_JSON_BYTES, LIMIT_JSON_NODES, ret_doc, reterr_fault);
+        static const struct bounds bounds = {.bytes = LIMIT_JSON_BYTES, .nodes = LIMIT_JSON_NODES, .depth = LIMIT_JSON_DEPTH};
+
+        return parse(text, len, &bounds, ret_doc, reterr_fault);
+}
+
+int json_parse_within(const char *text, size_t len, size_t max_bytes, size_t max_nodes, struct json_doc **ret_doc,
+                      struct json_fault *reterr_fault)
+{
+        struct bounds bounds = {.bytes = max_bytes, .nodes = max_nodes, .depth = LIMIT_JSON_DEPTH + LIMIT_JSON_WRAP};
+
+        return parse(text, len, &bounds, ret_doc, reterr_fault);
 }

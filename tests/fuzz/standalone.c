@@ -46,6 +46,10 @@ static int run_folder(const char *path)
                 perror(path);
                 return 1;
         }
+        if (n <= 2) { /* nothing but "." and "..": a corpus that went missing must not pass */
+                fprintf(stderr, "%s: empty\n", path);
+                failed = 1;
+        }
         for (int i = 0; i < n; i++) {
                 if (entries[i]->d_name[0] != '.') {
                         snprintf(file, sizeof(file), "%s/%s", path, entries[i]->d_name);
