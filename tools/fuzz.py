@@ -19,11 +19,11 @@ def main():
                        check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["ninja", "-C", str(args.build)], check=True, stdout=subprocess.DEVNULL)
     failed = []
-    targets = sorted(p for p in args.build.rglob("fuzz_*") if p.is_file() and p.stat().st_mode & 0o111 and p.suffix == "")
+    targets = sorted(p for p in args.build.rglob("fuzz_*_libfuzzer") if p.is_file())
     for target in targets:
         work = args.build / "corpus" / target.name
         work.mkdir(parents=True, exist_ok=True)
-        seeds = ROOT / "tests/fuzz/corpus" / target.name.removeprefix("fuzz_")
+        seeds = ROOT / "tests/fuzz/corpus" / target.name.removeprefix("fuzz_").removesuffix("_libfuzzer")
         argv = [str(target), f"-max_total_time={args.seconds}", "-timeout=10", "-rss_limit_mb=1024", f"-artifact_prefix={work}/", str(work)]
         argv += [str(seeds)] if seeds.is_dir() else []
         result = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
