@@ -140,11 +140,20 @@ static curl_socket_t call_on_socket(void *userdata, curlsocktype purpose, struct
         return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-static CURLcode call_on_tls(CURL *easy, void *ctx, void *userdata)
+static int call_on_verify(X509_STORE_CTX *store, void *userdata)
 {
         struct http_call *call = userdata;
+        bool pinned = !call->settings->ca_pem && call->settings->ca_sha256;
 
-        return http_tls_pin(ctx, call->settings->ca_sha256, call->pin) == 0 ? CURLE_OK : CURLE_SSL_CERTPROBLEM;
+        int ok = http_tls_verify(store, pinned ? call->pin : NULL);
+        call->verdict = ok ? X509_V_OK : X509_STORE_CTX_get_error(store);
+        return ok;
+}
+
+static CURLcode call_on_tls(CURL *easy, void *ctx, void *userdata)
+{
+        SSL_CTX_set_cert_verify_callback(ctx, call_on_verify, userdata);
+        return CURLE_OK;
 }
 
 static void call_set_blob(CURL *easy, CURLoption option, const char *pem)
@@ -167,17 +176,16 @@ static void call_set_tls(struct http_call *call)
         if (settings->insecure) {
                 curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
                 curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+        } else {
+                curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, call_on_tls);
+                curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, call);
         }
         if (settings->ca_pem || settings->ca_sha256) {
                 curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
                 curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
         }
-        if (settings->ca_pem) {
+        if (settings->ca_pem)
                 call_set_blob(easy, CURLOPT_CAINFO_BLOB, settings->ca_pem);
-        } else if (settings->ca_sha256 && !settings->insecure) {
-                curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, call_on_tls);
-                curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, call);
-        }
 }
 
 static void call_set_limits(struct http_call *call, const struct http_call_options *options)
@@ -313,7 +321,8 @@ int http_call_new(const struct http_client_settings *settings, const struct http
         call_set_tls(call);
         call_set_method(call, options);
         call_set_callbacks(call);
-        if (call_set_headers(call, options) < 0 || call->body_start < 0) {
+        bool pin_is_bad = settings->ca_sha256 && http_tls_parse_pin(settings->ca_sha256, call->pin) < 0;
+        if (pin_is_bad || call_set_headers(call, options) < 0 || call->body_start < 0) {
                 http_call_free(call);
                 return -EINVAL;
         }
@@ -341,6 +350,8 @@ static int call_errno(const struct http_call *call, CURLcode code)
                 return -EMSGSIZE;
         if (call->aborted)
                 return -ECANCELED;
+        if (call->verdict != X509_V_OK)
+                return -EKEYREJECTED;
         switch (code) {
         case CURLE_OPERATION_TIMEDOUT:
                 return -ETIMEDOUT;
@@ -374,6 +385,9 @@ int http_call_result(struct http_call *call, CURLcode code, const char **ret_wor
                 g_strlcpy(call->error, "given up by the receiver", sizeof(call->error));
         else if (call->refused_address[0] && code == CURLE_COULDNT_CONNECT)
                 g_snprintf(call->error, sizeof(call->error), "connections to %s are not allowed", call->refused_address);
+        else if (call->verdict != X509_V_OK)
+                g_snprintf(call->error, sizeof(call->error), "the peer's certificate: %s",
+                           X509_verify_cert_error_string(call->verdict));
         else if (!call->error[0])
                 g_strlcpy(call->error, curl_easy_strerror(code), sizeof(call->error));
         *ret_words = call->error;

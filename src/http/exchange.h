@@ -39,6 +39,7 @@ struct http_call {
         uint64_t sent;
         GPtrArray *headers; /* name, value, name, value ... of the last answer */
         unsigned char pin[32];
+        long verdict; /* X509_V_*: on the peer's certificate */
         char refused_address[64];
         bool too_large, aborted, cancelled, added;
         char error[CURL_ERROR_SIZE];

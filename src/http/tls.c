@@ -108,12 +108,13 @@ static X509 *tls_find_pinned(X509_STORE_CTX *store, const unsigned char *pin)
         return NULL;
 }
 
-static int tls_on_verify_pinned(X509_STORE_CTX *store, void *userdata)
+/* Verify with the pinned CA as the only trusted one. */
+static int tls_verify_pinned(X509_STORE_CTX *store, const unsigned char *pin)
 {
-        X509 *pinned = tls_find_pinned(store, userdata);
+        X509 *pinned = tls_find_pinned(store, pin);
 
         if (!pinned || X509_check_ca(pinned) == 0) {
-                X509_STORE_CTX_set_error(store, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN);
+                X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED);
                 return 0;
         }
         STACK_OF(X509) *trusted = sk_X509_new_null();
@@ -128,9 +129,25 @@ static int tls_on_verify_pinned(X509_STORE_CTX *store, void *userdata)
         return ok == 1;
 }
 
-int http_tls_pin(SSL_CTX *ctx, const char *ca_sha256, unsigned char *pin)
+int http_tls_verify(X509_STORE_CTX *store, const unsigned char *pin)
 {
-        assert(ctx && ca_sha256 && pin);
+        assert(store);
+
+        int ok = pin ? tls_verify_pinned(store, pin) : X509_verify_cert(store) == 1;
+        /* A CA of the right name and another key leaves its failed signature first in the queue, where it hides the verdict. */
+        if (!ok)
+                ERR_clear_error();
+        return ok;
+}
+
+static int tls_on_verify_pinned(X509_STORE_CTX *store, void *userdata)
+{
+        return http_tls_verify(store, userdata);
+}
+
+int http_tls_parse_pin(const char *ca_sha256, unsigned char *pin)
+{
+        assert(ca_sha256 && pin);
 
         if (strlen(ca_sha256) != 64)
                 return -EINVAL;
@@ -140,8 +157,6 @@ int http_tls_pin(SSL_CTX *ctx, const char *ca_sha256, unsigned char *pin)
                         return -EINVAL;
                 pin[i] = high << 4 | low;
         }
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-        SSL_CTX_set_cert_verify_callback(ctx, tls_on_verify_pinned, pin);
         return 0;
 }
 
@@ -172,8 +187,10 @@ static int tls_build(struct http_tls *tls, const char *certificate_pem, const ch
                 r = tls_trust(ctx, tls->ca_pem, tls->server);
         if (r == 0 && tls->ca_pem && tls->server)
                 SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-        if (r == 0 && !tls->ca_pem && tls->ca_sha256 && !tls->server)
-                r = http_tls_pin(ctx, tls->ca_sha256, tls->pin);
+        if (r == 0 && !tls->ca_pem && tls->ca_sha256 && !tls->server) {
+                r = http_tls_parse_pin(tls->ca_sha256, tls->pin);
+                SSL_CTX_set_cert_verify_callback(ctx, tls_on_verify_pinned, tls->pin);
+        }
         ERR_clear_error();
         if (r < 0) {
                 SSL_CTX_free(ctx);

@@ -8,9 +8,12 @@
 /** http_tls_session() - a new SSL object on @fd. @host: client only, the name or address that the certificate must carry. */
 int http_tls_session(struct http_tls *tls, int fd, const char *host, SSL **ret_ssl);
 
-/** http_tls_pin() - make @ctx accept exactly the chains that end in the CA whose DER has this SHA-256 (64 hex digits). @pin: 32
- * bytes of memory that outlives @ctx; filled here. 0 or -EINVAL. */
-int http_tls_pin(SSL_CTX *ctx, const char *ca_sha256, unsigned char *pin);
+/** http_tls_parse_pin() - 64 hex digits into 32 bytes. 0 or -EINVAL. */
+int http_tls_parse_pin(const char *ca_sha256, unsigned char *pin);
+
+/** http_tls_verify() - verify the chain of a peer (for SSL_CTX_set_cert_verify_callback()); with @pin (32 bytes) trust exactly the
+ * CA whose DER has this SHA-256, which the peer sends. 1 or 0; the verdict is left in @store, nothing in OpenSSL's error queue. */
+int http_tls_verify(X509_STORE_CTX *store, const unsigned char *pin);
 
 /** http_tls_use_key_pair() - certificate chain and key of PEM texts for @ctx. 0 or -EINVAL. */
 int http_tls_use_key_pair(SSL_CTX *ctx, const char *certificate_pem, const char *key_pem);
