@@ -6,9 +6,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#define ARENA_ALIGN        16u
-#define ARENA_FIRST_BLOCK  4096u
-#define ARENA_LARGEST_STEP (1u << 20)
+#define ARENA_ALIGN         16u
+#define ARENA_FIRST_BLOCK   4096u
+#define ARENA_SMALLEST_STEP 512u
+#define ARENA_LARGEST_STEP  (1u << 20)
 
 /* Aligned memory grows from the front of a block, text from its back, so that neither pads the other. */
 struct arena_block {
@@ -38,8 +39,8 @@ static void arena_add_block(struct arena *arena, size_t at_least)
         arena->front = block->data;
         arena->back = block->data + size;
         arena->total += sizeof(*block) + size;
-        if (arena->next_size < ARENA_LARGEST_STEP)
-                arena->next_size *= 2;
+        /* Half of what there is: many trees and views live long, and a block that is hardly used costs them all. */
+        arena->next_size = CLAMP(arena->total / 2, ARENA_SMALLEST_STEP, ARENA_LARGEST_STEP) & ~(size_t)(ARENA_ALIGN - 1);
 }
 
 struct arena *arena_new(size_t block_bytes)

@@ -61,6 +61,9 @@ static bool refill(struct parser *ps)
 
         if (!n)
                 return false;
+        /* a text that is richer than was guessed gets what it lacks in smaller pieces */
+        if (!ps->spare_end)
+                ps->chunk = MAX(ps->chunk / 4, 8);
         ps->spare = arena_alloc_raw(ps->doc->arena, n * sizeof(struct json_value));
         ps->spare_end = ps->spare + n;
         ps->nodes_left -= n;
@@ -507,7 +510,7 @@ static int parse(const char *text, size_t len, const struct bounds *bounds, stru
                 return JSON_E_LIMIT;
         }
         /* compact Kubernetes objects have a value every 20 to 30 bytes */
-        ps.chunk = CLAMP(len / 24, 8, 4096);
+        ps.chunk = CLAMP(len / 20, 8, 4096);
         doc = json_doc_new_sized(sizeof(*doc) + len + TAIL_ZEROES + ps.chunk * sizeof(struct json_value) + 64);
         ps.start = arena_text(doc->arena, len + TAIL_ZEROES);
         if (len)
