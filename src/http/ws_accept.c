@@ -85,8 +85,8 @@ int http_request_upgrade(struct http_request *request, const char *protocol, con
         connection->transport = (struct http_transport){.fd = -1};
         ws->connection = connection;
         connection->ws = ws;
-        request->answer = ANSWER_COMPLETE;
         ws_queue_accept(request, ws, key, protocol);
+        request->answer = ANSWER_COMPLETE;
         r = http_ws_start(ws);
         if (r < 0)
                 http_ws_fail(ws, "the event loop refused the connection");

@@ -80,7 +80,7 @@ int http_frames_init(struct http_frames *frames, bool server, size_t max_message
         };
 
         assert(frames && output && on_message);
-        *frames = (struct http_frames){.output = output, .on_message = on_message, .userdata = userdata};
+        *frames = (struct http_frames){.server = server, .output = output, .on_message = on_message, .userdata = userdata};
         g_queue_init(&frames->kept);
         int r = server ? wslay_event_context_server_init(&frames->inner, &callbacks, frames)
                        : wslay_event_context_client_init(&frames->inner, &callbacks, frames);
@@ -106,6 +106,22 @@ static int frames_flush(struct http_frames *frames)
         return wslay_event_send(frames->inner) == 0 ? 0 : -EPROTO;
 }
 
+/* A breach on the level of frames: wslay would close without a code, so the frame of code 1002 is written here. */
+static void frames_break(struct http_frames *frames)
+{
+        unsigned char close[8] = {0x88, frames->server ? 2 : 0x82};
+        size_t at = 2;
+
+        if (!frames->server) {
+                random_fill(random_system(), close + at, 4);
+                at += 4;
+        }
+        close[at] = 0x03 ^ (frames->server ? 0 : close[2]);
+        close[at + 1] = 0xea ^ (frames->server ? 0 : close[3]);
+        http_output_copy(frames->output, close, at + 2);
+        frames->broken = true;
+}
+
 int http_frames_feed(struct http_frames *frames, const char *data, size_t len)
 {
         assert(frames && frames->inner && (data || len == 0));
@@ -114,7 +130,13 @@ int http_frames_feed(struct http_frames *frames, const char *data, size_t len)
         frames->in_len = len;
         int r = wslay_event_recv(frames->inner);
         frames->in_len = 0;
-        return r == 0 ? frames_flush(frames) : -EPROTO;
+        if (r == WSLAY_ERR_NOMEM)
+                return -ENOMEM;
+        if (r != 0) {
+                frames_break(frames);
+                return 0;
+        }
+        return frames_flush(frames);
 }
 
 bool http_frames_tell_kept(struct http_frames *frames)
@@ -134,7 +156,7 @@ static int frames_queue(struct http_frames *frames, uint8_t opcode, const void *
 {
         struct wslay_event_msg message = {.opcode = opcode, .msg = data, .msg_length = len};
 
-        if (wslay_event_queue_msg(frames->inner, &message) != 0)
+        if (frames->broken || wslay_event_queue_msg(frames->inner, &message) != 0)
                 return -EPIPE;
         return frames_flush(frames);
 }
@@ -158,7 +180,7 @@ int http_frames_close(struct http_frames *frames, unsigned code, const char *rea
         size_t len = reason ? MIN(strlen(reason), 123) : 0;
         while (len > 0 && reason && !g_utf8_validate(reason, len, NULL))
                 len--;
-        if (wslay_event_queue_close(frames->inner, code, (const uint8_t *)reason, len) != 0)
+        if (frames->broken || wslay_event_queue_close(frames->inner, code, (const uint8_t *)reason, len) != 0)
                 return -EPIPE;
         return frames_flush(frames);
 }
@@ -166,13 +188,17 @@ int http_frames_close(struct http_frames *frames, unsigned code, const char *rea
 bool http_frames_reads(const struct http_frames *frames)
 {
         assert(frames && frames->inner);
-        return wslay_event_want_read(frames->inner);
+        return !frames->broken && wslay_event_want_read(frames->inner);
 }
 
 bool http_frames_closed(const struct http_frames *frames, unsigned *ret_code)
 {
         assert(frames && frames->inner && ret_code);
 
+        if (frames->broken) {
+                *ret_code = 1002;
+                return true;
+        }
         if (!wslay_event_get_close_sent(frames->inner))
                 return false;
         if (wslay_event_get_close_received(frames->inner)) {
@@ -189,6 +215,6 @@ bool http_frames_closed(const struct http_frames *frames, unsigned *ret_code)
 bool http_frames_broken(const struct http_frames *frames)
 {
         assert(frames && frames->inner);
-        return wslay_event_get_close_sent(frames->inner) && !wslay_event_get_close_received(frames->inner) &&
-               !wslay_event_get_read_enabled(frames->inner);
+        return frames->broken || (wslay_event_get_close_sent(frames->inner) && !wslay_event_get_close_received(frames->inner) &&
+                                  !wslay_event_get_read_enabled(frames->inner));
 }

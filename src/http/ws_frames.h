@@ -16,9 +16,10 @@ struct http_frames {
         void *userdata;
         const char *in; /* being read */
         size_t in_len;
-        bool mute;    /* messages are kept back: the receiver is paused */
-        GQueue kept;  /* struct http_frames_message, which came in one piece with the last one told */
-        char *reason; /* of the peer's close */
+        bool server, broken; /* broken: the peer breached the protocol below messages */
+        bool mute;           /* messages are kept back: the receiver is paused */
+        GQueue kept;         /* struct http_frames_message, which came in one piece with the last one told */
+        char *reason;        /* of the peer's close */
 };
 
 /** http_frames_init() - @server: the peer is a client (its frames are masked). @max_message: bytes of one message. */
