@@ -78,6 +78,13 @@ int blobs_open(struct blobs *blobs, const char *digest)
         return is_digest(digest) ? file_open_beneath(blobs->dirfd, digest, O_RDONLY | O_CLOEXEC, 0) : -EINVAL;
 }
 
+int blobs_remove(struct blobs *blobs, const char *digest)
+{
+        if (!is_digest(digest))
+                return -EINVAL;
+        return unlinkat(blobs->dirfd, digest, 0) < 0 ? -errno : 0;
+}
+
 bool blobs_has(struct blobs *blobs, const char *digest)
 {
         autofd fd = blobs_open(blobs, digest);

@@ -16,6 +16,8 @@ int blobs_new(const char *data_dir, struct blobs **ret_blobs);
 struct blobs *blobs_free(struct blobs *blobs);
 /** blobs_open() - a read-only fd, -EINVAL when @digest is no SHA-256, -ENOENT. */
 int blobs_open(struct blobs *blobs, const char *digest);
+/** blobs_remove() - 0, -EINVAL, -ENOENT. A reader that has the file open keeps its bytes. */
+int blobs_remove(struct blobs *blobs, const char *digest);
 bool blobs_has(struct blobs *blobs, const char *digest);
 
 /* What the library knows of an accepted image. */

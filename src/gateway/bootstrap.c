@@ -2,6 +2,7 @@
 #include "gateway/bootstrap.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "controllers/controllers.h"
 #include "generated/api_types.h"
 
 #include <string.h>
@@ -36,87 +37,16 @@ static int wait_all(struct gateway *gateway, struct waiting *waiting)
         return waiting->result;
 }
 
-/* --- objects of a new installation
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- objects of a new installation ---------------------------------------------------------------------------------------------- */
 
-struct seed_object {
-        const struct schema_kind *kind;
-        const char *namespace, *name;
-        const char *json;
-};
-
-static const struct seed_object seed_objects[] = {
-        {&api_namespace_kind, NULL, "default",
-         "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{},\"status\":{\"phase\":\"Active\"}}"},
-        {&api_namespace_kind, NULL, "gabbro-node-lease",
-         "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{},\"status\":{\"phase\":\"Active\"}}"},
-        {&api_virtual_machine_class_kind, NULL, "generic",
-         "{\"apiVersion\":\"gabbro.dev/v1\",\"kind\":\"VirtualMachineClass\",\"metadata\":{\"annotations\":{"
-         "\"virtualmachineclass.virtualization.deckhouse.io/"
-         "is-default-class\":\"true\"}},\"spec\":{\"cpu\":{\"type\":\"Model\",\"model\":"
-         "\"Nehalem\"},\"sizingPolicies\":[{\"cores\":{\"min\":1,\"max\":4},\"coreFractions\":[5,10,20,50,100]},{\"cores\":{"
-         "\"min\":5,"
-         "\"max\":8},\"coreFractions\":[20,50,100]},{\"cores\":{\"min\":9,\"max\":16},\"coreFractions\":[50,100]},{\"cores\":{"
-         "\"min\":17,"
-         "\"max\":248},\"coreFractions\":[100]}]}}"},
-        {&api_network_kind, NULL, "default",
-         "{\"apiVersion\":\"gabbro.dev/v1\",\"kind\":\"Network\",\"metadata\":{},\"spec\":{\"type\":\"NAT\",\"cidr\":\"10.66.10.0/"
-         "24\","
-         "\"gateway\":\"10.66.10.1\",\"default\":true,\"mtu\":1500}}"},
-};
-
-static int create_parsed(struct gateway *gateway, const struct seed_object *seed, struct waiting *waiting)
-{
-        struct objects_target target = {
-                .kind = seed->kind, .namespace = seed->namespace, .name = seed->name, .actor = "gateway/bootstrap"};
-        struct json_doc *doc = NULL;
-
-        if (json_parse(seed->json, strlen(seed->json), &doc, NULL))
-                return -EINVAL;
-        schema_default(seed->kind, doc, json_root(doc));
-        int r = objects_create(gateway, &target, doc, on_done, waiting);
-        if (r == 0)
-                waiting->pending++;
-        return r == STORE_E_EXISTS ? 0 : error_fold(r);
-}
-
-static int create_pool(struct gateway *gateway, const char *path, struct waiting *waiting)
-{
-        struct objects_target target = {.kind = &api_storage_pool_kind, .name = "local", .actor = "gateway/bootstrap"};
-        struct json_doc *doc = json_doc_new();
-        struct json_value *root = json_new(doc, JSON_OBJECT);
-
-        json_set_root(doc, root);
-        json_set_string(doc, root, "apiVersion", "gabbro.dev/v1");
-        json_set_string(doc, root, "kind", "StoragePool");
-        struct json_value *annotations = json_ensure_object(doc, json_ensure_object(doc, root, "metadata"), "annotations");
-        json_set_string(doc, annotations, "storagepool.gabbro.dev/is-default", "true");
-        struct json_value *spec = json_ensure_object(doc, root, "spec");
-        json_set_string(doc, spec, "type", "Directory");
-        json_set_string(doc, spec, "path", path);
-        int r = objects_create(gateway, &target, doc, on_done, waiting);
-        if (r == 0)
-                waiting->pending++;
-        return r == STORE_E_EXISTS ? 0 : error_fold(r);
-}
-
-/* A new installation has no namespace yet; later the administrator owns what bootstrap made, deleted things stay deleted. */
 static int create_objects(struct gateway *gateway, const char *pool_path, char **reterr_words)
 {
-        struct waiting waiting = {};
-        int r = 0;
+        const struct controllers_defaults defaults = {.pool_path = pool_path};
+        int r = controllers_bootstrap(gateway->store, gateway->clock, gateway->random, &defaults);
 
-        if (objects_exists(gateway, &api_namespace_kind, NULL, "default"))
-                return 0;
-        for (size_t i = G_N_ELEMENTS(seed_objects); r == 0 && i > 0; i--)
-                r = create_parsed(gateway, &seed_objects[i - 1], &waiting);
-        if (r == 0)
-                r = create_pool(gateway, pool_path, &waiting);
-        int waited = wait_all(gateway, &waiting);
-        r = r ?: waited;
-        if (r < 0)
-                *reterr_words = g_strdup_printf("cannot write the first objects: %s", g_strerror(-r));
-        return r;
+        if (r)
+                *reterr_words = g_strdup("cannot write the first objects");
+        return error_fold(r);
 }
 
 /* --- the administrator

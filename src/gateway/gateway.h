@@ -19,6 +19,7 @@ struct manifests;
 struct streams;
 struct imports;
 struct uploads;
+struct library;
 
 #define GATEWAY_PROTOCOL 1 /* spoken with agents; grows when an older partner would misunderstand */
 
@@ -37,6 +38,7 @@ struct gateway {
         struct streams *streams;
         struct imports *imports;
         struct uploads *uploads;
+        struct library *library;
         char *data_dir;
         char *url; /* "https://127.0.0.1:6443": what kubeconfig and agents are told */
         bool allow_private_downloads;

@@ -35,3 +35,7 @@ struct uploads *uploads_free(struct uploads *uploads);
 /** imports_init() - follow images and disks whose source is a URL, and fetch what is missing. */
 int imports_init(struct gateway *gateway);
 struct imports *imports_free(struct imports *imports);
+
+/** library_init() - keep the files of the image folder in line with the ImageBlob objects. */
+int library_init(struct gateway *gateway);
+struct library *library_free(struct library *library);

@@ -358,6 +358,8 @@ static int start(struct program *program)
                 r = start_control(program);
         if (r == 0 && !program->options.admin_reset)
                 r = say(imports_init(gateway), "cannot start the image service");
+        if (r == 0 && !program->options.admin_reset)
+                r = say(library_init(gateway), "cannot follow the image library");
         return r;
 }
 
@@ -369,6 +371,7 @@ static void stop(struct program *program)
         loop_source_free(program->sigterm);
         loop_source_free(program->sigint);
         imports_free(gateway->imports);
+        library_free(gateway->library);
         http_server_free(program->server);
         control_free(program->control);
         loop_pool_free(gateway->pool);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define LEASE_SECONDS   40
-#define LEASE_NAMESPACE "gabbro-node-lease"
+#define LEASE_NAMESPACE "kube-node-lease"
 
 /* What belongs to one report while its body is on the way. */
 struct report {
