@@ -60,7 +60,10 @@ static bool allow_address(const char *ip, void *userdata)
 static bool on_piece(struct http_call *call, const char *piece, size_t len, void *userdata)
 {
         struct import *import = userdata;
+        const char *length = http_call_header(call, "Content-Length");
 
+        if (length)
+                atomic_store(&import->expected, g_ascii_strtoull(length, NULL, 10));
         import->write_error = blob_intake_write(import->intake, piece, len);
         atomic_fetch_add(&import->received, len);
         return import->write_error == 0;
