@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define LIST_BYTES (256u << 20)
+#define LIST_NODES 20000000u
 
 void cli_reply_clear(struct cli_reply *reply)
 {
@@ -74,7 +75,7 @@ int cli_call(struct cli *cli, const struct cli_request *request, struct cli_repl
                 return CLI_UNREACHABLE;
         }
         if (ret_reply->text && ret_reply->text->len > 0 &&
-            json_parse(ret_reply->text->str, ret_reply->text->len, &ret_reply->doc, NULL))
+            json_parse_within(ret_reply->text->str, ret_reply->text->len, LIST_BYTES, LIST_NODES, &ret_reply->doc, NULL))
                 ret_reply->doc = NULL;
         return CLI_OK;
 }
@@ -171,7 +172,7 @@ static bool watch_line(struct watching *watching, const char *line, size_t len)
 
         if (len == 0)
                 return true;
-        if (json_parse(line, len, &doc, NULL))
+        if (json_parse_within(line, len, LIST_BYTES, LIST_NODES, &doc, NULL))
                 return false;
         const char *type = json_find_string(json_root(doc), "type", NULL);
         if (g_strcmp0(type, "ERROR") == 0) {
