@@ -159,6 +159,46 @@ static int get_one(struct cli *cli, const struct schema_kind *kind, const char *
         return code;
 }
 
+/* "vm,vd", "all" and other categories: the kinds behind a word. Empty after telling that there is none. */
+static GPtrArray *kinds_of(const char *words)
+{
+        GPtrArray *kinds = g_ptr_array_new();
+        g_auto(GStrv) parts = g_strsplit(words, ",", 64);
+
+        for (char **part = parts; *part; part++) {
+                guint before = kinds->len;
+                for (size_t i = 0; schema_kinds[i]; i++)
+                        if (!schema_kinds[i]->hidden && !schema_kinds[i]->internal &&
+                            g_strv_contains(schema_kinds[i]->categories, *part))
+                                g_ptr_array_add(kinds, (void *)schema_kinds[i]);
+                const struct schema_kind *kind = kinds->len == before ? cli_kind(*part) : NULL;
+                if (kind)
+                        g_ptr_array_add(kinds, (void *)kind);
+                else if (kinds->len == before) {
+                        g_ptr_array_set_size(kinds, 0);
+                        return kinds;
+                }
+        }
+        return kinds;
+}
+
+static int get_kinds(struct cli *cli, const GPtrArray *kinds, char **names, struct printing *printing)
+{
+        int code = CLI_OK;
+
+        for (guint i = 0; code == CLI_OK && i < kinds->len; i++) {
+                printing->header = !printing->options->no_headers;
+                g_clear_pointer(&printing->columns, json_doc_free);
+                if (i > 0 && is_table_output(printing->options))
+                        putchar('\n');
+                if (!*names)
+                        code = get_one(cli, kinds->pdata[i], NULL, printing);
+                for (char **name = names; code == CLI_OK && *name; name++)
+                        code = get_one(cli, kinds->pdata[i], *name, printing);
+        }
+        return code;
+}
+
 int cli_get(struct cli *cli, int argc, char **argv)
 {
         struct get_options options = {};
@@ -180,14 +220,15 @@ int cli_get(struct cli *cli, int argc, char **argv)
                 cli_error(argc < 2 ? "which kind? for example gabbro get vm" : "-o knows wide, json, yaml and name");
                 code = CLI_USAGE;
         }
-        const struct schema_kind *kind = code == CLI_OK ? cli_kind(argv[1]) : NULL;
-        if (code == CLI_OK && !kind)
+        g_autoptr(GPtrArray) kinds = code == CLI_OK ? kinds_of(argv[1]) : g_ptr_array_new();
+        if (code == CLI_OK && kinds->len == 0)
                 code = CLI_USAGE;
-        printing.header = !options.no_headers;
-        if (code == CLI_OK && argc == 2)
-                code = get_one(cli, kind, NULL, &printing);
-        for (int i = 2; code == CLI_OK && i < argc; i++)
-                code = get_one(cli, kind, argv[i], &printing);
+        if (code == CLI_OK && options.watch && kinds->len > 1) {
+                cli_error("-w follows one kind at a time");
+                code = CLI_USAGE;
+        }
+        if (code == CLI_OK)
+                code = get_kinds(cli, kinds, argv + 2, &printing);
         json_doc_free(printing.columns);
         g_free(options.output);
         g_free(options.selector);

@@ -52,7 +52,8 @@ static char *hash_file(int fd, uint64_t size)
         while ((n = read(fd, buffer, READ_BYTES)) > 0) {
                 EVP_DigestUpdate(context, buffer, (size_t)n);
                 done += (uint64_t)n;
-                cli_bar_show(&bar, done);
+                if (cli_is_terminal(STDERR_FILENO))
+                        cli_bar_show(&bar, done);
         }
         cli_bar_end(&bar);
         EVP_DigestFinal_ex(context, raw, &n_raw);

@@ -135,7 +135,7 @@ void cli_bar_show(struct cli_bar *bar, uint64_t done)
         if (percent == bar->shown && bar->shown > 0)
                 return;
         if (!cli_is_terminal(STDERR_FILENO)) {
-                if (percent / 10 > bar->shown / 10)
+                if (percent / 25 > bar->shown / 25)
                         fprintf(stderr, "%s: %d %%\n", bar->what, percent);
                 bar->shown = percent;
                 return;
