@@ -25,7 +25,6 @@ struct direction {
 };
 
 struct console {
-        gatomicrefcount refs; /* the thread, and libvirt while it may call */
         virConnectPtr connection;
         virStreamPtr stream;
         int fd;     /* our end of the pair */
@@ -39,12 +38,8 @@ static bool is_empty(const struct direction *way)
         return way->begin == way->end;
 }
 
-static void console_unref(void *userdata)
+static void console_free(struct console *console)
 {
-        struct console *console = userdata;
-
-        if (!g_atomic_ref_count_dec(&console->refs))
-                return;
         fd_close(console->fd);
         fd_close(console->wakeup);
         g_free(console);
@@ -140,6 +135,13 @@ static bool wait_turn(struct console *console, bool over)
         return !(fds[0].revents & (POLLERR | POLLHUP | POLLNVAL)) || fds[0].revents & POLLIN;
 }
 
+/* On the event thread, hence after any callback of the stream that was under way. */
+static void retire(int timer, void *userdata)
+{
+        virEventRemoveTimeout(timer);
+        console_free(userdata);
+}
+
 static void *pump(void *userdata)
 {
         struct console *console = userdata;
@@ -155,7 +157,8 @@ static void *pump(void *userdata)
         virStreamFree(console->stream);
         virConnectClose(console->connection);
         shutdown(console->fd, SHUT_RDWR);
-        console_unref(console);
+        /* libvirt 9.0 does not call the free function of a stream's callback, so its last call must be waited for. */
+        (void)virEventAddTimeout(0, retire, console, NULL); /* fails only without an event loop, which would have failed before */
         return NULL;
 }
 
@@ -189,11 +192,8 @@ static int start_pump(struct console *console, struct virt_error *reterr)
 {
         sigset_t all, before;
 
-        g_atomic_ref_count_inc(&console->refs);
-        if (virStreamEventAddCallback(console->stream, VIR_STREAM_EVENT_READABLE, on_stream, console, console_unref) < 0) {
-                console_unref(console);
+        if (virStreamEventAddCallback(console->stream, VIR_STREAM_EVENT_READABLE, on_stream, console, NULL) < 0)
                 return virt_fail(reterr, "LibvirtUnreachable");
-        }
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         g_thread_unref(g_thread_new("console", pump, console));
@@ -217,7 +217,6 @@ int virt_console_open(struct virt *virt, const char *uuid, bool force, int *ret_
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
                 return virt_say(reterr, VIRT_E_FAILED, "Failed", "no socket pair: %s", strerrordesc_np(errno));
         console = g_new0(struct console, 1);
-        g_atomic_ref_count_init(&console->refs);
         console->fd = pair[0];
         console->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         r = console->wakeup < 0 ? virt_say(reterr, VIRT_E_FAILED, "Failed", "no event descriptor: %s", strerrordesc_np(errno))
@@ -231,7 +230,7 @@ int virt_console_open(struct virt *virt, const char *uuid, bool force, int *ret_
                 }
         }
         if (r) {
-                console_unref(console);
+                console_free(console);
                 fd_close(pair[1]);
                 return r;
         }

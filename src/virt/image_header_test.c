@@ -161,6 +161,7 @@ static void every_cut_of_a_sound_image_is_refused_or_raw(void)
 }
 
 /* Attacks 3 and 4: containers that QEMU would probe, and polyglots. */
+#define HEAD(bytes) bytes, sizeof(bytes) - 1
 static void other_containers_are_refused(void)
 {
         static const struct {
@@ -169,27 +170,27 @@ static void other_containers_are_refused(void)
                 int r;
                 const char *reason;
         } rows[] = {
-                {"KDMV\x01", 5, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"COWD", 4, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"# Disk DescriptorFile\nversion=1\nRW 1 FLAT \"/etc/shadow\" 0\n", 60, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"#x\r\n\r\n   \n\nversion=3\n", 21, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"\n\nversion=2", 11, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"\x7f\x10\xda\xbe", 4, 64, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"conectix", 8, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"conectix", 8, 4096 - 512, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"koly", 4, 4096 - 512, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"vhdxfile", 8, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"QED", 4, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"WithoutFreeSpace", 16, 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
-                {"LUKS\xba\xbe", 6, 0, IMAGE_E_REFUSED, "ImageEncrypted"},
-                {"\x1f\x8b\x08", 3, 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
-                {"\xfd\x37zXZ", 6, 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
-                {"\x28\xb5\x2f\xfd", 4, 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
-                {"BZh9", 4, 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
-                {"ustar", 5, 257, IMAGE_E_PACKED, "ImageFormatUnknown"},
-                {"# a shell script\nversion", 24, 0, 0, NULL},
-                {"\xeb\x63\x90", 3, 0, 0, NULL},
-                {"QFI", 3, 0, 0, NULL},
+                {HEAD("KDMV\x01"), 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("COWD"), 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("# Disk DescriptorFile\nversion=1\nRW 1 FLAT \"/etc/shadow\" 0\n"), 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("#x\r\n\r\n   \n\nversion=3\n"), 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("\n\nversion=2"), 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("\x7f\x10\xda\xbe"), 64, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("conectix"), 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("conectix"), 4096 - 512, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("koly"), 4096 - 512, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("vhdxfile"), 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("QED"), 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("WithoutFreeSpace"), 0, IMAGE_E_REFUSED, "ImageFormatUnknown"},
+                {HEAD("LUKS\xba\xbe"), 0, IMAGE_E_REFUSED, "ImageEncrypted"},
+                {HEAD("\x1f\x8b\x08"), 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
+                {HEAD("\xfd\x37zXZ"), 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
+                {HEAD("\x28\xb5\x2f\xfd"), 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
+                {HEAD("BZh9"), 0, IMAGE_E_PACKED, "ImageFormatUnknown"},
+                {HEAD("ustar"), 257, IMAGE_E_PACKED, "ImageFormatUnknown"},
+                {HEAD("# a shell script\nversion"), 0, 0, NULL},
+                {HEAD("\xeb\x63\x90"), 0, 0, NULL},
+                {HEAD("QFI"), 0, 0, NULL},
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {

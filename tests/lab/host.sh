@@ -7,13 +7,15 @@
 #   host.sh check                     exit 0 when this machine can do it, else 77 and the reason on standard error
 #   host.sh up DIR [OPTION...]        start; returns when libvirtd answers. All its files are below DIR (an absolute, short path).
 #       --kvm                         pass /dev/kvm in (default: the host has none)
-#       --cgroup                      own cgroups (version 1 controllers), so that CPU weights work; default: libvirt sees no cgroups
+#       --cgroup                      own cgroups where the machine has version 1 controllers, so that CPU weights work; else, and
+#                                     by default, libvirt sees no cgroups
 #       --cache DIR2                  start from QEMU capabilities kept in DIR2, and keep them there: saves seconds
 #   host.sh enter DIR CMD [ARG...]    run a command inside, same working directory and environment
 #   host.sh libvirtd DIR start|stop|kill|freeze|thaw
 #   host.sh down DIR [--keep]         end every process inside, remove cgroups and DIR (--keep: leave the files for a look)
 #   host.sh run DIR [OPTION...] -- CMD [ARG...]
-#                                     up, enter CMD, down; the host also ends when this command is killed. Exit status of CMD.
+#                                     up, enter CMD, down; the host also ends when this command is killed. Exit status of CMD;
+#                                     77 when this machine cannot do it. DIR "-": a new one below /tmp.
 #
 # From outside, libvirt is at qemu+unix:///system?socket=DIR/run/libvirt/libvirt-sock ; inside at qemu:///system .
 set -u
@@ -180,9 +182,12 @@ up() { # DIR OPTION...
                 cp -a "$cache/." "$d/cache/"
         fi
         if [ $cgroup = 1 ]; then
-                [ -d /sys/fs/cgroup/cpu ] || die "--cgroup needs version 1 controllers"
-                echo "gabbro-lab-$$" >"$d/cgroup"
-                group=--cgroup
+                if [ -d /sys/fs/cgroup/cpu ]; then
+                        echo "gabbro-lab-$$" >"$d/cgroup"
+                        group=--cgroup
+                else
+                        cgroup=0
+                fi
         fi
         rm -f "$d/init.pid"
         (
@@ -210,6 +215,7 @@ enter() { # DIR CMD...
         shift
         pid=$(alive "$d") || die "$d is not up"
         [ -f "$d/cgroup" ] && group=-C
+        export GABBRO_LAB=$d
         exec nsenter -t "$pid" -m -u -i -n -p $group --wdns="$PWD" -- "$@"
 }
 
@@ -257,6 +263,8 @@ run() { # DIR OPTION... -- CMD...
                 shift
         done
         shift
+        check || exit $?
+        [ "$d" = - ] && d=$(mktemp -d /tmp/gabbro-lab-XXXXXX)
         export GABBRO_LAB_FOLLOW=1
         trap 'down "$d"' EXIT
         trap 'exit 143' TERM INT HUP
@@ -277,5 +285,5 @@ up | enter | down | run) [ $# -ge 1 ] || die "$action needs DIR"; $action "$@" ;
 libvirtd) daemon "$@" ;;
 __init) init "$@" ;;
 __daemons) start_daemons ;;
-*) sed -n '4,22s/^# \{0,1\}//p' "$self"; exit 2 ;;
+*) sed -n '4,24s/^# \{0,1\}//p' "$self"; exit 2 ;;
 esac
