@@ -12,7 +12,8 @@
  */
 struct arena;
 
-/** arena_new() - an empty arena; free it with arena_free(). @block_bytes: size of the first block (0: 4 KiB); later blocks grow with the arena.
+/** arena_new() - an empty arena; free it with arena_free(). @block_bytes: size of the first block (0: 4 KiB); later blocks grow
+ * with the arena.
  */
 struct arena *arena_new(size_t block_bytes);
 
