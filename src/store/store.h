@@ -213,7 +213,8 @@ int store_open_sqlite(const char *path, const struct store_options *options, str
 int store_open_memory(const struct store_options *options, struct store **ret_store);
 /** store_step() - without a loop: complete the queued commits and serve watches. true: there was something to do. */
 bool store_step(struct store *store);
-/** store_close() - waits for queued commits, then closes; @done callbacks have all run. */
+/** store_close() - waits for queued commits, then closes; @done callbacks have all run. Watches end with it. Not from within a
+ *  callback of the store. */
 struct store *store_close(struct store *store);
 AUTOPTR(store, store_close);
 

@@ -89,6 +89,7 @@ static void writer_compact_piece(struct writer *writer)
         g_mutex_unlock(&writer->mutex);
         r = writer->driver->ops->compact(writer->driver, &retention);
         g_mutex_lock(&writer->mutex);
+        writer_settle(writer);
         if (r > 0)
                 return;
         if (r < 0)
@@ -105,7 +106,9 @@ static void writer_wait(struct writer *writer)
                 g_cond_wait(&writer->cond, &writer->mutex);
                 return;
         }
-        if (!g_cond_wait_until(&writer->cond, &writer->mutex, g_get_monotonic_time() + WRITER_IDLE_US) && !writer->queue)
+        if (g_cond_wait_until(&writer->cond, &writer->mutex, g_get_monotonic_time() + WRITER_IDLE_US))
+                return;
+        while (!writer->queue && !writer->stop && writer->rows_behind > 0 && !writer->failure)
                 writer_compact_piece(writer);
 }
 
