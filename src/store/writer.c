@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "loop/loop.h"
 
+#include <signal.h>
 #include <sys/eventfd.h>
 
 /* Without work for this long the driver may compact. */
@@ -164,6 +165,7 @@ int writer_new(struct driver *driver, struct loop *loop, void (*finished)(struct
 {
         g_autoptr(writer) writer = g_new0(struct writer, 1);
         g_autoptr(GError) error = NULL;
+        sigset_t all, before;
         int r;
 
         assert(driver && loop && finished);
@@ -180,7 +182,11 @@ int writer_new(struct driver *driver, struct loop *loop, void (*finished)(struct
         r = loop_fd(loop, writer->wake_fd, LOOP_READ, writer_woken, writer, &writer->wake);
         if (r < 0)
                 return r;
+        /* Signals are the loop's: the thread inherits a mask that blocks them all. */
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
         writer->thread = g_thread_try_new("store-writer", writer_run, writer, &error);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
         if (!writer->thread)
                 return -EAGAIN;
         *ret_writer = g_steal_pointer(&writer);
