@@ -89,7 +89,7 @@ const struct store_object *store_get(struct store *store, const struct schema_ki
         if (store_key_write(key, kind, namespace, name) < 0)
                 return NULL;
         version = store_find_published(store, key);
-        return version ? store_object_ref(version_public(version)) : NULL;
+        return version ? store_object_ref(warm_public(store->warm, version)) : NULL;
 }
 
 const struct store_object *store_get_newest(struct store *store, const struct schema_kind *kind, const char *namespace,
@@ -102,7 +102,7 @@ const struct store_object *store_get_newest(struct store *store, const struct sc
         if (store_key_write(key, kind, namespace, name) < 0)
                 return NULL;
         version = store_find_newest(store, key);
-        return version ? store_object_ref(version_public(version)) : NULL;
+        return version ? store_object_ref(warm_public(store->warm, version)) : NULL;
 }
 
 /* The keys of @namespace (NULL: of the kind) are those from @ret_first up to, not including, @ret_end. */
@@ -141,8 +141,7 @@ uint64_t store_list(struct store *store, const struct schema_kind *kind, const c
                 if (namespace && strcmp(version->public.key, end) >= 0)
                         break;
                 more = each(version_public(version), userdata);
-                if (!had_tree)
-                        version_shrink(version);
+                warm_release(store->warm, version, had_tree);
         }
         return store->revision;
 }
@@ -400,6 +399,9 @@ int store_open_driver(struct driver *driver, const struct store_options *options
         store->watches_of_all = g_ptr_array_new();
         store->scratch = g_string_new(NULL);
         store->accepted_revision = store->revision = store->ring.floor = STORE_EMPTY_REVISION;
+        r = warm_new(options->loop, &store->warm);
+        if (r < 0)
+                return r;
         r = store_load(store);
         if (r)
                 return r;
@@ -452,6 +454,7 @@ struct store *store_close(struct store *store)
         loop_source_free(store->work);
         watch_free_all(store);
         ring_clear(&store->ring);
+        warm_free(store->warm);
         g_hash_table_unref(store->overlay);
         g_hash_table_unref(store->published);
         g_hash_table_unref(store->kinds);

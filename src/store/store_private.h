@@ -5,6 +5,7 @@
 #include "store/driver.h"
 #include "store/order.h"
 #include "store/ring.h"
+#include "store/warm.h"
 #include "store/writer.h"
 
 /* Shared by the parts of the core: store.c (opening, reading, publishing), commit.c (accepting), watch.c, load.c. */
@@ -26,6 +27,7 @@ struct store {
         GHashTable *kinds;     /* struct schema_kind * -> struct kind_state */
         GHashTable *overlay;   /* key -> the newest struct row on its way (borrowed) */
         struct ring ring;
+        struct warm *warm;
 
         uint64_t accepted_revision; /* the newest that was assigned */
         uint64_t accepted_time_us;

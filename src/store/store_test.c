@@ -642,6 +642,28 @@ static void time_of_the_log_never_stands_or_goes_back(struct world *w)
         g_assert_nonnull(strstr(w->trace->str, "U3+1 "));
 }
 
+static void trees_last_as_long_as_their_readers(struct world *w)
+{
+        const struct store_object *held;
+        struct version *version;
+
+        world_create(w, MAPS, "ns", "a", "x");
+        version = store_find_published(w->store, "configmaps./ns/a");
+        world_create(w, LEASES, "ns", "l", "x");
+        world_update_often(w, LEASES, "ns", "l", 100); /* far enough behind */
+        g_assert_null(version->doc);
+        g_assert_cmpstr(world_text(w, MAPS, "ns", "a"), ==, "x");
+        g_assert_nonnull(version->doc);
+        g_assert_cmpuint(warm_look(w->store->warm), ==, 0);
+        g_assert_null(version->doc);
+        held = store_get(w->store, MAPS, "ns", "a");
+        g_assert_cmpuint(warm_look(w->store->warm), ==, 1);
+        g_assert_cmpstr(json_find_string(held->root, "data", "text", NULL), ==, "x");
+        store_object_unref(held);
+        g_assert_cmpuint(warm_look(w->store->warm), ==, 0);
+        g_assert_null(version->doc);
+}
+
 static void figures_count(struct world *w)
 {
         struct store_stats stats;
@@ -694,6 +716,7 @@ static const struct behaviour {
         BEHAVIOUR(sensitive_values_are_hidden_in_deltas),
         BEHAVIOUR(volatile_updates_leave_the_chain_of_deltas_whole),
         BEHAVIOUR(time_of_the_log_never_stands_or_goes_back),
+        BEHAVIOUR(trees_last_as_long_as_their_readers),
         BEHAVIOUR(figures_count),
 };
 

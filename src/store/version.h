@@ -11,7 +11,7 @@
 struct version {
         struct store_object public; /* first */
         int refs;
-        int own;              /* how many of them the published state and the ring hold; loop thread only */
+        int own;              /* how many of them the published state, the ring and the warm list hold; loop thread only */
         struct json_doc *doc; /* owns public.root, or NULL */
         struct version *base; /* of a version that differs from it in volatile fields alone: the last one that history keeps */
         size_t size;          /* of this allocation */
@@ -33,7 +33,7 @@ struct version *version_new(const struct version_init *init);
 struct version *version_ref(struct version *version); /* NULL gives NULL */
 struct version *version_unref(struct version *version);
 
-/** version_own()/version_disown() - a reference of the published state or the ring. */
+/** version_own()/version_disown() - a reference of the published state, the ring or the warm list. */
 struct version *version_own(struct version *version);
 struct version *version_disown(struct version *version);
 

@@ -48,10 +48,9 @@ static void watch_call(struct store_watch *watch, const struct ring_event *event
                 .revision = event->revision,
         };
         watch->fn(&public, watch->userdata);
-        if (!object_had_tree)
-                version_shrink(event->object);
-        if (!previous_had_tree && event->previous != event->object)
-                version_shrink(event->previous);
+        warm_release(watch->store->warm, event->object, object_had_tree);
+        if (event->previous != event->object)
+                warm_release(watch->store->warm, event->previous, previous_had_tree);
 }
 
 static void watch_free_now(struct store_watch *watch)
