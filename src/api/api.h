@@ -22,9 +22,10 @@ struct api_options {
         bool compat_api;     /* serve kinds' aliases */
         const char *version; /* "0.1.0" */
         const char *commit;
+        uint64_t watch_tick_us; /* how often bookmarks and ended credentials are looked for; 0: 5 s */
 };
 int api_new(const struct api_options *options, struct api **ret_api);
-/** api_free() - after the HTTP server was freed: no request may be open. */
+/** api_free() - after the HTTP server was freed (no request may be open), before the store is closed. */
 struct api *api_free(struct api *api);
 AUTOPTR(api, api_free);
 

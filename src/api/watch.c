@@ -5,12 +5,13 @@
 #include "api/splice.h"
 #include "api/table.h"
 #include "base/limits.h"
+#include "generated/api_types.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
-#define TICK_US        5000000ull
+#define TICK_US        5000000ull /* unless the options say otherwise */
 #define BOOKMARK_US    30000000ull
 #define TIMEOUT_MIN_US 1800000000ull /* without timeoutSeconds: half an hour and up to as much again */
 #define TIMEOUT_MAX_S  86400
@@ -33,6 +34,7 @@ struct watch_hub {
         GPtrArray *streams;  /* struct stream */
         GHashTable *of_user; /* user -> number of streams */
         struct loop_source *tick;
+        struct store_watch *credentials; /* tokens and nodes: a revocation ends watches at once */
         struct frame frames[N_FRAME_TYPES];
 };
 
@@ -61,9 +63,31 @@ static void frame_clear(struct frame *frame)
         *frame = (struct frame){};
 }
 
+static uint64_t tick_us(const struct watch_hub *hub)
+{
+        return hub->api->options.watch_tick_us ?: TICK_US;
+}
+
 static void stream_bookmark(struct stream *stream);
 static void stream_end(struct stream *stream);
 
+static void end_revoked(struct watch_hub *hub)
+{
+        for (guint i = 0; i < hub->streams->len; i++) {
+                struct stream *stream = hub->streams->pdata[i];
+
+                if (!identity_still_valid(&hub->api->identities, stream->call->identity))
+                        stream_end(stream);
+        }
+}
+
+static void on_credential(const struct store_event *event, void *userdata)
+{
+        if (event && event->verb != STORE_CREATE)
+                end_revoked(userdata);
+}
+
+/* Bookmarks, and credentials that ended by time. */
 static void on_tick(struct loop_source *source, void *userdata)
 {
         struct watch_hub *hub = userdata;
@@ -80,17 +104,19 @@ static void on_tick(struct loop_source *source, void *userdata)
         }
         for (size_t i = 0; i < N_FRAME_TYPES; i++)
                 frame_clear(&hub->frames[i]);
-        loop_timer_set(hub->tick, hub->streams->len ? TICK_US : UINT64_MAX);
+        loop_timer_set(hub->tick, hub->streams->len ? tick_us(hub) : UINT64_MAX);
 }
 
 struct watch_hub *watch_hub_new(struct api *api)
 {
+        static const struct schema_kind *const kinds[] = {&api_token_kind, &api_node_identity_kind, NULL};
         struct watch_hub *hub = g_new0(struct watch_hub, 1);
 
         hub->api = api;
         hub->streams = g_ptr_array_new();
         hub->of_user = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-        if (loop_timer(api->options.loop, UINT64_MAX, on_tick, hub, &hub->tick) < 0)
+        if (loop_timer(api->options.loop, UINT64_MAX, on_tick, hub, &hub->tick) < 0 ||
+            store_watch(api->options.store, kinds, store_revision(api->options.store), on_credential, hub, &hub->credentials) != 0)
                 return watch_hub_free(hub);
         return hub;
 }
@@ -103,6 +129,7 @@ struct watch_hub *watch_hub_free(struct watch_hub *hub)
         for (size_t i = 0; i < N_FRAME_TYPES; i++)
                 frame_clear(&hub->frames[i]);
         loop_source_free(hub->tick);
+        store_watch_free(hub->credentials);
         g_ptr_array_unref(hub->streams);
         g_hash_table_unref(hub->of_user);
         g_free(hub);
@@ -127,7 +154,7 @@ static void hub_add(struct watch_hub *hub, struct stream *stream)
         g_hash_table_replace(hub->of_user, g_strdup(user), GUINT_TO_POINTER(hub_count_of(hub, user) + 1));
         g_ptr_array_add(hub->streams, stream);
         if (hub->streams->len == 1)
-                loop_timer_set(hub->tick, TICK_US);
+                loop_timer_set(hub->tick, tick_us(hub));
 }
 
 static void hub_remove(struct watch_hub *hub, struct stream *stream)

@@ -36,7 +36,7 @@ void world_put(struct world *world, const struct schema_kind *kind, const char *
         world_run(world);
 }
 
-static char *put_token(struct world *world, const char *prefix, const char *type, const char *user)
+char *world_put_token(struct world *world, const char *prefix, const char *type, const char *user, const char *expires)
 {
         static const char sha[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         struct auth_token_text token;
@@ -45,8 +45,9 @@ static char *put_token(struct world *world, const char *prefix, const char *type
 
         auth_token_generate(random_system(), prefix, strcmp(prefix, "gbj1") == 0 ? sha : NULL, &token);
         json = g_strdup_printf("{\"apiVersion\":\"gabbro.dev/v1\",\"kind\":\"Token\",\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\"},"
-                               "\"spec\":{\"type\":\"%s\",\"hash\":\"%s\",\"user\":\"%s\"}}",
-                               token.id, token.id, type, token.hash, user);
+                               "\"spec\":{\"type\":\"%s\",\"hash\":\"%s\",\"user\":\"%s\"%s%s%s}}",
+                               token.id, token.id, type, token.hash, user, expires ? ",\"expires\":\"" : "", expires ?: "",
+                               expires ? "\"" : "");
         world_put(world, &api_token_kind, NULL, token.id, json);
         text = g_strdup(token.text);
         auth_token_text_clear(&token);
@@ -64,11 +65,26 @@ static void put_namespace(struct world *world, const char *name)
         world_put(world, &api_namespace_kind, NULL, name, json);
 }
 
+static uint64_t shifted_real_us(void *userdata)
+{
+        const struct world *world = userdata;
+
+        return clock_real_us(clock_system()) + world->shift_us;
+}
+
+static uint64_t shifted_monotonic_us(void *userdata)
+{
+        const struct world *world = userdata;
+
+        return clock_monotonic_us(clock_system()) + world->shift_us;
+}
+
 struct world *world_new(const struct http_limits *limits)
 {
         struct world *world = g_new0(struct world, 1);
         g_autofree char *audit = NULL;
 
+        world->clock = (struct clock){.real_us = shifted_real_us, .monotonic_us = shifted_monotonic_us, .userdata = world};
         world->dir = g_dir_make_tmp("api-XXXXXX", NULL);
         audit = g_build_filename(world->dir, "audit.log", NULL);
         g_assert_cmpint(loop_new(&world->loop), ==, 0);
@@ -77,7 +93,8 @@ struct world *world_new(const struct http_limits *limits)
         g_assert_cmpint(auth_audit_open(audit, clock_system(), &world->audit), ==, 0);
         g_assert_cmpint(api_new(&(struct api_options){.loop = world->loop,
                                                       .store = world->store,
-                                                      .clock = clock_system(),
+                                                      .clock = &world->clock,
+                                                      .watch_tick_us = 10000,
                                                       .random = random_system(),
                                                       .audit = world->audit,
                                                       .compat_api = true,
@@ -90,9 +107,9 @@ struct world *world_new(const struct http_limits *limits)
                                 &world->server),
                         ==, 0);
         g_assert_cmpint(http_server_listen(world->server, "127.0.0.1:0", &world->port), ==, 0);
-        world->admin = put_token(world, "gbt1", "Admin", "gabbro:admin");
-        world->user = put_token(world, "gbt1", "User", "someone");
-        world->node = put_token(world, "gbj1", "Join", "joiner");
+        world->admin = world_put_token(world, "gbt1", "Admin", "gabbro:admin", NULL);
+        world->user = world_put_token(world, "gbt1", "User", "someone", NULL);
+        world->node = world_put_token(world, "gbj1", "Join", "joiner", NULL);
         put_namespace(world, "default");
         put_namespace(world, "other");
         return world;
@@ -316,8 +333,13 @@ struct watcher {
 
 struct watcher *watcher_new(struct world *world, const char *path, const char *headers)
 {
+        return watcher_new_as(world, world->admin, path, headers);
+}
+
+struct watcher *watcher_new_as(struct world *world, const char *token, const char *path, const char *headers)
+{
         struct watcher *watcher = g_new0(struct watcher, 1);
-        g_autofree char *request = request_text(world->admin, "GET", path, headers, NULL, false);
+        g_autofree char *request = request_text(token, "GET", path, headers, NULL, false);
 
         watcher->world = world;
         watcher->fd = dial(world);
@@ -332,8 +354,6 @@ struct watcher *watcher_free(struct watcher *watcher)
         if (!watcher)
                 return NULL;
         close(watcher->fd);
-        for (unsigned i = 0; i < 5; i++)
-                loop_run_once(watcher->world->loop, 500);
         g_string_free(watcher->in, TRUE);
         g_string_free(watcher->lines, TRUE);
         json_doc_free(watcher->doc);

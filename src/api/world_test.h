@@ -14,6 +14,8 @@ struct world {
         struct auth_audit *audit;
         struct http_server *server;
         struct api *api;
+        struct clock clock; /* the system's, moved by shift_us */
+        uint64_t shift_us;
         uint16_t port;
         char *dir;
         char *admin; /* token */
@@ -26,6 +28,8 @@ struct world *world_new(const struct http_limits *limits);
 struct world *world_free(struct world *world);
 /** world_put() - write an object by the store itself, as controllers do, and wait until it is published. */
 void world_put(struct world *world, const struct schema_kind *kind, const char *namespace, const char *name, const char *json);
+/** world_put_token() - a bearer token; @expires: RFC 3339 or NULL. g_free(). */
+char *world_put_token(struct world *world, const char *prefix, const char *type, const char *user, const char *expires);
 /** world_run() - the loop until all accepted writes are published. */
 void world_run(struct world *world);
 
@@ -53,6 +57,8 @@ const char *answer_text(const struct answer *answer, const char *pointer);
 /* A streamed answer that stays open. */
 struct watcher;
 struct watcher *watcher_new(struct world *world, const char *path, const char *headers);
+/** watcher_new_as() - with another token than the administrator's. */
+struct watcher *watcher_new_as(struct world *world, const char *token, const char *path, const char *headers);
 struct watcher *watcher_free(struct watcher *watcher);
 AUTOPTR(watcher, watcher_free);
 /** watcher_next() - the next line as "TYPE name" and its document; NULL when the stream has ended. Valid until the next call. */
