@@ -157,8 +157,9 @@ static void duplicate(const struct schema_field *field, const struct json_value 
                       const struct walk_path *path, struct schema_faults *faults)
 {
         struct walk_path element = walk_element(path, index), member;
-        g_autofree char *words = NULL, *key = identity(field, value, &words);
+        g_autofree char *words = NULL;
 
+        g_free(identity(field, value, &words));
         member = element;
         if (field->shape == SCHEMA_LIST_MAP && !field->list_keys[1])
                 member = walk_member(&element, field->list_keys[0]);
