@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/cloud_private_test.h"
+
+#include "controllers/node/node.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* Scripted hosts: what the agent's contract says an agent answers, one answer at a time, from the newest state of the store. */
+
+/* --- nodes
+ * ----------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static void write_lease(struct cloud *cloud, const char *node)
+{
+        char time[CLOCK_RFC3339_MAX];
+
+        cloud_applyf(cloud,
+                     "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: %s, namespace: " NODE_LEASE_NAMESPACE
+                     "},\n"
+                     " spec: {holderIdentity: %s, leaseDurationSeconds: 40, renewTime: \"%s\"}}",
+                     node, node, clock_format_rfc3339(cloud->now_us, true, time));
+}
+
+void cloud_add_node(struct cloud *cloud, const char *name, unsigned cores, unsigned memory_gib)
+{
+        cloud_applyf(cloud,
+                     "apiVersion: v1\nkind: Node\nmetadata: {name: %s}\n"
+                     "status:\n"
+                     "  capacity: {cpu: \"%u\", memory: %uGi}\n"
+                     "  allocatable: {cpu: \"%u\", memory: %uGi}\n"
+                     "  virtualization: {type: kvm, typeReason: proven, qemuVersion: 7.2.0, libvirtVersion: 9.0.0, firmwares: "
+                     "[BIOS, EFI],\n"
+                     "    cpu: {hypervisorModels: [Nehalem, qemu64], features: [sse4.2, aes]}}\n",
+                     name, cores, memory_gib, cores, memory_gib);
+        write_lease(cloud, name);
+}
+
+void cloud_lose_node(struct cloud *cloud, const char *name, bool lost)
+{
+        if (lost)
+                g_hash_table_add(cloud->lost_nodes, g_strdup(name));
+        else
+                g_hash_table_remove(cloud->lost_nodes, name);
+}
+
+static bool renew_each(const struct store_object *object, void *userdata)
+{
+        g_ptr_array_add(userdata, g_strdup(object->name));
+        return true;
+}
+
+void cloud_renew_leases(struct cloud *cloud)
+{
+        g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+
+        store_list(cloud->store, &api_node_kind, NULL, NULL, renew_each, names);
+        for (guint i = 0; i < names->len; i++)
+                if (!g_hash_table_contains(cloud->lost_nodes, names->pdata[i]))
+                        write_lease(cloud, names->pdata[i]);
+}
+
+void cloud_hold(struct cloud *cloud, const struct schema_kind *kind)
+{
+        cloud->held = kind;
+}
+
+/* --- answers
+ * ---------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static const char *state_of(const struct store_object *object)
+{
+        const char *state = json_find_string(object->root, "status", "state", NULL);
+
+        return state ? state : "";
+}
+
+static int64_t number_at(const struct store_object *object, const char *part, const char *key)
+{
+        int64_t number = -1;
+
+        json_int64(json_find(object->root, part, key, NULL), &number);
+        return number;
+}
+
+static void answer(struct cloud *cloud, const struct store_object *object, const char *format, ...) G_GNUC_PRINTF(3, 4);
+static void answer(struct cloud *cloud, const struct store_object *object, const char *format, ...)
+{
+        va_list arguments;
+
+        va_start(arguments, format);
+
+        g_autofree char *json = g_strdup_vprintf(format, arguments);
+
+        va_end(arguments);
+        cloud_status_in(cloud, object->kind, object->namespace, object->name, json);
+}
+
+static bool answer_volume(struct cloud *cloud, const struct store_object *object)
+{
+        int64_t capacity = number_at(object, "spec", "capacityBytes");
+
+        if (strcmp(state_of(object), "Ready") == 0 && number_at(object, "status", "capacityBytes") == capacity)
+                return false;
+        answer(cloud, object,
+               "{\"state\": \"Ready\", \"progressPercent\": 100, \"capacityBytes\": %" PRId64 ", \"path\": \"/p/%s\"}", capacity,
+               object->name);
+        return true;
+}
+
+static bool answer_port(struct cloud *cloud, const struct store_object *object)
+{
+        const char *digest = json_find_string(object->root, "spec", "policy", "digest", NULL);
+
+        if (strcmp(state_of(object), "Ready") == 0 &&
+            g_strcmp0(digest, json_find_string(object->root, "status", "policyDigest", NULL)) == 0)
+                return false;
+        answer(cloud, object, "{\"state\": \"Ready\", \"policyDigest\": \"%s\"}", digest);
+        return true;
+}
+
+static bool answer_task(struct cloud *cloud, const struct store_object *object)
+{
+        if (strcmp(state_of(object), "Succeeded") == 0 || strcmp(state_of(object), "Failed") == 0)
+                return false;
+        answer(cloud, object, "{\"state\": \"Succeeded\", \"capacityBytes\": 1000000000000, \"availableBytes\": 900000000000}");
+        return true;
+}
+
+static bool runs(const char *state)
+{
+        return strcmp(state, "running") == 0 || strcmp(state, "paused") == 0 || strcmp(state, "creating") == 0;
+}
+
+/* Volumes and ports come before the domain, as the agent orders its own work. */
+static bool parts_ready(struct cloud *cloud, const struct store_object *object)
+{
+        const struct json_value *spec = json_get(object->root, "spec");
+
+        for (const struct json_value *disk = json_first(json_get(spec, "disks")); disk; disk = json_next(disk)) {
+                autostoreobject volume =
+                        store_get_newest(cloud->store, &api_volume_kind, NULL, json_find_string(disk, "volume", NULL));
+
+                if (!volume || strcmp(state_of(volume), "Ready") != 0)
+                        return false;
+        }
+        for (const struct json_value *name = json_first(json_get(spec, "ports")); name; name = json_next(name)) {
+                autostoreobject port = store_get_newest(cloud->store, &api_port_kind, NULL, json_string(name, ""));
+
+                if (!port || strcmp(state_of(port), "Ready") != 0)
+                        return false;
+        }
+        return true;
+}
+
+static bool answer_on(struct cloud *cloud, const struct store_object *object, const char *state)
+{
+        int64_t epoch = number_at(object, "spec", "epoch");
+        bool current = number_at(object, "status", "epoch") == epoch;
+        char time[CLOCK_RFC3339_MAX];
+
+        if (!current && runs(state) && strcmp(state, "creating") != 0) {
+                answer(cloud, object, "{\"state\": \"shutdown\"}");
+                return true;
+        }
+        if (!current && strcmp(state, "shutdown") == 0) {
+                answer(cloud, object, "{\"state\": \"shutoff\", \"stateReason\": \"Stopped\"}");
+                return true;
+        }
+        if (!current) {
+                answer(cloud, object,
+                       "{\"state\": \"creating\", \"stateReason\": null, \"epoch\": %" PRId64 ", \"step\": \"volumes\"}", epoch);
+                return true;
+        }
+        if (strcmp(state, "creating") != 0 || !parts_ready(cloud, object))
+                return false;
+        answer(cloud, object,
+               "{\"state\": \"running\", \"step\": null, \"epoch\": %" PRId64 ", \"observedGeneration\": %" PRId64
+               ", \"startedAt\": \"%s\", \"hardware\": {\"machine\": \"pc-q35-7.2\"}, \"versions\": {\"qemu\": \"7.2.0\", "
+               "\"libvirt\": \"9.0.0\"}}",
+               epoch, number_at(object, "metadata", "generation"), clock_format_rfc3339(cloud->now_us, false, time));
+        return true;
+}
+
+static bool answer_off(struct cloud *cloud, const struct store_object *object, const char *state)
+{
+        bool force = g_strcmp0(json_find_string(object->root, "spec", "stopMode", NULL), "Force") == 0;
+
+        if (runs(state) && !force) {
+                answer(cloud, object, "{\"state\": \"shutdown\"}");
+                return true;
+        }
+        if (runs(state) || strcmp(state, "shutdown") == 0) {
+                answer(cloud, object, "{\"state\": \"shutoff\", \"stateReason\": \"Stopped\"}");
+                return true;
+        }
+        return false;
+}
+
+static bool answer_instance(struct cloud *cloud, const struct store_object *object)
+{
+        const char *power = json_find_string(object->root, "spec", "power", NULL), *state = state_of(object);
+
+        return strcmp(power, "On") == 0 ? answer_on(cloud, object, state) : answer_off(cloud, object, state);
+}
+
+static const struct {
+        const struct schema_kind *kind;
+        bool (*answer)(struct cloud *cloud, const struct store_object *object);
+} scripts[] = {
+        {&api_host_task_kind, answer_task},
+        {&api_volume_kind, answer_volume},
+        {&api_port_kind, answer_port},
+        {&api_instance_kind, answer_instance},
+};
+
+static bool collect(const struct store_object *object, void *userdata)
+{
+        g_ptr_array_add(userdata, (gpointer)store_object_ref(object));
+        return true;
+}
+
+static void unref(gpointer object)
+{
+        store_object_unref(object);
+}
+
+static bool act_on(struct cloud *cloud, const struct store_object *object,
+                   bool (*act)(struct cloud *cloud, const struct store_object *object))
+{
+        const char *node = json_find_string(object->root, "spec", "nodeName", NULL);
+
+        if (g_hash_table_contains(cloud->lost_nodes, node))
+                return false;
+        if (json_find(object->root, "metadata", "deletionTimestamp", NULL)) {
+                if (strcmp(state_of(object), "Gone") == 0)
+                        return false;
+                answer(cloud, object, "{\"state\": \"Gone\"}");
+                return true;
+        }
+        return act(cloud, object);
+}
+
+bool cloud_hosts_act(struct cloud *cloud)
+{
+        size_t first = cloud->options.chaos ? (size_t)random_below(&cloud->random, G_N_ELEMENTS(scripts)) : 0;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(scripts); i++) {
+                size_t script = (first + i) % G_N_ELEMENTS(scripts);
+                g_autoptr(GPtrArray) objects = g_ptr_array_new_with_free_func(unref);
+
+                if (scripts[script].kind == cloud->held)
+                        continue;
+                store_list(cloud->store, scripts[script].kind, NULL, NULL, collect, objects);
+                for (guint j = 0; j < objects->len; j++)
+                        if (act_on(cloud, objects->pdata[j], scripts[script].answer))
+                                return true;
+        }
+        return false;
+}
+
+void cloud_guest(struct cloud *cloud, const char *machine, const char *state, const char *reason)
+{
+        const struct cache_object *object = cloud_get(cloud, VM, machine);
+        const struct cache_object *instance = index_one(cloud->cache, INDEX_INSTANCE_BY_MACHINE, object->uid);
+        g_autofree char *json = g_strdup_printf("{\"state\": \"%s\", \"stateReason\": \"%s\"}", state, reason);
+
+        g_assert_nonnull(instance);
+        cloud_status_in(cloud, &api_instance_kind, NULL, instance->name, json);
+        cloud_settle(cloud);
+}
