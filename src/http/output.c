@@ -144,7 +144,7 @@ static const char *segment_span(const struct http_output_segment *segment, uint6
         }
         done -= segment->len;
         *ret_len = segment->tail_len - done;
-        return "\r\n" + done;
+        return &"\r\n"[done];
 }
 
 static ssize_t segment_read_file(const struct http_output_segment *segment, char *scratch, size_t room)

@@ -122,6 +122,15 @@ static int parser_on_body(llhttp_t *inner, const char *at, size_t len)
 
         parser->piece = at;
         parser->piece_len = len;
+        return len > 0 ? HPE_PAUSED : 0;
+}
+
+static int parser_on_end(llhttp_t *inner)
+{
+        struct http_parser *parser = inner->data;
+
+        parser->phase = PHASE_HEAD;
+        parser->head_bytes = 0;
         return HPE_PAUSED;
 }
 
@@ -139,7 +148,7 @@ static const llhttp_settings_t parser_settings = {
         .on_header_value_complete = parser_on_value_complete,
         .on_headers_complete = parser_on_head,
         .on_body = parser_on_body,
-        .on_message_complete = parser_on_head,
+        .on_message_complete = parser_on_end,
         .on_chunk_extension_name = parser_on_extension,
         .on_chunk_extension_value = parser_on_extension,
 };
@@ -390,11 +399,7 @@ static enum http_parse parser_feed_chunked(struct http_parser *parser, const cha
                 return parser_refuse_inner(parser, code);
         *ret_used = llhttp_get_error_pos(&parser->inner) - data;
         llhttp_resume(&parser->inner);
-        if (parser->piece_len > 0)
-                return HTTP_PARSE_PIECE;
-        parser->phase = PHASE_HEAD;
-        parser->head_bytes = 0;
-        return HTTP_PARSE_END;
+        return parser->phase == PHASE_HEAD ? HTTP_PARSE_END : HTTP_PARSE_PIECE;
 }
 
 enum http_parse http_parser_feed(struct http_parser *parser, const char *data, size_t len, size_t *ret_used)

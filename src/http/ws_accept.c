@@ -47,7 +47,7 @@ static const char *ws_handshake_key(const struct http_request *request)
                 return NULL;
         if (!key || strlen(key) != 24)
                 return NULL;
-        g_autofree guchar *nonce = g_base64_decode(key, &len);
+        g_free(g_base64_decode(key, &len));
         return len == 16 ? key : NULL;
 }
 

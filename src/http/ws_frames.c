@@ -46,7 +46,8 @@ static void frames_keep(struct http_frames *frames, bool binary, const char *dat
         struct http_frames_message *message = g_malloc(sizeof(*message) + len + 1);
 
         *message = (struct http_frames_message){.binary = binary, .len = len};
-        memcpy(message->data, data, len);
+        if (len > 0)
+                memcpy(message->data, data, len);
         message->data[len] = '\0';
         g_queue_push_tail(&frames->kept, message);
 }
