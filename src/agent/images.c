@@ -42,6 +42,7 @@ struct images {
         struct loop_pool *pool;
         GHashTable *by_digest; /* owned struct image */
         uint64_t uses;
+        gint stopping;
 };
 
 /* One fetch on a pool thread; it touches nothing of struct image. */
@@ -134,6 +135,7 @@ int images_new(const struct images_options *options, struct images **ret_images)
 struct images *images_free(struct images *images)
 {
         if (images) {
+                g_atomic_int_set(&images->stopping, 1);
                 loop_pool_free(images->pool);
                 g_hash_table_unref(images->by_digest);
                 g_free(images->dir);
@@ -219,6 +221,9 @@ static bool take_piece(const void *piece, size_t len, void *sink)
 {
         struct fetch *fetch = sink;
 
+        if (g_atomic_int_get(&fetch->images->stopping)) {
+                return false;
+        }
         if (len > fetch->size - fetch->received) {
                 fetch->write_error = -EFBIG;
                 return false;
@@ -365,6 +370,9 @@ static int fetch_work(void *userdata)
                 return fetch_fail(fetch, REASON_IMAGE_FETCH_FAILED, g_strdup(g_strerror(errno)));
         }
         for (unsigned i = 0; r == -EAGAIN && i < fetch->images->options.max_attempts; i++) {
+                if (g_atomic_int_get(&fetch->images->stopping)) {
+                        break;
+                }
                 if (i > 0) {
                         g_usleep(pause_us);
                         pause_us *= 2;

@@ -174,6 +174,7 @@ static struct intent *intent_new(struct intents *intents, const struct schema_ki
         intent->uid = g_strdup(uid);
         intent->key = key_of(kind, name);
         intent->due_us = UINT64_MAX;
+        intent->epoch = -1;
         intent->report.due_us = UINT64_MAX;
         g_hash_table_insert(intents->by_key, intent->key, intent);
         return intent;

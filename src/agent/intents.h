@@ -33,12 +33,12 @@ AUTOPTR(intent_doc, intent_doc_unref);
 
 /* What the status queue keeps of an intent (report.c). */
 struct intent_report {
-        char *wanted;       /* newest status as JSON text, with the uid; NULL: none */
-        char *steady;       /* the same without what may change often */
-        char *acknowledged; /* what the gateway has taken last; NULL: unknown */
-        char *sending;      /* in flight, or NULL */
-        void *call;         /* of the send in flight; its owner's */
-        int64_t generation; /* that the wanted status speaks of */
+        char *wanted;           /* newest status as JSON text, with the uid; NULL: none */
+        char *steady;           /* the same without what may change often */
+        char *acknowledged;     /* what the gateway has taken last; NULL: unknown */
+        char *sending;          /* in flight, or NULL */
+        void *call, *call_data; /* of the send in flight; its owner's */
+        int64_t generation;     /* that the wanted status speaks of */
         int64_t sending_generation;
         bool urgent;      /* it differs in more than progress from what was sent */
         uint64_t sent_us; /* when something was sent last */
@@ -64,17 +64,17 @@ struct intent {
         /* What is known of the host's side. */
         struct json_doc *status; /* as the last job told it; without the guest's facts */
         struct intent_report report;
-        bool ready;   /* Volume, Port: in place for this generation */
-        bool gone;    /* torn down and told so */
-        char *path;   /* Volume: file */
-        char *format; /* Volume: "qcow2", "raw" */
-        char *image;  /* Volume: digest that is held in the image cache for its creation */
+        bool ready;    /* Volume, Port: in place for this generation */
+        bool gone;     /* torn down and told so */
+        char *path;    /* Volume: file, once it was complete */
+        int64_t epoch; /* Instance: the last one that ran; -1: none */
+        char *format;  /* Volume: "qcow2", "raw" */
+        char *image;   /* Volume: digest that is held in the image cache for its creation */
         bool image_ready;
         struct stop_progress stop;
         struct json_doc *guest; /* Instance: what the guest agent told last (object of status members) */
         uint64_t guest_due_us;  /* next poll */
-        bool guest_polling;
-        bool active; /* Instance: its domain runs */
+        bool active;            /* Instance: its domain runs */
 };
 
 struct intents;

@@ -47,6 +47,8 @@ int auth_ca_sign_node(struct auth_ca *ca, const char *csr_pem, const char *node,
 int auth_request_new(const char *common_name, char **ret_key_pem, char **ret_csr_pem);
 /** auth_certificate_expiry() - notAfter of a PEM certificate; 0 or -EINVAL. */
 int auth_certificate_expiry(const char *certificate_pem, uint64_t *ret_not_after_us);
+/** auth_certificate_life() - notBefore and notAfter. */
+int auth_certificate_life(const char *certificate_pem, uint64_t *ret_not_before_us, uint64_t *ret_not_after_us);
 
 /* --- tokens
  * ------------------------------------------------------------------------------------------------------------------------ */

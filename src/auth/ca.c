@@ -279,15 +279,23 @@ int auth_ca_sign_node(struct auth_ca *ca, const char *csr_pem, const char *node,
                      ret_certificate);
 }
 
-int auth_certificate_expiry(const char *certificate_pem, uint64_t *ret_not_after_us)
+int auth_certificate_life(const char *certificate_pem, uint64_t *ret_not_before_us, uint64_t *ret_not_after_us)
 {
         g_autoptr(X509) certificate = pem_read_certificate(certificate_pem);
 
-        assert(ret_not_after_us);
+        assert(ret_not_before_us && ret_not_after_us);
         if (!certificate)
                 return -EINVAL;
+        *ret_not_before_us = time_of(X509_get0_notBefore(certificate));
         *ret_not_after_us = time_of(X509_get0_notAfter(certificate));
         return 0;
+}
+
+int auth_certificate_expiry(const char *certificate_pem, uint64_t *ret_not_after_us)
+{
+        uint64_t not_before_us;
+
+        return auth_certificate_life(certificate_pem, &not_before_us, ret_not_after_us);
 }
 
 int auth_request_new(const char *common_name, char **ret_key_pem, char **ret_csr_pem)

@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/job.h"
+
+#include "base/error.h"
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#define JOBS_MAX 4
+
+/* --- what jobs use ---------------------------------------------------------------------------------------------------------------
+ */
+
+static struct json_doc *encode(const struct schema_type *type, const void *view)
+{
+        struct json_doc *doc = json_doc_new();
+
+        json_set_root(doc, schema_encode(type, view, doc));
+        return doc;
+}
+
+void job_status(struct job *job, const struct schema_type *type, const void *view)
+{
+        assert(job && type && view);
+        json_doc_free(job->status);
+        job->status = encode(type, view);
+}
+
+struct progress {
+        struct agent *agent;
+        const struct schema_kind *kind;
+        char *name;
+        uint64_t turn;
+        struct json_doc *status;
+};
+
+static void take_progress(void *userdata)
+{
+        struct progress *progress = userdata;
+        struct intent *intent = intents_get(progress->agent->intents, progress->kind, progress->name);
+
+        /* The job may be back already: then it has said more. */
+        if (intent && intent->running && intent->turn == progress->turn) {
+                json_doc_free(intent->status);
+                intent->status = g_steal_pointer(&progress->status);
+                converge_publish(progress->agent, intent);
+        }
+        json_doc_free(progress->status);
+        g_free(progress->name);
+        g_free(progress);
+}
+
+void job_progress(struct job *job, const struct schema_type *type, const void *view)
+{
+        const struct api_object_meta *metadata = ((const struct api_instance *)job->doc->view)->metadata;
+        struct progress *progress = g_new0(struct progress, 1);
+
+        progress->agent = job->agent;
+        progress->kind = job->kind;
+        progress->name = g_strdup(metadata->name);
+        progress->turn = job->turn;
+        progress->status = encode(type, view);
+        loop_post(job->agent->loop, take_progress, progress);
+}
+
+struct api_intent_error *job_error(struct job *job, const char *reason, const char *format, ...)
+{
+        struct api_intent_error *error = arena_new0(job->arena, struct api_intent_error);
+        g_autofree char *words = NULL;
+        va_list args;
+
+        va_start(args, format);
+        words = g_strdup_vprintf(format, args);
+        va_end(args);
+        error->reason = reason;
+        error->message = arena_strdup(job->arena, words);
+        return error;
+}
+
+struct api_intent_error *job_virt_error(struct job *job, const char *otherwise, int outcome, const struct virt_error *error)
+{
+        if (outcome == VIRT_E_UNREACHABLE) {
+                job->unreachable = true;
+                return job_error(job, REASON_LIBVIRT_UNREACHABLE, "%s", error->words);
+        }
+        if (outcome == VIRT_E_NO_SPACE) {
+                return job_error(job, REASON_POOL_FULL, "%s", error->words);
+        }
+        if (outcome < 0) {
+                return job_error(job, otherwise, "%s", g_strerror(-outcome));
+        }
+        return job_error(job, otherwise, "%s", error->words);
+}
+
+struct journal_key job_key(const struct job *job)
+{
+        const struct api_object_meta *metadata = ((const struct api_instance *)job->doc->view)->metadata;
+
+        return (struct journal_key){
+                .kind = job->kind->plural, .name = metadata->name, .uid = metadata->uid, .generation = job->doc->generation};
+}
+
+/* --- handing a job what it needs
+ * -------------------------------------------------------------------------------------------------- */
+
+static void gather_volumes(struct agent *agent, struct job *job, const struct api_instance_spec *spec)
+{
+        job->n_volumes = spec->n_disks;
+        job->volumes = arena_array(job->arena, spec->n_disks, sizeof(*job->volumes));
+        for (size_t i = 0; i < spec->n_disks; i++) {
+                const struct intent *volume = intents_get(agent->intents, &api_volume_kind, spec->disks[i].volume);
+                struct job_volume *entry = &job->volumes[i];
+
+                entry->name = arena_strdup(job->arena, spec->disks[i].volume);
+                if (volume && !volume->doc->deleted) {
+                        entry->ready = volume->ready;
+                        entry->path = arena_strdup(job->arena, volume->path);
+                        entry->format = arena_strdup(job->arena, volume->format);
+                }
+        }
+}
+
+static void gather_ports(struct agent *agent, struct job *job, const struct api_instance_spec *spec)
+{
+        job->n_ports = spec->n_ports;
+        job->ports = arena_array(job->arena, spec->n_ports, sizeof(*job->ports));
+        for (size_t i = 0; i < spec->n_ports; i++) {
+                const struct intent *port = intents_get(agent->intents, &api_port_kind, spec->ports[i]);
+
+                if (port && !port->doc->deleted) {
+                        job->ports[i] =
+                                (struct job_port){.doc = intent_doc_ref(port->doc), .port = port->doc->view, .ready = port->ready};
+                }
+        }
+}
+
+static bool names_disk(const struct api_instance *instance, const char *volume)
+{
+        for (size_t i = 0; i < instance->spec->n_disks; i++) {
+                if (g_strcmp0(instance->spec->disks[i].volume, volume) == 0) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+static bool names_port(const struct api_instance *instance, const char *port)
+{
+        for (size_t i = 0; i < instance->spec->n_ports; i++) {
+                if (g_strcmp0(instance->spec->ports[i], port) == 0) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+/* The name of an Instance that has the volume or port and is not torn down, or NULL. */
+static const char *user_of(struct agent *agent, const struct intent *intent)
+{
+        g_autoptr(GPtrArray) instances = intents_list(agent->intents, &api_instance_kind);
+
+        for (unsigned i = 0; i < instances->len; i++) {
+                const struct intent *instance = instances->pdata[i];
+                bool names = intent->kind == &api_port_kind ? names_port(instance->doc->view, intent->name)
+                                                            : names_disk(instance->doc->view, intent->name);
+
+                if (names && !instance->gone && (instance->active || !intent->doc->deleted || !instance->doc->deleted)) {
+                        return instance->name;
+                }
+        }
+        return NULL;
+}
+
+static const char *why_not_start(const struct agent *agent)
+{
+        return agent->guests_service ? REASON_LIBVIRT_GUESTS_ENABLED : agent->stopping ? REASON_AGENT_STOPPING : NULL;
+}
+
+static const char *image_path(struct agent *agent, const struct intent *intent)
+{
+        const struct api_volume *volume = intent->doc->view;
+        struct images_wish wish;
+        struct images_status status;
+
+        if (!intent->image_ready || !volume->spec->source) {
+                return NULL;
+        }
+        wish = (struct images_wish){
+                .digest = intent->image, .size_bytes = volume->spec->source->size_bytes, .format = volume->spec->source->format};
+        status = images_want(agent->images, &wish);
+        return status.state == IMAGES_READY ? status.path : NULL;
+}
+
+static void gather_told(const struct intent *intent, struct job *job)
+{
+        const struct api_instance *instance = intent->doc->view;
+
+        if (!intent->status) {
+                job->told = instance->status;
+                return;
+        }
+        job->told_json = json_doc_new();
+        json_set_root(job->told_json, json_copy(job->told_json, json_root(intent->status)));
+        job->told = schema_decode(&api_instance_status_type, json_root(job->told_json), job->arena);
+}
+
+static struct job *job_new(struct agent *agent, struct intent *intent)
+{
+        struct job *job = g_new0(struct job, 1);
+
+        job->agent = agent;
+        job->intent = intent;
+        job->kind = intent->kind;
+        job->turn = intent->turn;
+        job->doc = intent_doc_ref(intent->doc);
+        job->arena = arena_new(0);
+        job->host = host_ref(agent->host);
+        job->lease_until = lease_valid_until(agent->lease);
+        job->may_not = why_not_start(agent);
+        job->may_start = !job->may_not;
+        job->stop = intent->stop;
+        job->known_path = arena_strdup(job->arena, intent->path);
+        job->known_epoch = intent->epoch;
+        job->ran_epoch = -1;
+        if (intent->kind == &api_instance_kind) {
+                const struct api_instance *instance = intent->doc->view;
+
+                gather_told(intent, job);
+                gather_volumes(agent, job, instance->spec);
+                gather_ports(agent, job, instance->spec);
+        } else if (intent->kind == &api_volume_kind) {
+                job->image_path = arena_strdup(job->arena, image_path(agent, intent));
+                job->used_by = arena_strdup(job->arena, user_of(agent, intent));
+        } else if (intent->kind == &api_port_kind) {
+                job->used_by = arena_strdup(job->arena, user_of(agent, intent));
+        }
+        return job;
+}
+
+static void job_free(struct job *job)
+{
+        for (size_t i = 0; i < job->n_ports; i++) {
+                intent_doc_unref(job->ports[i].doc);
+        }
+        intent_doc_unref(job->doc);
+        host_unref(job->host);
+        json_doc_free(job->status);
+        json_doc_free(job->told_json);
+        arena_free(job->arena);
+        g_free(job);
+}
+
+/* --- images for volumes ----------------------------------------------------------------------------------------------------------
+ */
+
+static void drop_image(struct agent *agent, struct intent *intent)
+{
+        if (intent->image_ready) {
+                images_release(agent->images, intent->image);
+        }
+        intent->image_ready = false;
+        g_clear_pointer(&intent->image, g_free);
+}
+
+static void publish_volume(struct agent *agent, struct intent *intent, const struct api_volume_status *status)
+{
+        json_doc_free(intent->status);
+        intent->status = encode(&api_volume_status_type, status);
+        converge_publish(agent, intent);
+}
+
+/* How it stands with the image that a volume waits for. */
+static void look_at_image(struct agent *agent, struct intent *intent)
+{
+        const struct api_volume *volume = intent->doc->view;
+        const struct api_volume_source *source = volume->spec->source;
+        struct api_volume_status status = {.observed_generation = intent->doc->generation, .has_observed_generation = true};
+        struct images_wish wish = {.digest = intent->image, .size_bytes = source->size_bytes, .format = source->format};
+        struct api_intent_error error;
+        struct images_status image = images_want(agent->images, &wish);
+
+        if (image.state == IMAGES_READY) {
+                images_hold(agent->images, intent->image);
+                intent->image_ready = true;
+                intents_queue(agent->intents, intent, 0);
+        } else if (image.state == IMAGES_FETCHING) {
+                status.state = "Fetching";
+                status.progress_percent = image.percent;
+                status.has_progress_percent = true;
+                publish_volume(agent, intent, &status);
+        } else {
+                error = (struct api_intent_error){.reason = image.reason, .message = image.message};
+                status.state = "Failed";
+                status.error = &error;
+                publish_volume(agent, intent, &status);
+                log_warning("image could not be fetched", "volume", intent->name, "digest", intent->image, "reason", image.reason,
+                            "error", image.message);
+                drop_image(agent, intent);
+                intents_retry(agent->intents, intent);
+        }
+}
+
+static void want_image(struct agent *agent, struct intent *intent)
+{
+        const struct api_volume *volume = intent->doc->view;
+
+        drop_image(agent, intent);
+        intent->image = g_strdup(volume->spec->source->digest);
+        look_at_image(agent, intent);
+}
+
+void converge_image_changed(struct agent *agent, const char *digest)
+{
+        g_autoptr(GPtrArray) volumes = intents_list(agent->intents, &api_volume_kind);
+
+        for (unsigned i = 0; i < volumes->len; i++) {
+                struct intent *volume = volumes->pdata[i];
+
+                if (!volume->running && !volume->image_ready && g_strcmp0(volume->image, digest) == 0) {
+                        look_at_image(agent, volume);
+                }
+        }
+}
+
+void converge_forgotten(struct agent *agent, struct intent *intent)
+{
+        drop_image(agent, intent);
+}
+
+/* --- what a job found out --------------------------------------------------------------------------------------------------------
+ */
+
+static void take_facts(struct agent *agent, struct intent *intent, struct job *job)
+{
+        bool changed = intent->ready != job->ready || intent->active != job->active || job->result == JOB_GONE;
+
+        intent->ready = job->ready && job->doc->generation == intent->doc->generation;
+        intent->stop = job->stop;
+        intent->gone = job->result == JOB_GONE;
+        if (intent->kind == &api_volume_kind) {
+                g_free(intent->path);
+                g_free(intent->format);
+                intent->path = g_strdup(job->path);
+                intent->format = g_strdup(job->format);
+        }
+        if (intent->active && !job->active) {
+                g_clear_pointer(&intent->guest, json_doc_free);
+        }
+        if (!intent->active && job->active) {
+                guests_look(agent->guests, intent);
+        }
+        intent->active = job->active;
+        intent->epoch = MAX(intent->epoch, job->ran_epoch);
+        if (job->status) {
+                json_doc_free(intent->status);
+                intent->status = g_steal_pointer(&job->status);
+                converge_publish(agent, intent);
+        }
+        if (changed && intent->kind == &api_host_task_kind) {
+                node_report_soon(agent->node); /* another pool */
+        } else if (changed) {
+                converge_dependents(agent, intent);
+        }
+}
+
+static void queue_again(struct agent *agent, struct intent *intent, const struct job *job)
+{
+        if (job->result == JOB_RETRY) {
+                intents_retry(agent->intents, intent);
+                return;
+        }
+        if (job->result == JOB_IMAGE) {
+                want_image(agent, intent);
+                return;
+        }
+        if (job->result != JOB_WAIT) {
+                intent->failures = 0;
+        }
+        if (job->again_us) {
+                intents_queue(agent->intents, intent, job->again_us);
+        }
+}
+
+static void job_done(int result, void *userdata)
+{
+        struct job *job = userdata;
+        struct agent *agent = job->agent;
+        struct intent *intent = intents_finish(agent->intents, job->intent);
+
+        agent->running--;
+        if (intent && result != -ECANCELED) {
+                if (job->result != JOB_IMAGE && intent->kind == &api_volume_kind) {
+                        drop_image(agent, intent);
+                }
+                take_facts(agent, intent, job);
+                queue_again(agent, intent, job);
+        }
+        if (job->unreachable) {
+                host_lost(agent);
+        }
+        job_free(job);
+        converge_pump(agent);
+}
+
+static int job_work(void *userdata)
+{
+        static const struct {
+                const struct schema_kind *kind;
+                void (*converge)(struct job *job);
+        } table[] = {
+                {&api_instance_kind, converge_instance},
+                {&api_volume_kind, converge_volume},
+                {&api_port_kind, converge_port},
+                {&api_host_task_kind, converge_task},
+        };
+        struct job *job = userdata;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
+                if (table[i].kind == job->kind) {
+                        table[i].converge(job);
+                }
+        }
+        return 0;
+}
+
+/* --- turns -----------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool able_to_work(const struct agent *agent)
+{
+        return agent->synced && agent->net_built && agent->host && !agent->stopping;
+}
+
+void converge_pump(struct agent *agent)
+{
+        uint64_t due;
+
+        if (!able_to_work(agent)) {
+                return;
+        }
+        while (agent->running < JOBS_MAX) {
+                struct intent *intent = intents_take(agent->intents);
+
+                if (!intent) {
+                        break;
+                }
+                agent->running++;
+                loop_pool_submit(agent->jobs, job_work, job_done, job_new(agent, intent));
+        }
+        due = agent->running < JOBS_MAX ? intents_due_us(agent->intents) : UINT64_MAX;
+        loop_timer_set(agent->turn_timer, due);
+}
+
+void converge_dependents(struct agent *agent, const struct intent *changed)
+{
+        g_autoptr(GPtrArray) all = intents_list(agent->intents, NULL);
+        bool instance = changed->kind == &api_instance_kind;
+
+        for (unsigned i = 0; i < all->len; i++) {
+                struct intent *other = all->pdata[i];
+                bool concerns = false;
+
+                if (!instance && other->kind == &api_instance_kind) {
+                        concerns = names_disk(other->doc->view, changed->name) || names_port(other->doc->view, changed->name);
+                } else if (instance && other->doc->deleted && !other->gone) {
+                        concerns = (other->kind == &api_volume_kind && names_disk(changed->doc->view, other->name)) ||
+                                   (other->kind == &api_port_kind && names_port(changed->doc->view, other->name));
+                }
+                if (concerns) {
+                        intents_queue(agent->intents, other, 0);
+                }
+        }
+}
+
+void converge_publish(struct agent *agent, struct intent *intent)
+{
+        g_autoptr(json_doc) doc = NULL;
+        struct json_value *status;
+
+        if (!intent->status) {
+                return;
+        }
+        doc = json_doc_new();
+        status = json_copy(doc, json_root(intent->status));
+        if (intent->active && intent->guest) {
+                for (const struct json_value *member = json_first(json_root(intent->guest)); member; member = json_next(member)) {
+                        json_set(doc, status, json_key(member), json_copy(doc, member));
+                }
+        }
+        reports_set(agent->reports, intent, status);
+}
+
+/* --- the network engine as a whole
+ * ------------------------------------------------------------------------------------------------ */
+
+struct net_build {
+        struct agent *agent;
+        GPtrArray *ports; /* struct net_port */
+        char *words;
+        int outcome;
+};
+
+static void free_port(void *port)
+{
+        net_port_free(port);
+}
+
+static int net_build_work(void *userdata)
+{
+        struct net_build *build = userdata;
+
+        build->outcome = net_engine_rebuild(build->agent->net, (const struct net_port *const *)build->ports->pdata,
+                                            build->ports->len, &build->words);
+        return 0;
+}
+
+static void net_build_done(int result, void *userdata)
+{
+        struct net_build *build = userdata;
+        struct agent *agent = build->agent;
+
+        agent->net_building = false;
+        if (result != -ECANCELED) {
+                if (build->outcome) {
+                        log_error("networks could not all be rebuilt", "error",
+                                  build->words ? build->words : g_strerror(-MIN(build->outcome, 0)));
+                }
+                /* Each port says for itself what is wrong with it. */
+                agent->net_built = true;
+                converge_pump(agent);
+        }
+        g_ptr_array_unref(build->ports);
+        g_free(build->words);
+        g_free(build);
+}
+
+void converge_build_net(struct agent *agent)
+{
+        g_autoptr(GPtrArray) intents = intents_list(agent->intents, &api_port_kind);
+        struct net_build *build;
+
+        if (agent->net_built || agent->net_building) {
+                return;
+        }
+        build = g_new0(struct net_build, 1);
+        build->agent = agent;
+        build->ports = g_ptr_array_new_with_free_func(free_port);
+        for (unsigned i = 0; i < intents->len; i++) {
+                const struct intent *intent = intents->pdata[i];
+                g_autofree char *words = NULL;
+                struct net_port *port = port_from_view(intent->doc->view, intent->name, &words);
+
+                if (port) {
+                        g_ptr_array_add(build->ports, port);
+                }
+        }
+        agent->net_building = true;
+        loop_pool_submit(agent->jobs, net_build_work, net_build_done, build);
+}

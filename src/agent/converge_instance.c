@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/job.h"
+
+#include "agent/instance_start.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+
+#include <string.h>
+
+/* A turn may end one domain and start the next; more than this in one turn means that somebody works against us. */
+#define ACTIONS_MAX    4
+#define LEASE_AGAIN_US 5000000ull
+
+/* --- what libvirt says -----------------------------------------------------------------------------------------------------------
+ */
+
+/* A pause that a resume from us puts right: our own start, or a suspend from outside. Others are told with their own reason. */
+static bool resumable(const struct virt_domain_entry *entry)
+{
+        return entry->state == VIRT_STATE_CREATING || !entry->reason || !*entry->reason ||
+               g_str_equal(entry->reason, REASON_PAUSED);
+}
+
+static enum instance_state state_of(const struct virt_domain_entry *entry)
+{
+        if (!entry->active) {
+                return INSTANCE_OFF;
+        }
+        switch (entry->state) {
+        case VIRT_STATE_CREATING:
+        case VIRT_STATE_PAUSED:
+                return resumable(entry) ? INSTANCE_PAUSED : INSTANCE_STUCK;
+        case VIRT_STATE_SHUTDOWN:
+                return INSTANCE_LEAVING;
+        case VIRT_STATE_CRASHED:
+                return INSTANCE_STUCK;
+        default:
+                return INSTANCE_RUNNING;
+        }
+}
+
+/* The last epoch that ran, for a machine that has no domain (any more). */
+static int64_t recorded_epoch(const struct job *job)
+{
+        int64_t told = job->told && job->told->has_epoch ? job->told->epoch : -1;
+
+        return MAX(told, job->known_epoch);
+}
+
+static int look(struct instance_turn *turn, struct virt_error *reterr)
+{
+        int r;
+
+        virt_domain_entry_clear(&turn->entry);
+        turn->entry = (struct virt_domain_entry){};
+        r = virt_domain_get(turn->job->agent->virt, turn->uuid, &turn->entry, reterr);
+        turn->exists = !r;
+        if (r == VIRT_E_MISSING) {
+                turn->fact = (struct instance_fact){.state = INSTANCE_ABSENT, .epoch = recorded_epoch(turn->job)};
+                return 0;
+        }
+        if (!r) {
+                turn->fact = (struct instance_fact){.state = state_of(&turn->entry), .epoch = turn->entry.epoch};
+        }
+        return r;
+}
+
+/* --- status ----------------------------------------------------------------------------------------------------------------------
+ */
+
+static const char *off_reason(const struct instance_turn *turn)
+{
+        if (!turn->wish.power_on || turn->wish.deleted) {
+                return REASON_STOPPED;
+        }
+        /* A definition that libvirt saw no run of, and that did run: the host went down with it. */
+        if (!turn->exists) {
+                return REASON_DOMAIN_LOST;
+        }
+        return turn->entry.state == VIRT_STATE_DEFINED || !turn->entry.reason || !*turn->entry.reason ? REASON_HOST_LOST
+                                                                                                      : turn->entry.reason;
+}
+
+static const char *state_text(const struct instance_turn *turn)
+{
+        if (turn->fact.state == INSTANCE_ABSENT) {
+                return virt_state_to_text(VIRT_STATE_SHUTOFF);
+        }
+        if (turn->fact.state == INSTANCE_OFF && turn->entry.state == VIRT_STATE_DEFINED) {
+                return virt_state_to_text(VIRT_STATE_SHUTOFF);
+        }
+        return virt_state_to_text(turn->entry.state);
+}
+
+/* Times stay what they were told to be for the same epoch. */
+static const char *started_at(const struct instance_turn *turn)
+{
+        const struct api_instance_status *told = turn->job->told;
+
+        if (turn->started_at) {
+                return turn->started_at;
+        }
+        return told && told->has_epoch && told->epoch == turn->fact.epoch ? told->started_at : NULL;
+}
+
+struct api_instance_status instance_status(struct instance_turn *turn)
+{
+        const struct api_instance_status *told = turn->job->told;
+        struct api_instance_status status = {
+                .observed_generation = turn->job->doc->generation,
+                .has_observed_generation = true,
+                .epoch = turn->fact.epoch,
+                .has_epoch = turn->fact.epoch >= 0,
+                .domain_uuid = turn->uuid,
+                .domain_name = turn->exists ? turn->entry.name
+                               : told       ? told->domain_name
+                                            : NULL,
+                .started_at = started_at(turn),
+                .hardware = turn->hardware ? turn->hardware
+                            : told         ? told->hardware
+                                           : NULL,
+        };
+        struct api_hypervisor_versions *versions = arena_new0(turn->job->arena, struct api_hypervisor_versions);
+
+        versions->libvirt = turn->job->host->facts.libvirt_version;
+        versions->qemu = turn->job->host->facts.qemu_version;
+        status.versions = versions;
+        return status;
+}
+
+/* The guest hardware record as libvirt has it (decision 3), until the gateway hands it back with the specification. */
+static void take_record(struct instance_turn *turn)
+{
+        const struct api_instance_status *told = turn->job->told;
+        g_autoptr(virt_facts) facts = NULL;
+        struct virt_error error = {};
+
+        if (turn->instance->spec->hardware) {
+                turn->hardware = turn->instance->spec->hardware;
+        } else if (told && told->hardware) {
+                turn->hardware = told->hardware;
+        } else if (turn->exists && turn->fact.epoch >= 0 &&
+                   virt_domain_facts(turn->job->agent->virt, turn->uuid, false, &facts, &error) == 0) {
+                /* A failure to read it is made good by the next turn. */
+                turn->record = json_doc_new();
+                json_set_root(turn->record, virt_hardware_record(&facts->domain, turn->record));
+                turn->hardware = json_root(turn->record);
+        }
+}
+
+static void report(struct instance_turn *turn)
+{
+        bool off = turn->fact.state == INSTANCE_OFF || turn->fact.state == INSTANCE_ABSENT;
+        struct api_instance_status status;
+
+        take_record(turn);
+        status = instance_status(turn);
+        status.state = state_text(turn);
+        status.state_reason = off ? off_reason(turn) : turn->fact.state == INSTANCE_STUCK ? turn->entry.reason : NULL;
+        turn->job->active = !off;
+        turn->job->ran_epoch = turn->fact.epoch;
+        turn->job->ready = true;
+        job_status(turn->job, &api_instance_status_type, &status);
+}
+
+void instance_progress(struct instance_turn *turn, const char *state, const char *step)
+{
+        struct api_instance_status status = instance_status(turn);
+
+        status.state = state;
+        status.step = step;
+        job_progress(turn->job, &api_instance_status_type, &status);
+}
+
+void instance_wait(struct instance_turn *turn, const char *step, struct api_intent_error *why)
+{
+        struct api_instance_status status = instance_status(turn);
+
+        status.state = virt_state_to_text(VIRT_STATE_CREATING);
+        status.step = step;
+        status.error = why;
+        turn->job->result = JOB_WAIT;
+        job_status(turn->job, &api_instance_status_type, &status);
+}
+
+void instance_fail(struct instance_turn *turn, const char *step, struct api_intent_error *why)
+{
+        struct api_instance_status status = instance_status(turn);
+        bool on = turn->wish.power_on && !turn->wish.deleted;
+
+        status.state = on && turn->fact.epoch < turn->wish.epoch ? virt_state_to_text(VIRT_STATE_CREATING) : state_text(turn);
+        status.step = step;
+        status.error = why;
+        turn->job->active = turn->exists && turn->entry.active;
+        turn->job->result = JOB_RETRY;
+        job_status(turn->job, &api_instance_status_type, &status);
+        log_warning("instance could not be converged", "instance", turn->instance->metadata->name, "machine",
+                    turn->instance->spec->machine->name, "step", step, "reason", why->reason, "error", why->message);
+}
+
+/* --- actions: true: look and decide again
+ * ------------------------------------------------------------------------------------------ */
+
+static bool act_report(struct instance_turn *turn)
+{
+        report(turn);
+        return false;
+}
+
+static bool act_wait_lease(struct instance_turn *turn)
+{
+        const char *reason = turn->job->may_not ? turn->job->may_not : REASON_LEASE_EXPIRED;
+
+        instance_wait(turn, "lease", job_error(turn->job, reason, "nothing is started on this node now"));
+        turn->job->again_us = LEASE_AGAIN_US;
+        return false;
+}
+
+static void note_stop(struct instance_turn *turn, uint64_t again_us)
+{
+        struct api_instance_status status = instance_status(turn);
+
+        status.state = virt_state_to_text(turn->entry.state);
+        status.step = "stop";
+        turn->job->active = true;
+        turn->job->ran_epoch = turn->fact.epoch;
+        turn->job->again_us = again_us;
+        job_status(turn->job, &api_instance_status_type, &status);
+}
+
+static bool pull(struct instance_turn *turn)
+{
+        struct virt_error error = {};
+        int r = virt_domain_destroy(turn->job->agent->virt, turn->uuid, &error);
+
+        if (r && r != VIRT_E_MISSING) {
+                instance_fail(turn, "stop", job_virt_error(turn->job, REASON_STOP_FAILED, r, &error));
+                return false;
+        }
+        log_info("domain was cut off", "domain", turn->entry.name, "epoch", turn->epoch_text);
+        return true;
+}
+
+static bool act_stop(struct instance_turn *turn)
+{
+        const struct api_instance_spec *spec = turn->instance->spec;
+        bool force = g_strcmp0(spec->stop_mode, "Force") == 0;
+        uint64_t grace_us = (spec->has_grace_period_seconds ? spec->grace_period_seconds : 60) * 1000000ull;
+        struct stop_progress *progress = &turn->job->stop;
+        uint64_t now = clock_monotonic_us(clock_system()), again_us = 0;
+        enum stop_action action = stop_decide(progress, force, grace_us, now, &again_us);
+        struct virt_error error = {};
+        int r;
+
+        if (action == STOP_PULL) {
+                return pull(turn);
+        }
+        if (action == STOP_ASK) {
+                /* The first time by the power button alone; a guest that missed it may listen to its agent. */
+                r = virt_domain_shutdown(turn->job->agent->virt, turn->uuid,
+                                         progress->asked_us ? VIRT_SHUTDOWN_EITHER : VIRT_SHUTDOWN_ACPI, &error);
+                if (r == VIRT_E_STATE || r == VIRT_E_MISSING) {
+                        return true; /* it is down already */
+                }
+                if (r == VIRT_E_UNREACHABLE) {
+                        instance_fail(turn, "stop", job_virt_error(turn->job, REASON_STOP_FAILED, r, &error));
+                        return false;
+                }
+                progress->asked_us = now;
+                progress->begun_us = progress->begun_us ? progress->begun_us : now;
+        }
+        note_stop(turn, again_us);
+        return false;
+}
+
+static bool act_undefine(struct instance_turn *turn)
+{
+        struct virt_error error = {};
+        int r = virt_domain_undefine(turn->job->agent->virt, turn->uuid, &error);
+
+        if (r) {
+                instance_fail(turn, "undefine", job_virt_error(turn->job, REASON_VALIDATION_FAILED, r, &error));
+                return false;
+        }
+        return true;
+}
+
+static bool act_gone(struct instance_turn *turn)
+{
+        struct api_instance_status status = instance_status(turn);
+
+        instance_remove_seed(turn->job, turn->instance);
+        status.state = "Gone";
+        turn->job->result = JOB_GONE;
+        job_status(turn->job, &api_instance_status_type, &status);
+        return false;
+}
+
+static bool act_start(struct instance_turn *turn)
+{
+        return instance_start(turn);
+}
+
+static bool act_resume(struct instance_turn *turn)
+{
+        return instance_let_run(turn);
+}
+
+static bool (*const actions[INSTANCE_ACTION_COUNT])(struct instance_turn *turn) = {
+        [INSTANCE_REPORT] = act_report,     [INSTANCE_START] = act_start, [INSTANCE_WAIT_LEASE] = act_wait_lease,
+        [INSTANCE_RESUME] = act_resume,     [INSTANCE_STOP] = act_stop,   [INSTANCE_DESTROY] = pull,
+        [INSTANCE_UNDEFINE] = act_undefine, [INSTANCE_GONE] = act_gone,
+};
+
+static bool may_start(const struct job *job)
+{
+        return job->may_start && lease_clock() < job->lease_until;
+}
+
+static void take_turn(struct instance_turn *turn)
+{
+        for (unsigned i = 0; i < ACTIONS_MAX; i++) {
+                struct virt_error error = {};
+                int r = look(turn, &error);
+
+                if (r) {
+                        instance_fail(turn, "look", job_virt_error(turn->job, REASON_LIBVIRT_UNREACHABLE, r, &error));
+                        return;
+                }
+                if (turn->fact.state == INSTANCE_OFF || turn->fact.state == INSTANCE_ABSENT) {
+                        turn->job->stop = (struct stop_progress){};
+                }
+                turn->wish.may_start = may_start(turn->job);
+                if (!actions[instance_decide(&turn->wish, &turn->fact)](turn)) {
+                        return;
+                }
+        }
+        turn->job->again_us = 1000000;
+}
+
+void converge_instance(struct job *job)
+{
+        const struct api_instance *instance = job->doc->view;
+        struct instance_turn turn = {.job = job, .instance = instance};
+
+        if (!instance->spec || !instance->spec->machine || !instance->spec->machine->uid || !instance->spec->machine->name) {
+                log_error("instance without a machine is left alone", "instance", job_key(job).name);
+                return;
+        }
+        turn.uuid = instance_uuid(instance);
+        turn.epoch_text = arena_printf(job->arena, "%" G_GINT64_FORMAT, instance->spec->epoch);
+        turn.wish = (struct instance_wish){
+                .deleted = job->doc->deleted,
+                .power_on = g_strcmp0(instance->spec->power, "On") == 0,
+                .epoch = instance->spec->epoch,
+        };
+        take_turn(&turn);
+        virt_domain_entry_clear(&turn.entry);
+        json_doc_free(turn.record);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/job.h"
+
+#include "agent/pool.h"
+#include "base/error.h"
+#include "base/log.h"
+
+#include <string.h>
+
+static void finish_pool(struct job *job, struct api_host_task_status *status, int outcome, const struct virt_pool_info *info,
+                        const struct virt_error *error)
+{
+        if (outcome) {
+                status->state = "Failed";
+                status->error = job_virt_error(job, error->reason ? error->reason : REASON_POOL_FAILED, outcome, error);
+                /* What ails a folder is put right outside. */
+                job->result = JOB_RETRY;
+                log_warning("pool cannot be used", "task", job_key(job).name, "reason", status->error->reason, "error",
+                            status->error->message);
+        } else {
+                status->state = "Succeeded";
+                status->capacity_bytes = info->capacity_bytes;
+                status->available_bytes = info->available_bytes;
+                status->has_capacity_bytes = status->has_available_bytes = true;
+                job->ready = true;
+        }
+        job_status(job, &api_host_task_status_type, status);
+}
+
+void converge_task(struct job *job)
+{
+        const struct api_host_task *task = job->doc->view;
+        struct api_host_task_status status = {.observed_generation = job->doc->generation, .has_observed_generation = true};
+        struct virt_pool_info info = {};
+        struct virt_error error = {};
+        int r;
+
+        if (job->doc->deleted) {
+                status.state = "Gone";
+                job->result = JOB_GONE;
+                job_status(job, &api_host_task_status_type, &status);
+                return;
+        }
+        /* A task is done once; its pool is looked at by the node's report from then on. */
+        if (task->status && g_strcmp0(task->status->state, "Succeeded") == 0) {
+                job->ready = true;
+                return;
+        }
+        if (!task->spec->pool) {
+                status.state = "Failed";
+                status.error = job_error(job, REASON_VALIDATION_FAILED, "spec.pool is missing");
+                job_status(job, &api_host_task_status_type, &status);
+                return;
+        }
+        r = pool_ensure(job, task->spec->pool, &error);
+        if (!r) {
+                r = virt_pool_refresh(job->agent->virt, task->spec->pool->name, &info, &error);
+        }
+        finish_pool(job, &status, r, &info, &error);
+        virt_pool_info_clear(&info);
+}

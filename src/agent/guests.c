@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/core.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "generated/api_types.h"
+#include "virt/guest_agent.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/*
+ * Guest agents are asked one after the other and each for a short time only: they are programs of the guests. What they say is laid
+ * over the status of the Instance. A seed image is removed once the guest has had time to read it.
+ */
+#define TICK_US            1000000ull
+#define QUIET_INTERVAL_US  10000000ull /* no agent seen so far */
+#define SEEN_INTERVAL_US   60000000ull
+#define ANSWER_S           3
+#define SEED_AFTER_AGENT_S 30
+#define SEED_AT_MOST_S     600
+
+struct guests {
+        struct agent *agent;
+        struct loop_source *timer;
+        bool polling; /* one at a time */
+};
+
+struct poll {
+        struct guests *guests;
+        struct agent *agent;
+        char *name, *uuid, *seed_path;
+        struct json_doc *guest; /* status members */
+        bool connected;
+};
+
+/* --- on a pool thread ------------------------------------------------------------------------------------------------------------
+ */
+
+static void take_os(struct poll *poll, struct api_instance_status *status, struct api_guest_os_info *info, struct guest_os *os)
+{
+        struct virt_error error;
+
+        if (guest_agent_os(poll->agent->virt, poll->uuid, ANSWER_S, os, &error)) {
+                return;
+        }
+        *info = (struct api_guest_os_info){
+                .id = os->id,
+                .kernel_release = os->kernel_release,
+                .kernel_version = os->kernel_version,
+                .machine = os->machine,
+                .name = os->name,
+                .pretty_name = os->pretty_name,
+                .version = os->version,
+                .version_id = os->version_id,
+        };
+        status->guest_os_info = info;
+}
+
+static void take_addresses(struct poll *poll, struct api_instance_status *status, struct guest_addresses *addresses,
+                           const char *texts[GUEST_ADDRESSES_MAX])
+{
+        struct virt_error error;
+
+        if (guest_agent_addresses(poll->agent->virt, poll->uuid, ANSWER_S, addresses, &error)) {
+                return;
+        }
+        for (size_t i = 0; i < addresses->n; i++) {
+                texts[i] = addresses->items[i].text;
+        }
+        status->addresses = texts;
+        status->n_addresses = addresses->n;
+}
+
+/* User data do not lie about longer than the first boot needs them. */
+static void remove_seed_in_time(const struct poll *poll)
+{
+        struct stat info;
+        int64_t age;
+
+        if (stat(poll->seed_path, &info) < 0) {
+                return;
+        }
+        age = g_get_real_time() / 1000000 - info.st_mtime;
+        if (age < (poll->connected ? SEED_AFTER_AGENT_S : SEED_AT_MOST_S)) {
+                return;
+        }
+        if (unlink(poll->seed_path) < 0 && errno != ENOENT) {
+                log_warning("seed image could not be removed", "path", poll->seed_path, "error", g_strerror(errno));
+        }
+}
+
+static int poll_work(void *userdata)
+{
+        struct poll *poll = userdata;
+        struct api_instance_status status = {.has_agent_connected = true};
+        g_autofree struct guest_addresses *addresses = g_new0(struct guest_addresses, 1);
+        const char *texts[GUEST_ADDRESSES_MAX];
+        struct api_guest_os_info info;
+        struct guest_os os = {};
+        struct virt_error error;
+
+        poll->connected = guest_agent_ping(poll->agent->virt, poll->uuid, ANSWER_S, &error) == 0;
+        status.agent_connected = poll->connected;
+        if (poll->connected) {
+                take_os(poll, &status, &info, &os);
+                take_addresses(poll, &status, addresses, texts);
+        }
+        poll->guest = json_doc_new();
+        json_set_root(poll->guest, schema_encode(&api_instance_status_type, &status, poll->guest));
+        guest_os_clear(&os);
+        remove_seed_in_time(poll);
+        return 0;
+}
+
+/* --- on the loop -----------------------------------------------------------------------------------------------------------------
+ */
+
+static void poll_done(int result, void *userdata)
+{
+        struct poll *poll = userdata;
+        struct agent *agent = poll->agent;
+        struct intent *intent = intents_get(agent->intents, &api_instance_kind, poll->name);
+
+        poll->guests->polling = false;
+        if (intent) {
+                intent->guest_due_us = loop_now_us(agent->loop) + (poll->connected ? SEEN_INTERVAL_US : QUIET_INTERVAL_US);
+        }
+        if (result == 0 && intent && intent->active) {
+                json_doc_free(intent->guest);
+                intent->guest = g_steal_pointer(&poll->guest);
+                converge_publish(agent, intent);
+        }
+        json_doc_free(poll->guest);
+        g_free(poll->name);
+        g_free(poll->uuid);
+        g_free(poll->seed_path);
+        g_free(poll);
+}
+
+static void begin_poll(struct guests *guests, struct intent *intent)
+{
+        struct poll *poll = g_new0(struct poll, 1);
+
+        poll->guests = guests;
+        poll->agent = guests->agent;
+        poll->name = g_strdup(intent->name);
+        poll->uuid = g_strdup(json_find_string(json_root(intent->status), "domainUuid", NULL));
+        poll->seed_path = g_strdup_printf("%s/%s.iso", guests->agent->seed_dir, intent->uid);
+        guests->polling = true;
+        loop_pool_submit(guests->agent->queries, poll_work, poll_done, poll);
+}
+
+static void on_tick(struct loop_source *source, void *userdata)
+{
+        struct guests *guests = userdata;
+        struct agent *agent = guests->agent;
+        g_autoptr(GPtrArray) instances = intents_list(agent->intents, &api_instance_kind);
+        uint64_t now = loop_now_us(agent->loop);
+        struct intent *next = NULL;
+
+        for (unsigned i = 0; i < instances->len; i++) {
+                struct intent *instance = instances->pdata[i];
+
+                if (instance->active && instance->status && instance->guest_due_us <= now &&
+                    (!next || instance->guest_due_us < next->guest_due_us)) {
+                        next = instance;
+                }
+        }
+        if (next && !guests->polling && agent->virt && !agent->stopping &&
+            json_find_string(json_root(next->status), "domainUuid", NULL)) {
+                begin_poll(guests, next);
+        }
+        loop_timer_set(source, TICK_US);
+}
+
+int guests_new(struct agent *agent, struct guests **ret_guests)
+{
+        struct guests *guests = g_new0(struct guests, 1);
+        int r;
+
+        guests->agent = agent;
+        r = loop_timer(agent->loop, TICK_US, on_tick, guests, &guests->timer);
+        if (r < 0) {
+                guests_free(guests);
+                return r;
+        }
+        *ret_guests = guests;
+        return 0;
+}
+
+struct guests *guests_free(struct guests *guests)
+{
+        if (guests) {
+                loop_source_free(guests->timer);
+                g_free(guests);
+        }
+        return NULL;
+}
+
+void guests_look(struct guests *guests, struct intent *intent)
+{
+        intent->guest_due_us = 0;
+        loop_timer_set(guests->timer, TICK_US / 10);
+}

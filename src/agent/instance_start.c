@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/instance_start.h"
+
+#include "agent/seed.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define STEP_DEFINE "define"
+
+/* --- seed ------------------------------------------------------------------------------------------------------------------------
+ */
+
+const char *instance_seed_path(struct job *job, const struct api_instance *instance)
+{
+        /* The uid of an intent is checked when it comes; nothing else of the path is from outside. */
+        return arena_printf(job->arena, "%s/%s.iso", job->agent->seed_dir, instance->metadata->uid);
+}
+
+void instance_remove_seed(struct job *job, const struct api_instance *instance)
+{
+        const char *path = instance_seed_path(job, instance);
+
+        if (unlink(path) < 0 && errno != ENOENT) {
+                log_warning("seed image could not be removed", "path", path, "error", g_strerror(errno));
+        }
+}
+
+static struct seed_nic describe_nic(struct job *job, const struct api_port_spec *port)
+{
+        return (struct seed_nic){
+                .mac = port->mac,
+                .dhcp = true,
+                .mtu = port->network->has_mtu && port->network->mtu != 1500 ? port->network->mtu : 0,
+        };
+}
+
+static int write_seed(struct instance_turn *turn, const struct json_value *answer)
+{
+        const struct api_instance_seed *wanted = turn->instance->spec->seed;
+        const char *encoded = json_find_string(answer, "userData", NULL);
+        struct seed_nic *nics = arena_array(turn->job->arena, turn->job->n_ports, sizeof(*nics));
+        struct seed seed = {
+                .kind = g_strcmp0(wanted->kind, "Sysprep") == 0 ? SEED_SYSPREP : SEED_CLOUD_INIT,
+                .instance_id = wanted->instance_id,
+                .hostname = wanted->hostname,
+                .nics = nics,
+                .n_nics = turn->job->n_ports,
+        };
+        guchar *user_data = encoded ? g_base64_decode(encoded, &seed.user_data_len) : NULL;
+        int r;
+
+        for (size_t i = 0; i < turn->job->n_ports; i++) {
+                nics[i] = describe_nic(turn->job, turn->job->ports[i].port->spec);
+        }
+        seed.user_data = user_data ? user_data : (const void *)"";
+        r = seed_write(&seed, instance_seed_path(turn->job, turn->instance));
+        if (user_data) {
+                explicit_bzero(user_data, seed.user_data_len);
+                g_free(user_data);
+        }
+        return r;
+}
+
+/* Fetched from the gateway now, kept nowhere but in the image. */
+static struct api_intent_error *make_seed(struct instance_turn *turn)
+{
+        g_autofree char *path = g_strconcat("/agent/v1/seed/", turn->instance->metadata->name, NULL), *words = NULL;
+        g_autoptr(json_doc) answer = NULL;
+        int r;
+
+        if (!turn->instance->spec->seed) {
+                return NULL;
+        }
+        instance_progress(turn, "creating", "seed");
+        r = gateway_get(turn->job->agent->gateway, path, &answer, &words);
+        if (r < 0) {
+                return job_error(turn->job, REASON_SEED_NOT_AVAILABLE, "%s", words ? words : g_strerror(-r));
+        }
+        r = write_seed(turn, json_root(answer));
+        if (r < 0) {
+                return job_error(turn->job, REASON_SEED_FAILED, "%s", g_strerror(-r));
+        }
+        return NULL;
+}
+
+/* --- what must be there first
+ * ----------------------------------------------------------------------------------------------------- */
+
+static bool inputs_ready(struct instance_turn *turn)
+{
+        struct job *job = turn->job;
+
+        for (size_t i = 0; i < job->n_volumes; i++) {
+                if (!job->volumes[i].ready || !job->volumes[i].path) {
+                        instance_wait(turn, "volume", NULL);
+                        return false;
+                }
+        }
+        for (size_t i = 0; i < job->n_ports; i++) {
+                if (!job->ports[i].ready) {
+                        instance_wait(turn, "port", NULL);
+                        return false;
+                }
+        }
+        return true;
+}
+
+/* --- rolling back ----------------------------------------------------------------------------------------------------------------
+ */
+
+/* In reverse order: stop what was started, undefine what this journal defined, remove the seed. Volumes and ports are intents of
+ * their own and stay. */
+static void roll_back(struct instance_turn *turn, const char *step)
+{
+        struct journal_key key = job_key(turn->job);
+        struct virt *virt = turn->job->agent->virt;
+        bool defined = journal_step(turn->job->agent->journal, key.uid, STEP_DEFINE) == JOURNAL_BEGUN;
+        struct virt_error error = {};
+        int r;
+
+        r = virt_domain_destroy(virt, turn->uuid, &error);
+        if ((!r || r == VIRT_E_MISSING) && defined) {
+                r = virt_domain_undefine(virt, turn->uuid, &error);
+        }
+        instance_remove_seed(turn->job, turn->instance);
+        if (r && r != VIRT_E_MISSING) {
+                log_warning("rolling back did not end; the next turn goes on", "instance", key.name, "step", step, "error",
+                            error.words);
+                return;
+        }
+        if (defined) {
+                r = journal_undo(turn->job->agent->journal, &key, STEP_DEFINE);
+        }
+        log_info("rolled back", "instance", key.name, "step", step, "journal", r ? "could not be written" : "undone");
+}
+
+static bool lose(struct instance_turn *turn, const char *step, struct api_intent_error *why)
+{
+        roll_back(turn, step);
+        instance_fail(turn, step, why);
+        return false;
+}
+
+/* --- define ----------------------------------------------------------------------------------------------------------------------
+ */
+
+static void log_xml(const struct instance_turn *turn, const char *xml, const struct virt_error *error)
+{
+        /* The XML names files and devices, never user data. */
+        log_error("libvirt refused the domain", "instance", turn->instance->metadata->name, "error", error->words, "xml", xml);
+}
+
+static struct api_intent_error *define(struct instance_turn *turn, struct virt_domain *domain)
+{
+        struct journal_key key = job_key(turn->job);
+        g_autofree char *xml = NULL;
+        struct virt_error error = {};
+        int r = virt_domain_to_xml(domain, &xml, &error);
+
+        if (r) {
+                return job_virt_error(turn->job, REASON_VALIDATION_FAILED, r, &error);
+        }
+        instance_progress(turn, "creating", "define");
+        if (!turn->exists) {
+                r = journal_begin(turn->job->agent->journal, &key, STEP_DEFINE);
+                if (r < 0) {
+                        return job_error(turn->job, REASON_DEFINE_FAILED, "the journal cannot be written: %s", g_strerror(-r));
+                }
+        }
+        r = virt_domain_define(turn->job->agent->virt, xml, &error);
+        if (r) {
+                log_xml(turn, xml, &error);
+                return job_virt_error(turn->job, r == VIRT_E_EXISTS ? REASON_DOMAIN_NAME_TAKEN : REASON_DEFINE_FAILED, r, &error);
+        }
+        return NULL;
+}
+
+/* --- start -----------------------------------------------------------------------------------------------------------------------
+ */
+
+static struct api_intent_error *start_paused(struct instance_turn *turn, const struct virt_domain *domain)
+{
+        g_autofree char *diagnosis = NULL, *xml = NULL;
+        struct virt_error error = {}, ignored;
+        int r;
+
+        instance_progress(turn, "creating", "start");
+        r = virt_domain_start(turn->job->agent->virt, turn->uuid, true, &error);
+        if (!r) {
+                return NULL;
+        }
+        if (r == VIRT_E_UNREACHABLE) {
+                return job_virt_error(turn->job, REASON_START_FAILED, r, &error);
+        }
+        /* C38: what of the host may be the cause. */
+        diagnosis = virt_start_diagnosis(domain);
+        if (virt_domain_to_xml(domain, &xml, &ignored) == 0) {
+                log_xml(turn, xml, &error);
+        }
+        return job_error(turn->job, REASON_START_FAILED, diagnosis ? "%s (%s)" : "%s%s", error.words, diagnosis ? diagnosis : "");
+}
+
+static struct api_intent_error *see_policy(struct instance_turn *turn)
+{
+        struct job *job = turn->job;
+
+        for (size_t i = 0; i < job->n_ports; i++) {
+                g_autofree char *words = NULL;
+                int r = net_engine_attached(job->agent->net, job->ports[i].port->metadata->name, &words);
+
+                if (r) {
+                        return job_error(job, REASON_POLICY_NOT_IN_PLACE, "%s", words ? words : g_strerror(-MIN(r, 0)));
+                }
+        }
+        return NULL;
+}
+
+bool instance_let_run(struct instance_turn *turn)
+{
+        const struct api_machine_ref *machine = turn->instance->spec->machine;
+        struct journal_key key = job_key(turn->job);
+        struct virt_owner owner = {
+                .machine_uid = machine->uid,
+                .instance_uid = key.uid,
+                .machine_namespace = machine->namespace,
+                .machine_name = machine->name,
+                .generation = key.generation,
+                .epoch = turn->wish.epoch,
+        };
+        char now[CLOCK_RFC3339_MAX];
+        struct api_intent_error *why;
+        struct virt_error error = {};
+        int r;
+
+        instance_progress(turn, "creating", "policy");
+        why = see_policy(turn);
+        if (why) {
+                return lose(turn, "policy", why);
+        }
+        /* From here on the epoch is spent: whatever happens, the guest may have run. */
+        r = virt_domain_set_owner(turn->job->agent->virt, turn->uuid, &owner, &error);
+        if (r) {
+                return lose(turn, "epoch", job_virt_error(turn->job, REASON_START_FAILED, r, &error));
+        }
+        r = virt_domain_resume(turn->job->agent->virt, turn->uuid, &error);
+        if (r) {
+                instance_fail(turn, "resume", job_virt_error(turn->job, REASON_START_FAILED, r, &error));
+                return false;
+        }
+        turn->started_at = arena_strdup(turn->job->arena, clock_format_rfc3339(clock_real_us(clock_system()), false, now));
+        r = journal_done(turn->job->agent->journal, &key, STEP_DEFINE);
+        log_info("guest runs", "machine", machine->name, "namespace", machine->namespace, "epoch", turn->epoch_text, "journal",
+                 r ? "could not be written" : "written");
+        return true;
+}
+
+bool instance_start(struct instance_turn *turn)
+{
+        const struct api_instance *instance = turn->instance;
+        const char *seed = instance->spec->seed ? instance_seed_path(turn->job, instance) : NULL;
+        struct api_intent_error *why;
+        struct virt_domain domain;
+        struct virt_error error = {};
+        int r;
+
+        if (!inputs_ready(turn)) {
+                return false;
+        }
+        /* Validated before anything is made. */
+        instance_progress(turn, "creating", "validate");
+        r = instance_domain(turn->job, instance, seed, MAX(turn->fact.epoch, 0), &domain, &error);
+        if (r) {
+                instance_fail(turn, "validate",
+                              job_virt_error(turn->job, error.reason ? error.reason : REASON_VALIDATION_FAILED, r, &error));
+                return false;
+        }
+        why = make_seed(turn);
+        if (why) {
+                return lose(turn, "seed", why);
+        }
+        why = define(turn, &domain);
+        if (why) {
+                return lose(turn, "define", why);
+        }
+        why = start_paused(turn, &domain);
+        if (why) {
+                return lose(turn, "start", why);
+        }
+        return instance_let_run(turn);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "agent/job.h"
+
+/* The turn of one Instance, and its way from an intent to a running guest. */
+struct instance_turn {
+        struct job *job;
+        const struct api_instance *instance;
+        const char *uuid;
+        const char *epoch_text; /* of the wish, for logs */
+        struct instance_wish wish;
+
+        /* What libvirt said last. */
+        bool exists;
+        struct virt_domain_entry entry;
+        struct instance_fact fact;
+
+        /* What this turn found out, in the job's arena. */
+        const char *started_at;
+        const struct json_value *hardware;
+        struct json_doc *record; /* owns the hardware record when this turn took it */
+};
+
+/* converge_instance.c */
+struct api_instance_status instance_status(struct instance_turn *turn);
+void instance_progress(struct instance_turn *turn, const char *state, const char *step);
+void instance_wait(struct instance_turn *turn, const char *step, struct api_intent_error *why);
+void instance_fail(struct instance_turn *turn, const char *step, struct api_intent_error *why);
+
+/** instance_start() - from an absent or stopped domain to a running one, journalled, rolled back in reverse order when a phase
+ *  fails. true: look and decide again; false: a status was set. */
+bool instance_start(struct instance_turn *turn);
+
+/** instance_let_run() - a started, paused domain: see its policy in place, note its epoch, let the guest run. As instance_start().
+ */
+bool instance_let_run(struct instance_turn *turn);
+
+/** instance_seed_path() - where the seed image of an Instance stands; in the job's arena. */
+const char *instance_seed_path(struct job *job, const struct api_instance *instance);
+/** instance_remove_seed() - also when there is none. */
+void instance_remove_seed(struct job *job, const struct api_instance *instance);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "agent/core.h"
+#include "generated/api_types.h"
+#include "generated/reasons.h"
+
+/*
+ * One turn of one intent on a pool thread. What it needs is copied in, what it found out is handed back; it touches nothing else of
+ * the agent but what is thread-safe.
+ */
+enum job_result {
+        JOB_DONE,  /* until something changes, or again_us */
+        JOB_RETRY, /* failed: again after a growing pause */
+        JOB_IMAGE, /* a volume needs its image first */
+        JOB_WAIT,  /* something else must change first; the loop sees to it */
+        JOB_GONE,  /* torn down */
+};
+
+struct job_volume {
+        const char *name; /* of the intent; in the job's arena */
+        bool ready;
+        const char *path, *format;
+};
+
+struct job_port {
+        struct intent_doc *doc;
+        const struct api_port *port;
+        bool ready;
+};
+
+struct job {
+        struct agent *agent;
+        struct intent *intent; /* loop thread only */
+        const struct schema_kind *kind;
+        uint64_t turn;
+        struct intent_doc *doc;
+        struct arena *arena; /* of the job */
+
+        /* In. */
+        struct host *host;
+        uint64_t lease_until; /* lease_clock() */
+        bool may_start;       /* nothing but the lease forbids it */
+        const char *may_not;  /* reason why not */
+        struct stop_progress stop;
+        struct job_volume *volumes; /* Instance: in the order of its disks */
+        struct job_port *ports;     /* Instance: in the order of its ports */
+        size_t n_volumes, n_ports;
+        const char *image_path; /* Volume */
+        const char *known_path; /* Volume: where it was when it was complete, as far as this run of the agent knows */
+        const struct api_instance_status *told; /* Instance: the newest status, this run's or the gateway's; NULL: none */
+        int64_t known_epoch; /* Instance: the last one that ran, as far as this run of the agent knows; -1: none */
+        const char *used_by; /* Volume: name of an Instance that names it and is not gone, or NULL */
+
+        struct json_doc *told_json; /* owns what told borrows, when it is this run's */
+
+        /* Out. */
+        enum job_result result;
+        uint64_t again_us; /* with JOB_DONE and JOB_WAIT: look again after; 0: not by time */
+        bool ready;
+        const char *path, *format; /* Volume */
+        bool active;               /* Instance: its domain runs */
+        int64_t ran_epoch;         /* Instance: the last one that ran; -1: none */
+        bool unreachable;          /* libvirt could not be reached */
+        struct json_doc *status;
+};
+
+/* Status of each kind, from a view; the last call counts. */
+void job_status(struct job *job, const struct schema_type *type, const void *view);
+/** job_progress() - tell a status while the job goes on. */
+void job_progress(struct job *job, const struct schema_type *type, const void *view);
+/** job_error() - an IntentError in the job's arena. */
+struct api_intent_error *job_error(struct job *job, const char *reason, const char *format, ...) G_GNUC_PRINTF(3, 4);
+/** job_virt_error() - the same from an outcome of src/virt; notes when libvirt was unreachable. */
+struct api_intent_error *job_virt_error(struct job *job, const char *otherwise, int outcome, const struct virt_error *error);
+struct journal_key job_key(const struct job *job);
+
+void converge_instance(struct job *job);
+void converge_volume(struct job *job);
+void converge_port(struct job *job);
+void converge_task(struct job *job);
+
+/* --- instance_domain.c: what the domain shall be ---------------------------------------------------------------------------------
+ */
+
+/** instance_uuid() - of the domain: the recorded one, else the machine's uid. */
+const char *instance_uuid(const struct api_instance *instance);
+
+/**
+ * instance_domain() - the domain of an Instance on this host, completed; all of it in the job's arena
+ * @seed_path: image for the seed drive, or NULL for an empty drive (when the Instance has a seed at all)
+ *
+ * Return: 0 or VIRT_E_INVALID.
+ */
+int instance_domain(struct job *job, const struct api_instance *instance, const char *seed_path, int64_t epoch,
+                    struct virt_domain *ret_domain, struct virt_error *reterr);
+
+/** port_from_view() - the port as the network engine takes it, or NULL with @reterr_words (g_free). */
+struct net_port *port_from_view(const struct api_port *port, const char *name, char **reterr_words);
