@@ -24,7 +24,7 @@ static void the_machines_own_device_is_judged_within_the_bound(void)
 {
         struct kvm_proof proof;
 
-        g_assert_cmpint(prove(NULL, 0, &proof), <, 6000000);
+        g_assert_cmpint(prove(NULL, 1500000, &proof), <, 4000000);
         if (!proof.abandoned)
                 no_children_are_left();
 }

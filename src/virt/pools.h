@@ -59,6 +59,12 @@ void virt_volume_clear(struct virt_volume *volume);
  * virt_volume_create() - a thin volume (allocation 0), its path asked from libvirt, the pool refreshed, the file seen (C12,
  * C25-C30)
  *
+ * Facts of libvirt 9.0 with QEMU 7.2: lazy_refcounts, extended_l2, every cluster size and metadata preallocation go together in all
+ * combinations on a stand-alone volume (compat 1.1); with a backing store preallocation is refused (decision 20). nocow is accepted
+ * everywhere and does something on btrfs only, so it is not asked for. A preallocated file has the capacity as its length and is
+ * sparse: clusters of 128 KiB (subclusters of 4 KiB) cost about 0.15 MiB of metadata a GiB, so volumes above 128 GiB get clusters
+ * of 1 MiB. libvirt refuses a file that exists but follows a dangling link: what is in the folder is looked at without following.
+ *
  * VIRT_E_EXISTS: a volume or file of this name is there already (reason VolumeExists). VIRT_E_NO_SPACE. Nothing is left behind on
  * failure.
  */

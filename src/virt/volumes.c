@@ -16,7 +16,7 @@
  * so that preallocated metadata stays small. */
 #define CLUSTER_BYTES       (128u << 10)
 #define CLUSTER_BYTES_LARGE (1u << 20)
-#define LARGE_BYTES         (512ull << 30)
+#define LARGE_BYTES         (128ull << 30)
 
 void virt_volume_clear(struct virt_volume *volume)
 {
