@@ -97,6 +97,23 @@ bool object_moved(const struct cache_object *before, const struct cache_object *
         return object_meta(before)->generation != object_meta(now)->generation || object_deleting(before) != object_deleting(now);
 }
 
+bool node_moved(const struct cache_object *before, const struct cache_object *now)
+{
+        static const char *const parts[] = {"spec", "status"};
+
+        if (!before || !now)
+                return true;
+        if (schema_changes_only_volatile(now->kind, before->root, now->root))
+                return false;
+        for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
+                const struct json_value *a = json_get(before->root, parts[i]), *b = json_get(now->root, parts[i]);
+
+                if (!a != !b || (a && b && !json_equal(a, b)))
+                        return true;
+        }
+        return !json_equal(json_find(before->root, "metadata", "labels", NULL), json_find(now->root, "metadata", "labels", NULL));
+}
+
 void conditions_say(const struct conditions *conditions, const char *type, const char *status, const char *reason,
                     const char *format, ...)
 {

@@ -40,6 +40,9 @@ bool object_owned_by(const struct cache_object *object, const char *uid);
  * differs. */
 bool object_moved(const struct cache_object *before, const struct cache_object *now);
 
+/** node_moved() - whether a change of a Node is more than a heartbeat or an annotation. */
+bool node_moved(const struct cache_object *before, const struct cache_object *now);
+
 /** pairs_get() - the value of @key, or NULL. */
 const char *pairs_get(const struct api_pair *pairs, size_t n_pairs, const char *key);
 /** strings_hold() - whether @text is among them. */

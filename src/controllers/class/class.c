@@ -192,7 +192,7 @@ static void class_related(const struct cache *cache, const struct cache_object *
         if (object->kind == &api_virtual_machine_kind && object_moved(before, now)) {
                 enqueue_class_of(before, queue);
                 enqueue_class_of(now, queue);
-        } else if (object->kind == &api_node_kind) {
+        } else if (object->kind == &api_node_kind && node_moved(before, now)) {
                 kind_enqueue(cache, &api_virtual_machine_class_kind, NULL, queue);
         }
 }

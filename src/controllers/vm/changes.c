@@ -153,8 +153,9 @@ void vm_changes(struct vm_context *vm, struct json_doc *doc)
         for (const struct json_value *v = json_first(desired); v; v = json_next(v))
                 if (!json_get(current, json_key(v)))
                         compare_member(&changes, json_key(v), NULL, v);
+        if (list->len == 0)
+                return;
         vm->status.restart_awaiting_changes = arena_array(vm->arena, list->len, sizeof(struct api_awaiting_change));
-        if (list->len > 0)
-                memcpy(vm->status.restart_awaiting_changes, list->data, list->len * sizeof(struct api_awaiting_change));
+        memcpy(vm->status.restart_awaiting_changes, list->data, list->len * sizeof(struct api_awaiting_change));
         vm->status.n_restart_awaiting_changes = list->len;
 }

@@ -173,22 +173,6 @@ static void enqueue_owner(const struct api_machine_ref *machine, struct workqueu
                 controller_enqueue(queue, machine->namespace, machine->name);
 }
 
-/* What machines look at in a node; its annotations and heartbeats do not matter. */
-static bool node_moved(const struct cache_object *before, const struct cache_object *now)
-{
-        static const char *const parts[] = {"spec", "status"};
-
-        if (!before || !now)
-                return true;
-        for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
-                const struct json_value *a = json_get(before->root, parts[i]), *b = json_get(now->root, parts[i]);
-
-                if (!a != !b || (a && b && !json_equal(a, b)))
-                        return true;
-        }
-        return !json_equal(json_find(before->root, "metadata", "labels", NULL), json_find(now->root, "metadata", "labels", NULL));
-}
-
 static void relate_node(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                         struct workqueue *queue)
 {
