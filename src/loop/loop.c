@@ -5,9 +5,6 @@
 #include "base/file.h"
 #include "loop/loop_internal.h"
 
-#include <poll.h>
-#include <pthread.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 struct loop_posted {
@@ -15,20 +12,6 @@ struct loop_posted {
         void (*fn)(void *userdata);
         void *userdata;
 };
-
-struct loop {
-        sd_event *event;
-        int post_fd;
-        struct loop_source *post_source;
-        pthread_mutex_t post_lock;
-        struct loop_posted *post_head, **post_tail; /* guarded by post_lock */
-};
-
-sd_event *loop_event(struct loop *loop)
-{
-        assert(loop);
-        return loop->event;
-}
 
 static struct loop_posted *loop_take_posted(struct loop *loop)
 {
@@ -59,10 +42,13 @@ int loop_new(struct loop **ret_loop)
         assert(ret_loop);
 
         g_autoptr(loop) loop = g_new0(struct loop, 1);
-        loop->post_fd = -1;
+        loop->post_fd = loop->io_fd = -1;
         loop->post_tail = &loop->post_head;
         pthread_mutex_init(&loop->post_lock, NULL);
         int r = sd_event_new(&loop->event);
+        if (r < 0)
+                return r;
+        r = loop_io_init(loop);
         if (r < 0)
                 return r;
         loop->post_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -81,6 +67,7 @@ struct loop *loop_free(struct loop *loop)
                 return NULL;
         loop_source_free(loop->post_source);
         fd_close(loop->post_fd);
+        loop_io_clear(loop);
         for (struct loop_posted *item = loop->post_head, *next; item; item = next) {
                 next = item->next;
                 g_free(item);

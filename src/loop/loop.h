@@ -26,7 +26,8 @@ AUTOPTR(loop, loop_free);
 int loop_run(struct loop *loop);
 /** loop_exit() - make loop_run() return @code (>= 0) after the callback that runs now. */
 void loop_exit(struct loop *loop, int code);
-/** loop_run_once() - dispatch at most one source, waiting at most @timeout_us (UINT64_MAX: for ever). > 0 dispatched, 0 timeout. */
+/** loop_run_once() - dispatch one source (of descriptors: a batch of those that are ready), waiting at most @timeout_us
+ * (UINT64_MAX: for ever). > 0 dispatched, 0 timeout. */
 int loop_run_once(struct loop *loop, uint64_t timeout_us);
 /** loop_now_us() - monotonic time at the beginning of this iteration. */
 uint64_t loop_now_us(struct loop *loop);
@@ -37,7 +38,8 @@ AUTOPTR(loop_source, loop_source_free);
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HANGUP = 4, LOOP_ERROR = 8 };
 typedef void (*loop_fd_fn)(struct loop_source *source, int fd, unsigned events, void *userdata);
-/** loop_fd() - watch @fd (borrowed), level-triggered. LOOP_HANGUP in @events also asks for a peer that has ended its writing half.
+/** loop_fd() - watch @fd (borrowed; free the source before closing it), level-triggered. LOOP_HANGUP in @events also asks for a
+ * peer that has ended its writing half.
  */
 int loop_fd(struct loop *loop, int fd, unsigned events, loop_fd_fn fn, void *userdata, struct loop_source **ret_source);
 /** loop_fd_set() - watch other events (0: none; hang-up and error are always reported). */

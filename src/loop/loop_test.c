@@ -87,6 +87,50 @@ static void fd_without_events_still_reports_hangup(void)
         fixture_free(f);
 }
 
+static void on_fd_that_frees_the_other(struct loop_source *source, int fd, unsigned events, void *userdata)
+{
+        struct fixture *f = userdata;
+
+        g_string_append_c(f->trace, '1');
+        f->source = loop_source_free(f->source);
+        f->other = loop_source_free(f->other);
+}
+
+static void of_two_ready_sources_one_may_free_both(void)
+{
+        struct fixture *f = fixture_new();
+        g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, f->fds), ==, 0);
+        g_assert_cmpint(write(f->fds[0], "a", 1), ==, 1);
+        g_assert_cmpint(write(f->fds[1], "b", 1), ==, 1);
+        g_assert_cmpint(loop_fd(f->loop, f->fds[0], LOOP_READ, on_fd_that_frees_the_other, f, &f->source), ==, 0);
+        g_assert_cmpint(loop_fd(f->loop, f->fds[1], LOOP_READ, on_fd_that_frees_the_other, f, &f->other), ==, 0);
+        run_until(f, "1");
+        g_assert_cmpint(loop_run_once(f->loop, 0), ==, 0);
+        fixture_free(f);
+}
+
+static void on_fd_that_silences_the_other(struct loop_source *source, int fd, unsigned events, void *userdata)
+{
+        struct fixture *f = userdata;
+
+        g_string_append_c(f->trace, '1');
+        loop_fd_set(f->source, 0);
+        loop_fd_set(f->other, 0);
+}
+
+static void of_two_ready_sources_one_may_silence_the_other(void)
+{
+        struct fixture *f = fixture_new();
+        g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, f->fds), ==, 0);
+        g_assert_cmpint(write(f->fds[0], "a", 1), ==, 1);
+        g_assert_cmpint(write(f->fds[1], "b", 1), ==, 1);
+        g_assert_cmpint(loop_fd(f->loop, f->fds[0], LOOP_READ, on_fd_that_silences_the_other, f, &f->source), ==, 0);
+        g_assert_cmpint(loop_fd(f->loop, f->fds[1], LOOP_READ, on_fd_that_silences_the_other, f, &f->other), ==, 0);
+        run_until(f, "1");
+        g_assert_cmpint(loop_run_once(f->loop, 0), ==, 0);
+        fixture_free(f);
+}
+
 static void append_letter(struct loop_source *source, void *userdata)
 {
         struct fixture *f = userdata;
@@ -323,6 +367,8 @@ int main(int argc, char **argv)
         g_test_add_func("/loop/fd_reports_bytes_then_hangup_and_is_freed_within_its_callback",
                         fd_reports_bytes_then_hangup_and_is_freed_within_its_callback);
         g_test_add_func("/loop/fd_without_events_still_reports_hangup", fd_without_events_still_reports_hangup);
+        g_test_add_func("/loop/of_two_ready_sources_one_may_free_both", of_two_ready_sources_one_may_free_both);
+        g_test_add_func("/loop/of_two_ready_sources_one_may_silence_the_other", of_two_ready_sources_one_may_silence_the_other);
         g_test_add_func("/loop/timer_fires_once_and_rearms_from_its_callback", timer_fires_once_and_rearms_from_its_callback);
         g_test_add_func("/loop/timer_that_is_disarmed_does_not_fire", timer_that_is_disarmed_does_not_fire);
         g_test_add_func("/loop/defer_runs_once_per_arming_and_does_not_starve_io",
