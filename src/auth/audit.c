@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -119,6 +120,17 @@ static gpointer writer_thread(gpointer data)
         g_mutex_unlock(&audit->mutex);
         fdatasync(audit->fd); /* the end: nobody is left to be told of a failure */
         return NULL;
+}
+
+/* Signals belong to the loop: a thread that does not block them would take them with their default action. */
+static void start_writer(struct auth_audit *audit)
+{
+        sigset_t all, before;
+
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        audit->writer = g_thread_new("audit", writer_thread, audit);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void enqueue(struct auth_audit *audit, const GString *line)
@@ -321,7 +333,7 @@ int auth_audit_open(const char *path, const struct clock *clock, struct auth_aud
                 auth_audit_free(audit);
                 return r;
         }
-        audit->writer = g_thread_new("audit", writer_thread, audit);
+        start_writer(audit);
         if (torn) {
                 struct json_doc *doc = line_begin(audit);
 
