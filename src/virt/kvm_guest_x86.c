@@ -28,9 +28,10 @@ enum {
         STACK_RING3 = 0x30000,
 };
 enum { SELECT_CODE0 = 0x08, SELECT_DATA0 = 0x10, SELECT_DATA3 = 0x18, SELECT_CODE3 = 0x20, SELECT_TSS = 0x28 };
-#define GATE_VECTOR 0x80
-#define RESULT_PORT 0x5a
-#define SSE_INPUT   0x0102030405060708ull
+#define CPUID_ENTRIES 256
+#define GATE_VECTOR   0x80
+#define RESULT_PORT   0x5a
+#define SSE_INPUT     0x0102030405060708ull
 
 extern const uint8_t kvm_guest_code[], kvm_guest_ring3[], kvm_guest_gate[], kvm_guest_end[];
 
@@ -132,12 +133,12 @@ static int set_registers(int vcpu, uint64_t turns)
 /* The guest gets the processor that KVM offers; without it long mode is refused. */
 static int set_cpuid(int kvm, int vcpu)
 {
-        static struct {
+        static union {
                 struct kvm_cpuid2 head;
-                struct kvm_cpuid_entry2 entries[256];
+                uint8_t room[sizeof(struct kvm_cpuid2) + CPUID_ENTRIES * sizeof(struct kvm_cpuid_entry2)];
         } cpuid;
 
-        cpuid.head.nent = sizeof(cpuid.entries) / sizeof(*cpuid.entries);
+        cpuid.head.nent = CPUID_ENTRIES;
         if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) < 0 || ioctl(vcpu, KVM_SET_CPUID2, &cpuid) < 0)
                 return -errno;
         return 0;
