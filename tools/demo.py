@@ -141,7 +141,8 @@ def ensure_gateway():
     if recorded("gateway") and gabbro("version", check=False).returncode == 0:
         return
     say(f"starting the gateway on {LISTEN}")
-    process, log = spawn("gateway", BIN / "gabbro-gateway", "--data-dir", DIR / "gateway", "--listen", LISTEN, "--compat-api")
+    process, log = spawn("gateway", BIN / "gabbro-gateway", "--data-dir", DIR / "gateway", "--listen", LISTEN, "--compat-api", "--pool-path",
+                        DIR / "pools/default")
     wait_until("gateway", lambda: KUBECONFIG.exists() and gabbro("version", check=False).returncode == 0, 60, process, log)
 
 

@@ -423,7 +423,7 @@ static void bring_up(const char *name, const struct json_value *network)
         g_autofree char *mac = NULL;
         size_t len;
 
-        if (file_read(mac_path, 64, &mac, &len) < 0)
+        if (file_read(mac_path, SEED_FILE_MAX, &mac, &len) < 0)
                 return;
         g_strchomp(mac);
         const struct json_value *config = ethernet_of(network, mac);

@@ -244,8 +244,11 @@ static int start_server(struct program *program)
                                              .server_name = "gabbro"};
         int r = say(http_server_new(&server, &program->server), "cannot set up the server");
 
-        if (r == 0)
-                r = say(http_server_listen(program->server, program->options.listen, &program->port), "cannot listen");
+        if (r == 0) {
+                r = http_server_listen(program->server, program->options.listen, &program->port);
+                if (r < 0)
+                        log_error("cannot listen", "address", program->options.listen, "error", g_strerror(-r));
+        }
         if (r < 0)
                 return r;
         g_auto(GStrv) names = certificate_names(&program->options);
