@@ -247,6 +247,23 @@ static enum turn_result disk_mirror(struct disk_turn *disk)
                                      g_strcmp0(state, "Fetching") == 0 ? "fetches its image" : "makes its volume"));
 }
 
+/* Each is said once: a status that went to and fro within a turn would move its time. */
+static void disk_say_sources(struct disk_turn *disk, const struct disk_plan *plan)
+{
+        const char *fault = plan->phase ? plan->condition : "";
+
+        if (strcmp(fault, "DatasourceReady") == 0)
+                conditions_say(&disk->conditions, "DatasourceReady", "False", plan->reason, "%s", plan->words);
+        else
+                conditions_say(&disk->conditions, "DatasourceReady", "True", REASON_DATASOURCE_READY, "%s",
+                               plan->has_content ? "its content is known" : "it begins empty, or its file is awaited");
+        if (strcmp(fault, "StorageClassReady") == 0)
+                conditions_say(&disk->conditions, "StorageClassReady", "False", plan->reason, "%s", plan->words);
+        else if (plan->pool)
+                conditions_say(&disk->conditions, "StorageClassReady", "True", REASON_STORAGE_CLASS_READY,
+                               "StoragePool %s can be used", plan->pool->name);
+}
+
 static enum turn_result disk_prepare(struct disk_turn *disk)
 {
         const char *node = object_annotation(disk->object, ANNOTATION_SELECTED_NODE);
@@ -257,16 +274,10 @@ static enum turn_result disk_prepare(struct disk_turn *disk)
         disk->status.progress = percent(disk, plan.progress_percent);
         disk->status.source_uid = plan.source ? plan.source->uid : NULL;
         disk->status.storage_class_name = plan.pool ? plan.pool->name : NULL;
-        conditions_say(&disk->conditions, "DatasourceReady", "True", REASON_DATASOURCE_READY, "%s",
-                       plan.has_content ? "its content is known" : "it begins empty, or its file is awaited");
-        if (plan.pool)
-                conditions_say(&disk->conditions, "StorageClassReady", "True", REASON_STORAGE_CLASS_READY,
-                               "StoragePool %s can be used", plan.pool->name);
+        disk_say_sources(disk, &plan);
         if (plan.phase) {
                 if (strcmp(plan.phase, "Failed") == 0 && g_strcmp0(phase_before, "Failed") != 0)
                         turn_event(disk->turn, disk->object, true, plan.reason, plan.words);
-                if (strcmp(plan.condition, "Ready") != 0)
-                        conditions_say(&disk->conditions, plan.condition, "False", plan.reason, "%s", plan.words);
                 return disk_say(disk, plan.phase, "False",
                                 strcmp(plan.condition, "DatasourceReady") == 0 ? REASON_DATASOURCE_IS_NOT_READY : plan.reason,
                                 plan.words);

@@ -121,9 +121,14 @@ static bool look_at_node(const struct cache_object *node, void *userdata)
         return true;
 }
 
+/* For people: whole GiB once there are ten; the exact numbers stand with each node. */
 static const char *bytes_text(struct pool_turn *pool, uint64_t bytes)
 {
+        uint64_t gib = 1ull << 30;
         char text[32];
+
+        if (bytes >= 10 * gib)
+                bytes = bytes / gib * gib;
 
         return arena_strdup(turn_arena(pool->turn), quantity_format_bytes(bytes, text));
 }

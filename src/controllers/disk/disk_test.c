@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/cloud_test.h"
+
+#include <string.h>
+
+#define BLOB   (&api_image_blob_kind)
+#define POOL   (&api_storage_pool_kind)
+#define DIGEST "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static void disk(struct cloud *cloud, const char *name, const char *spec)
+{
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualDisk, metadata: {name: %s}, spec: {%s}}", name, spec);
+}
+
+static void image(struct cloud *cloud, const char *name, const char *spec)
+{
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualImage, metadata: {name: %s}, spec: {%s}}", name, spec);
+}
+
+static const struct api_volume *volume_of(struct cloud *cloud, const struct schema_kind *kind, const char *name)
+{
+        const struct cache_object *object = index_one(cloud_cache(cloud), INDEX_VOLUME_BY_OWNER, cloud_get(cloud, kind, name)->uid);
+
+        return object ? object->view : NULL;
+}
+
+/* --- images
+ * ------------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static void an_upload_is_awaited_then_becomes_an_image(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        image(cloud, "mine", "dataSource: {type: Upload}");
+        cloud_expect_phase(cloud, VI, "mine", "WaitForUserUpload");
+        cloud_expect_condition(cloud, VI, "mine", "Ready", "False WaitForUserUpload", NULL);
+        cloud_status(cloud, VI, "mine", "{\"ingest\": {\"progressPercent\": 42}}");
+        cloud_expect_phase(cloud, VI, "mine", "Provisioning");
+        g_assert_cmpstr(cloud_text(cloud, VI, "mine", "/status/progress"), ==, "42%");
+        cloud_status(cloud, VI, "mine",
+                     "{\"ingest\": {\"progressPercent\": 100, \"digest\": \"" DIGEST "\", \"sizeBytes\": 1048576,"
+                     " \"virtualSizeBytes\": 2147483648, \"format\": \"qcow2\"}}");
+        cloud_expect_phase(cloud, VI, "mine", "Ready");
+        g_assert_cmpstr(cloud_text(cloud, VI, "mine", "/status/size/unpacked"), ==, "2Gi");
+        g_assert_cmpstr(cloud_text(cloud, VI, "mine", "/status/size/stored"), ==, "1Mi");
+        g_assert_cmpstr(cloud_text(cloud, VI, "mine", "/status/cdrom"), ==, "false");
+        g_assert_nonnull(cloud_get(cloud, BLOB, "sha256-" DIGEST));
+        cloud_expect_no_effects(cloud);
+}
+
+static void a_refused_file_fails_with_its_reason_and_may_be_tried_again(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        image(cloud, "mine", "dataSource: {type: HTTP, http: {url: \"https://example.org/a\"}}");
+        cloud_expect_phase(cloud, VI, "mine", "Provisioning");
+        cloud_status(cloud, VI, "mine",
+                     "{\"ingest\": {\"error\": {\"reason\": \"ImageDigestMismatch\", \"message\": \"the SHA-256 is another\"}}}");
+        cloud_expect_phase(cloud, VI, "mine", "Failed");
+        cloud_expect_condition(cloud, VI, "mine", "DatasourceReady", "False ImageDigestMismatch", "the SHA-256 is another");
+        cloud_expect_condition(cloud, VI, "mine", "Ready", "False ProvisioningFailed", NULL);
+        g_assert_true(cloud_has_event(cloud, "mine", "ProvisioningFailed"));
+        cloud_status(cloud, VI, "mine", "{\"ingest\": {\"progressPercent\": 0, \"error\": null}}");
+        cloud_expect_phase(cloud, VI, "mine", "Provisioning");
+}
+
+static void an_image_of_an_image_shares_its_blob_and_outlives_it(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        image(cloud, "copy", "dataSource: {type: ObjectRef, objectRef: {kind: ClusterVirtualImage, name: tiny}}");
+        cloud_expect_phase(cloud, VI, "copy", "Pending");
+        cloud_expect_condition(cloud, VI, "copy", "DatasourceReady", "False ClusterImageNotFound", NULL);
+        cloud_image(cloud, "tiny");
+        cloud_expect_phase(cloud, VI, "copy", "Ready");
+        g_assert_cmpuint(cloud_count(cloud, BLOB), ==, 1);
+        cloud_delete(cloud, CVI, "tiny");
+        cloud_advance(cloud, 1200 * SECOND_US);
+        cloud_expect_phase(cloud, VI, "copy", "Ready");
+        g_assert_cmpuint(cloud_count(cloud, BLOB), ==, 1);
+        cloud_delete(cloud, VI, "copy");
+        cloud_advance(cloud, 1200 * SECOND_US);
+        g_assert_cmpuint(cloud_count(cloud, BLOB), ==, 0);
+}
+
+/* D99: read-only, CD-ROM for ISO. */
+static void images_are_read_only_devices(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const struct api_instance *instance;
+
+        image(cloud, "iso", "dataSource: {type: Upload}");
+        cloud_settle(cloud);
+        cloud_status(cloud, VI, "iso",
+                     "{\"ingest\": {\"progressPercent\": 100, \"digest\": \"" DIGEST "\", \"sizeBytes\": 1048576,"
+                     " \"virtualSizeBytes\": 1048576, \"format\": \"iso\"}}");
+        cloud_expect_phase(cloud, VI, "iso", "Ready");
+        g_assert_cmpstr(cloud_text(cloud, VI, "iso", "/status/cdrom"), ==, "true");
+        cloud_machine(cloud, "web", "");
+        cloud_apply(cloud, "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
+                           "spec: {virtualMachineClassName: generic, cpu: {cores: 1}, memory: {size: 1Gi},\n"
+                           "  blockDeviceRefs: [{kind: VirtualDisk, name: web-root}, {kind: VirtualImage, name: iso}, {kind: "
+                           "ClusterVirtualImage, name: tiny}]}\n");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        instance = cloud_instance(cloud, "web");
+        g_assert_cmpuint(instance->spec->n_disks, ==, 3);
+        g_assert_cmpstr(instance->spec->disks[0].kind, ==, "Disk");
+        g_assert_false(instance->spec->disks[0].read_only);
+        g_assert_cmpstr(instance->spec->disks[1].kind, ==, "Cdrom");
+        g_assert_cmpstr(instance->spec->disks[2].kind, ==, "Image");
+        g_assert_true(instance->spec->disks[2].read_only);
+        g_assert_true(volume_of(cloud, CVI, "tiny")->spec->read_only);
+        cloud_expect_no_effects(cloud);
+        cloud_delete(cloud, VI, "iso");
+        cloud_expect_phase(cloud, VI, "iso", "Terminating");
+        cloud_expect_condition(cloud, VI, "iso", "InUse", "True AttachedToVirtualMachine", "machine default/web uses it");
+        cloud_delete(cloud, VM, "web");
+        cloud_settle(cloud);
+        g_assert_null(cloud_get(cloud, VI, "iso"));
+        g_assert_cmpuint(cloud_count(cloud, &api_volume_kind), ==, 1); /* the copies of images went, the disk stays */
+}
+
+/* --- disks
+ * --------------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static void a_disk_waits_for_its_first_machine(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const struct api_volume *volume;
+
+        cloud_image(cloud, "tiny");
+        disk(cloud, "root",
+             "dataSource: {type: ObjectRef, objectRef: {kind: ClusterVirtualImage, name: tiny}}, persistentVolumeClaim: {size: "
+             "2Gi}");
+        cloud_expect_phase(cloud, VD, "root", "WaitForFirstConsumer");
+        g_assert_cmpstr(cloud_text(cloud, VD, "root", "/status/capacity"), ==, "2Gi");
+        g_assert_cmpstr(cloud_text(cloud, VD, "root", "/status/storageClassName"), ==, "default");
+        g_assert_cmpuint(cloud_count(cloud, &api_volume_kind), ==, 0);
+        cloud_hold(cloud, &api_volume_kind);
+        cloud_apply(cloud, "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
+                           "spec: {virtualMachineClassName: generic, cpu: {cores: 1}, memory: {size: 1Gi},\n"
+                           "  blockDeviceRefs: [{kind: VirtualDisk, name: root}]}\n");
+        cloud_expect_phase(cloud, VD, "root", "Provisioning");
+        cloud_expect_phase(cloud, VM, "web", "Starting");
+        cloud_expect_condition(cloud, VM, "web", "BlockDevicesReady", "False WaitingForWaitForFirstConsumerBlockDevicesToBeReady",
+                               NULL);
+        volume = volume_of(cloud, VD, "root");
+        g_assert_cmpstr(volume->spec->format, ==, "qcow2");
+        g_assert_cmpint(volume->spec->capacity_bytes, ==, 2ll << 30);
+        g_assert_cmpint(volume->spec->source->virtual_size_bytes, ==, 1ll << 30);
+        g_assert_true(g_str_has_suffix(volume->spec->volume_name, "-main.qcow2")); /* C24 */
+        g_assert_cmpstr(volume->spec->pool->path, ==, "/var/lib/gabbro/disks");
+        cloud_status(cloud, &api_volume_kind, cloud_text(cloud, VD, "root", "/status/target/persistentVolumeClaimName"),
+                     "{\"state\": \"Fetching\", \"progressPercent\": 30}");
+        cloud_settle(cloud);
+        g_assert_cmpstr(cloud_text(cloud, VD, "root", "/status/progress"), ==, "30%");
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VD, "root", "Ready");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_expect_condition(cloud, VD, "root", "InUse", "True AttachedToVirtualMachine", "machine web has it");
+        g_assert_cmpstr(cloud_text(cloud, VD, "root", "/status/attachedToVirtualMachines"), ==,
+                        "[{\"name\":\"web\",\"mounted\":true}]");
+}
+
+static const struct {
+        const char *name, *spec, *phase, *type, *status_reason, *part;
+} faults[] = {
+        {"small",
+         "dataSource: {type: ObjectRef, objectRef: {kind: ClusterVirtualImage, name: tiny}}, persistentVolumeClaim: {size: 100Mi}",
+         "Failed", "Ready", "False ImageTooSmall", "the size 100Mi is smaller than its image, which needs 1Gi"},
+        {"pool", "persistentVolumeClaim: {size: 1Gi, storageClassName: gold}", "Pending", "StorageClassReady",
+         "False StorageClassNotFound", "StoragePool gold does not exist"},
+        {"absent", "dataSource: {type: ObjectRef, objectRef: {kind: VirtualImage, name: none}}", "Pending", "DatasourceReady",
+         "False ImageNotFound", "VirtualImage none does not exist"},
+};
+
+static void faulty_disks_say_why(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_image(cloud, "tiny");
+        for (size_t i = 0; i < G_N_ELEMENTS(faults); i++) {
+                disk(cloud, faults[i].name, faults[i].spec);
+                cloud_expect_phase(cloud, VD, faults[i].name, faults[i].phase);
+                cloud_expect_condition(cloud, VD, faults[i].name, faults[i].type, faults[i].status_reason, faults[i].part);
+        }
+        cloud_expect_no_effects(cloud);
+}
+
+static void a_blank_disk_and_an_uploaded_disk_come_to_be(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        disk(cloud, "data", "persistentVolumeClaim: {size: 10Gi}");
+        disk(cloud, "upload", "dataSource: {type: Upload}");
+        cloud_expect_phase(cloud, VD, "data", "WaitForFirstConsumer");
+        cloud_expect_phase(cloud, VD, "upload", "WaitForUserUpload");
+        cloud_status(cloud, VD, "upload",
+                     "{\"ingest\": {\"progressPercent\": 100, \"digest\": \"" DIGEST "\", \"sizeBytes\": 1048576,"
+                     " \"virtualSizeBytes\": 2147483648, \"format\": \"raw\"}}");
+        cloud_expect_phase(cloud, VD, "upload", "WaitForFirstConsumer");
+        cloud_apply(cloud, "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
+                           "spec: {virtualMachineClassName: generic, cpu: {cores: 1}, memory: {size: 1Gi},\n"
+                           "  blockDeviceRefs: [{kind: VirtualDisk, name: upload}, {kind: VirtualDisk, name: data}]}\n");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_null(volume_of(cloud, VD, "data")->spec->source);
+        g_assert_cmpstr(volume_of(cloud, VD, "upload")->spec->source->digest, ==, DIGEST);
+}
+
+static void a_disk_grows_and_is_protected_while_in_use(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_machine(cloud, "web", NULL);
+        cloud_expect_phase(cloud, VD, "web-root", "Ready");
+        cloud_hold(cloud, &api_volume_kind);
+        disk(cloud, "web-root",
+             "dataSource: {type: ObjectRef, objectRef: {kind: ClusterVirtualImage, name: tiny}}, persistentVolumeClaim: {size: "
+             "4Gi}");
+        cloud_expect_phase(cloud, VD, "web-root", "Resizing");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VD, "web-root", "Ready");
+        g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/capacity"), ==, "4Gi");
+        cloud_delete(cloud, VD, "web-root");
+        cloud_expect_phase(cloud, VD, "web-root", "Terminating");
+        cloud_expect_condition(cloud, VD, "web-root", "Ready", "False Terminating", "waits for machine web");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_delete(cloud, VM, "web");
+        cloud_settle(cloud);
+        g_assert_null(cloud_get(cloud, VD, "web-root"));
+}
+
+static void a_volume_that_fails_tells_the_hosts_words(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_hold(cloud, &api_volume_kind);
+        cloud_machine(cloud, "web", NULL);
+        cloud_expect_phase(cloud, VD, "web-root", "Provisioning");
+        cloud_status(
+                cloud, &api_volume_kind, cloud_text(cloud, VD, "web-root", "/status/target/persistentVolumeClaimName"),
+                "{\"state\": \"Failed\", \"error\": {\"reason\": \"PoolFull\", \"message\": \"no space left in pool default\"}}");
+        cloud_expect_phase(cloud, VD, "web-root", "Failed");
+        cloud_expect_condition(cloud, VD, "web-root", "Ready", "False ProvisioningFailed", "no space left");
+        cloud_expect_condition(cloud, VM, "web", "BlockDevicesReady", "False BlockDevicesNotReady", "no space left");
+}
+
+/* --- pools
+ * ------------------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static void a_pool_is_made_on_its_nodes_and_tells_what_they_say(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const struct cache_object *task;
+
+        cloud_expect_phase(cloud, POOL, "default", "Ready");
+        g_assert_cmpstr(cloud_text(cloud, POOL, "default", "/status/capacity"), ==, "931Gi");
+        cloud_hold(cloud, &api_host_task_kind);
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: StoragePool, metadata: {name: bad}, spec: {path: /srv/bad}}");
+        cloud_expect_phase(cloud, POOL, "bad", "Pending");
+        task = index_one(cloud_cache(cloud), INDEX_TASK_BY_OWNER, cloud_get(cloud, POOL, "bad")->uid);
+        g_assert_nonnull(task);
+        cloud_status(
+                cloud, &api_host_task_kind, task->name,
+                "{\"state\": \"Failed\", \"error\": {\"reason\": \"PoolPathMissing\", \"message\": \"/srv/bad does not exist\"}}");
+        cloud_expect_phase(cloud, POOL, "bad", "Failed");
+        cloud_expect_condition(cloud, POOL, "bad", "Ready", "False PoolFailed", "node-a: /srv/bad does not exist");
+        disk(cloud, "data", "persistentVolumeClaim: {size: 1Gi, storageClassName: bad}");
+        cloud_expect_condition(cloud, VD, "data", "StorageClassReady", "False StorageClassNotReady", "/srv/bad does not exist");
+        cloud_hold(cloud, NULL);
+        cloud_delete(cloud, POOL, "bad");
+        cloud_expect_phase(cloud, POOL, "bad", "Terminating");
+        cloud_delete(cloud, VD, "data");
+        cloud_settle(cloud);
+        g_assert_null(cloud_get(cloud, POOL, "bad"));
+        g_assert_cmpuint(cloud_count(cloud, &api_host_task_kind), ==, 1);
+}
+
+int main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/image/an_upload_is_awaited_then_becomes_an_image", an_upload_is_awaited_then_becomes_an_image);
+        g_test_add_func("/image/a_refused_file_fails_with_its_reason_and_may_be_tried_again",
+                        a_refused_file_fails_with_its_reason_and_may_be_tried_again);
+        g_test_add_func("/image/an_image_of_an_image_shares_its_blob_and_outlives_it",
+                        an_image_of_an_image_shares_its_blob_and_outlives_it);
+        g_test_add_func("/image/D32_D99_images_are_read_only_devices", images_are_read_only_devices);
+        g_test_add_func("/disk/a_disk_waits_for_its_first_machine", a_disk_waits_for_its_first_machine);
+        g_test_add_func("/disk/faulty_disks_say_why", faulty_disks_say_why);
+        g_test_add_func("/disk/a_blank_disk_and_an_uploaded_disk_come_to_be", a_blank_disk_and_an_uploaded_disk_come_to_be);
+        g_test_add_func("/disk/a_disk_grows_and_is_protected_while_in_use", a_disk_grows_and_is_protected_while_in_use);
+        g_test_add_func("/disk/a_volume_that_fails_tells_the_hosts_words", a_volume_that_fails_tells_the_hosts_words);
+        g_test_add_func("/pool/a_pool_is_made_on_its_nodes_and_tells_what_they_say",
+                        a_pool_is_made_on_its_nodes_and_tells_what_they_say);
+        return g_test_run();
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/operation/operation.h"
+
+#include "controllers/cloud_test.h"
+#include "generated/reasons.h"
+
+#include <string.h>
+
+static void order(struct cloud *cloud, const char *name, const char *type, bool force)
+{
+        cloud_applyf(cloud,
+                     "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: %s},\n"
+                     " spec: {type: %s, virtualMachineName: web%s}}",
+                     name, type, force ? ", force: true" : "");
+}
+
+static struct cloud *running(const char *policy)
+{
+        struct cloud *cloud = cloud_new(NULL);
+        g_autofree char *line = g_strdup_printf("  runPolicy: %s\n", policy);
+
+        cloud_machine(cloud, "web", line);
+        cloud_settle(cloud);
+        return cloud;
+}
+
+/* --- A8, A9, A13, C39, C40, D70-D73
+ * ------------------------------------------------------------------------------------------------------------- */
+
+static void stop_start_restart_and_force_off_do_what_they_say(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOnUnlessStoppedManually");
+
+        order(cloud, "stop", "Stop", false);
+        cloud_expect_phase(cloud, VMOP, "stop", "Completed");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        cloud_expect_condition(cloud, VMOP, "stop", "Completed", "True OperationCompleted", "the machine is off");
+        cloud_expect_condition(cloud, VMOP, "stop", "SignalSent", "True SignalSentSuccess", NULL);
+        cloud_expect_condition(cloud, VM, "web", "Running", "False Stopped", "an operation asked for it");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/nodeName"), ==, "");
+
+        order(cloud, "start", "Start", false);
+        cloud_expect_phase(cloud, VMOP, "start", "Completed");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpstr(cloud_text(cloud, VMOP, "start", "/status/epoch"), ==, "2");
+
+        order(cloud, "restart", "Restart", false);
+        cloud_expect_phase(cloud, VMOP, "restart", "Completed");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 3);
+        g_assert_cmpstr(cloud_instance(cloud, "web")->spec->stop_mode, ==, "Graceful");
+
+        order(cloud, "off", "ForceOff", false);
+        cloud_expect_phase(cloud, VMOP, "off", "Completed");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        g_assert_cmpstr(cloud_instance(cloud, "web")->spec->stop_mode, ==, "Force");
+        g_assert_true(cloud_has_event(cloud, "off", "VirtualMachineOperationSucceeded"));
+        cloud_expect_no_effects(cloud);
+}
+
+static void an_operation_is_done_once(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOnUnlessStoppedManually");
+
+        order(cloud, "restart", "Restart", false);
+        cloud_settle(cloud);
+        cloud_advance(cloud, 600 * SECOND_US);
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 2);
+        cloud_guest(cloud, "web", "shutoff", "GuestShutdown");
+        cloud_advance(cloud, 600 * SECOND_US);
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 2);
+}
+
+static void manual_machines_are_started_by_an_operation(void)
+{
+        g_autoptr(cloud) cloud = running("Manual");
+
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        order(cloud, "start", "Start", false);
+        cloud_expect_phase(cloud, VMOP, "start", "Completed");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/metadata/annotations"), ==, "");
+}
+
+/* --- vm-api 4.4
+ * ------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static const struct {
+        const char *type;
+        enum vm_phase phase;
+        enum run_policy policy;
+        bool force;
+        const char *refusal;
+} refusals[] = {
+        {"Start", VM_STOPPED, RUN_MANUAL, false, NULL},
+        {"Start", VM_STOPPING, RUN_UNLESS_STOPPED, false, NULL},
+        {"Start", VM_RUNNING, RUN_MANUAL, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE},
+        {"Start", VM_STOPPED, RUN_ALWAYS_ON, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_RUN_POLICY},
+        {"Start", VM_STOPPED, RUN_ALWAYS_OFF, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_RUN_POLICY},
+        {"Stop", VM_RUNNING, RUN_UNLESS_STOPPED, false, NULL},
+        {"Stop", VM_PENDING, RUN_UNLESS_STOPPED, false, NULL},
+        {"Stop", VM_STOPPING, RUN_UNLESS_STOPPED, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE},
+        {"Stop", VM_STOPPING, RUN_UNLESS_STOPPED, true, NULL},
+        {"Stop", VM_RUNNING, RUN_ALWAYS_ON, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_RUN_POLICY},
+        {"Stop", VM_STOPPED, RUN_MANUAL, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE},
+        {"Restart", VM_RUNNING, RUN_ALWAYS_ON, false, NULL},
+        {"Restart", VM_STOPPED, RUN_MANUAL, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE},
+        {"Restart", VM_RUNNING, RUN_ALWAYS_OFF, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_RUN_POLICY},
+        {"ForceOff", VM_STOPPING, RUN_MANUAL, false, NULL},
+        {"ForceOff", VM_MIGRATING, RUN_MANUAL, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE},
+};
+
+static void operations_apply_by_phase_and_run_policy(void)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(refusals); i++) {
+                enum power_order type;
+
+                g_assert_cmpint(power_order_from_text(refusals[i].type, &type), ==, 0);
+                g_assert_cmpstr(operation_refusal(type, refusals[i].force, refusals[i].phase, refusals[i].policy), ==,
+                                refusals[i].refusal);
+        }
+}
+
+static void refused_operations_fail_with_words(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOn");
+
+        order(cloud, "stop", "Stop", false);
+        cloud_expect_phase(cloud, VMOP, "stop", "Failed");
+        cloud_expect_condition(cloud, VMOP, "stop", "Completed", "False NotApplicableForVirtualMachineRunPolicy",
+                               "run policy AlwaysOn does not allow Stop");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: nobody},\n"
+                           " spec: {type: Stop, virtualMachineName: nobody}}");
+        cloud_expect_phase(cloud, VMOP, "nobody", "Failed");
+        cloud_expect_condition(cloud, VMOP, "nobody", "Completed", "False VirtualMachineNotFound", "machine nobody does not exist");
+        g_assert_true(cloud_has_event(cloud, "nobody", "VirtualMachineOperationFailed"));
+}
+
+/* --- one at a time, vm-api 4.5
+ * ------------------------------------------------------------------------------------------------------------------------ */
+
+static const char *const types[] = {"Start", "Stop", "Stop!", "Restart", "Restart!"};
+/* Rows: the older one; columns: the newer one. */
+static const bool ends[5][5] = {
+        {false, true, true, false, false}, {false, false, true, false, true},   {false, false, false, false, false},
+        {false, false, true, false, true}, {false, false, false, false, false},
+};
+
+static enum power_order type_of(const char *text, bool *ret_force)
+{
+        g_autofree char *name = g_strdup(text);
+        enum power_order type;
+
+        *ret_force = g_str_has_suffix(name, "!");
+        if (*ret_force)
+                name[strlen(name) - 1] = '\0';
+        g_assert_cmpint(power_order_from_text(name, &type), ==, 0);
+        return type;
+}
+
+static void stronger_operations_take_the_place_of_weaker_ones(void)
+{
+        for (size_t older = 0; older < G_N_ELEMENTS(types); older++)
+                for (size_t newer = 0; newer < G_N_ELEMENTS(types); newer++) {
+                        bool older_force, newer_force;
+                        enum power_order a = type_of(types[older], &older_force), b = type_of(types[newer], &newer_force);
+
+                        g_assert_cmpint(operation_supersedes(b, newer_force, a, older_force), ==, ends[older][newer]);
+                }
+}
+
+static void a_second_operation_fails_while_one_is_unfinished(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOnUnlessStoppedManually");
+
+        cloud_hold(cloud, &api_instance_kind);
+        order(cloud, "a-stop", "Stop", false);
+        cloud_settle(cloud);
+        cloud_advance(cloud, SECOND_US);
+        cloud_expect_phase(cloud, VMOP, "a-stop", "InProgress");
+        order(cloud, "b-restart", "Restart", false);
+        cloud_expect_phase(cloud, VMOP, "b-restart", "Failed");
+        cloud_expect_condition(cloud, VMOP, "b-restart", "Completed", "False NotReadyToBeExecuted", "operation a-stop");
+        cloud_advance(cloud, SECOND_US);
+        order(cloud, "c-off", "ForceOff", false);
+        cloud_expect_phase(cloud, VMOP, "a-stop", "Superseded");
+        cloud_expect_phase(cloud, VMOP, "c-off", "InProgress");
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VMOP, "c-off", "Completed");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+}
+
+static void two_at_the_same_time_the_older_wins(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOnUnlessStoppedManually");
+
+        order(cloud, "a", "Restart", false);
+        order(cloud, "b", "Restart", false);
+        cloud_expect_phase(cloud, VMOP, "a", "Completed");
+        cloud_expect_phase(cloud, VMOP, "b", "Failed");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 2);
+}
+
+/* --- deadlines
+ * ------------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static void an_operation_that_takes_too_long_fails_with_words(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOnUnlessStoppedManually");
+
+        cloud_hold(cloud, &api_instance_kind);
+        order(cloud, "stop", "Stop", false);
+        cloud_expect_phase(cloud, VMOP, "stop", "InProgress");
+        cloud_advance(cloud, 119 * SECOND_US);
+        cloud_expect_phase(cloud, VMOP, "stop", "InProgress");
+        cloud_advance(cloud, 3 * SECOND_US);
+        cloud_expect_phase(cloud, VMOP, "stop", "Failed");
+        cloud_expect_condition(cloud, VMOP, "stop", "Completed", "False OperationFailed",
+                               "the machine was not off within 120 seconds: it is being stopped");
+}
+
+static void a_start_that_cannot_happen_tells_what_keeps_it(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_machine(cloud, "web", "  runPolicy: Manual\n  nodeSelector: {rack: b}\n");
+        cloud_settle(cloud);
+        order(cloud, "start", "Start", false);
+        cloud_expect_phase(cloud, VMOP, "start", "InProgress");
+        cloud_expect_phase(cloud, VM, "web", "Pending");
+        cloud_advance(cloud, 125 * SECOND_US);
+        cloud_expect_phase(cloud, VMOP, "start", "Failed");
+        cloud_expect_condition(cloud, VMOP, "start", "Completed", "False OperationFailed", "rack=b");
+        /* The wish to start outlives the operation. */
+        cloud_apply(cloud,
+                    "{apiVersion: v1, kind: Node, metadata: {name: node-a, labels: {rack: b, kubernetes.io/hostname: node-a}}}");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_expect_no_effects(cloud);
+}
+
+static void a_wish_to_start_is_withdrawn_by_a_stop(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_machine(cloud, "web", "  nodeSelector: {rack: b}\n");
+        cloud_expect_phase(cloud, VM, "web", "Pending");
+        order(cloud, "stop", "Stop", false);
+        cloud_expect_phase(cloud, VMOP, "stop", "Completed");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        cloud_apply(cloud,
+                    "{apiVersion: v1, kind: Node, metadata: {name: node-a, labels: {rack: b, kubernetes.io/hostname: node-a}}}");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        order(cloud, "start", "Start", false);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+}
+
+static void an_operation_fails_when_its_machine_goes(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOnUnlessStoppedManually");
+
+        cloud_hold(cloud, &api_instance_kind);
+        order(cloud, "restart", "Restart", false);
+        cloud_expect_phase(cloud, VMOP, "restart", "InProgress");
+        cloud_delete(cloud, VM, "web");
+        cloud_expect_phase(cloud, VMOP, "restart", "Failed");
+        cloud_expect_condition(cloud, VMOP, "restart", "Completed", "False VirtualMachineNotFound", NULL);
+}
+
+static void finished_operations_go_after_a_day_and_ten(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOnUnlessStoppedManually");
+
+        for (unsigned i = 0; i < 13; i++) {
+                g_autofree char *name = g_strdup_printf("op-%02u", i);
+
+                order(cloud, name, "Restart", false);
+                cloud_advance(cloud, SECOND_US);
+        }
+        cloud_settle(cloud);
+        g_assert_cmpuint(cloud_count(cloud, VMOP), <=, 11);
+        g_assert_null(cloud_get(cloud, VMOP, "op-00"));
+        cloud_advance(cloud, 25 * 3600 * SECOND_US);
+        g_assert_cmpuint(cloud_count(cloud, VMOP), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/operation/A8_A9_C39_C40_stop_start_restart_and_force_off_do_what_they_say",
+                        stop_start_restart_and_force_off_do_what_they_say);
+        g_test_add_func("/operation/an_operation_is_done_once", an_operation_is_done_once);
+        g_test_add_func("/operation/D68_manual_machines_are_started_by_an_operation", manual_machines_are_started_by_an_operation);
+        g_test_add_func("/operation/operations_apply_by_phase_and_run_policy", operations_apply_by_phase_and_run_policy);
+        g_test_add_func("/operation/D73_refused_operations_fail_with_words", refused_operations_fail_with_words);
+        g_test_add_func("/operation/stronger_operations_take_the_place_of_weaker_ones",
+                        stronger_operations_take_the_place_of_weaker_ones);
+        g_test_add_func("/operation/a_second_operation_fails_while_one_is_unfinished",
+                        a_second_operation_fails_while_one_is_unfinished);
+        g_test_add_func("/operation/two_at_the_same_time_the_older_wins", two_at_the_same_time_the_older_wins);
+        g_test_add_func("/operation/an_operation_that_takes_too_long_fails_with_words",
+                        an_operation_that_takes_too_long_fails_with_words);
+        g_test_add_func("/operation/a_start_that_cannot_happen_tells_what_keeps_it",
+                        a_start_that_cannot_happen_tells_what_keeps_it);
+        g_test_add_func("/operation/a_wish_to_start_is_withdrawn_by_a_stop", a_wish_to_start_is_withdrawn_by_a_stop);
+        g_test_add_func("/operation/an_operation_fails_when_its_machine_goes", an_operation_fails_when_its_machine_goes);
+        g_test_add_func("/operation/finished_operations_go_after_a_day_and_ten", finished_operations_go_after_a_day_and_ten);
+        return g_test_run();
+}
