@@ -356,6 +356,34 @@ static void addresses_are_refused_also_behind_redirects(void)
         testing_app_free(app);
 }
 
+static void peers_are_named_by_address_and_port(void)
+{
+        static const struct {
+                const char *listen, *host, *peer;
+        } cases[] = {
+                {"127.0.0.1:0", "127.0.0.1", "127.0.0.1:"}, {"[::1]:0", "[::1]", "[::1]:"}, {"[::]:0", "127.0.0.1", "127.0.0.1:"}};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                struct testing_app *app = testing_app_new(false, NULL);
+                struct http_client *client = client_new(app);
+                struct outcome outcome = {0};
+                uint16_t port;
+                int r = http_server_listen(app->server, cases[i].listen, &port);
+                g_autofree char *url = g_strdup_printf("http://%s:%u/peer", cases[i].host, port);
+                const struct http_call_options options = {.url = url};
+                if (r == 0) {
+                        call(app, client, &options, &outcome);
+                        g_assert_cmpint(outcome.status, ==, 200);
+                        g_assert_true(g_str_has_prefix(outcome.body->str, cases[i].peer));
+                } else { /* a machine without IPv6 */
+                        g_assert_true(i > 0 && (r == -EADDRNOTAVAIL || r == -EAFNOSUPPORT));
+                }
+                outcome_clear(&outcome);
+                http_client_free(client);
+                testing_app_free(app);
+        }
+}
+
 static void proxies_of_the_environment_are_ignored(void)
 {
         struct testing_app *app = testing_app_new(false, NULL);
@@ -508,6 +536,7 @@ int main(int argc, char **argv)
         ADD(answers_and_patience_have_bounds);
         ADD(redirects_are_followed_within_bounds_and_never_down_from_https);
         ADD(addresses_are_refused_also_behind_redirects);
+        ADD(peers_are_named_by_address_and_port);
         ADD(proxies_of_the_environment_are_ignored);
         ADD(a_fetch_blocks_its_thread_and_gives_the_answer);
         ADD(servers_are_trusted_by_ca_or_by_the_hash_of_the_ca_only);

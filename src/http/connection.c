@@ -194,7 +194,7 @@ static bool connection_input(struct http_connection *connection, bool *readable)
         connection_tell_body(connection);
         if (!connection_wants_input(connection))
                 return false;
-        if (connection->held_len > 0) {
+        if (connection->held_len > 0 || (connection->request && http_parser_ended(&connection->parser))) {
                 connection_feed_held(connection);
                 return true;
         }

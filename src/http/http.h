@@ -26,7 +26,9 @@ struct http_tls_options {
         bool server;
         /* Client only: accept exactly this SHA-256 of the CA's DER certificate when ca_pem is NULL (joining). 64 hex digits. */
         const char *ca_sha256;
+        bool insecure; /* client only: skip verification of the peer: only for `gabbro --insecure` */
 };
+/** http_tls_new() - 0, or -EINVAL when certificate, key, CA or hash cannot be used. */
 int http_tls_new(const struct http_tls_options *options, struct http_tls **ret_tls);
 struct http_tls *http_tls_free(struct http_tls *tls);
 AUTOPTR(http_tls, http_tls_free);

@@ -124,8 +124,9 @@ const char *http_request_peer(const struct http_request *request)
                 connection->peer_text = g_strdup_printf("%s:%u", host, ntohs(v4->sin_port));
         } else {
                 const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&connection->peer;
-                inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
-                connection->peer_text = g_strdup_printf("[%s]:%u", host, ntohs(v6->sin6_port));
+                bool mapped = IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
+                inet_ntop(mapped ? AF_INET : AF_INET6, &v6->sin6_addr.s6_addr[mapped ? 12 : 0], host, sizeof(host));
+                connection->peer_text = g_strdup_printf(mapped ? "%s:%u" : "[%s]:%u", host, ntohs(v6->sin6_port));
         }
         return connection->peer_text;
 }

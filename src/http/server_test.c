@@ -320,6 +320,41 @@ static void a_paused_upload_holds_the_sender_back(void)
         testing_app_free(app);
 }
 
+static void an_upload_paused_at_its_last_piece_still_ends(void)
+{
+        static const char *const bodies[] = {"Content-Length: 5\r\n\r\nabcde",
+                                             "Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(bodies); i++) {
+                struct testing_app *app = testing_app_new(false, NULL);
+                struct testing_client *client = testing_client_new(app, NULL);
+                app->pause_upload = true;
+                testing_send_text(client, "PUT /upload HTTP/1.1\r\nHost: x\r\n");
+                testing_send_text(client, bodies[i]);
+                testing_until(app->loop, app->upload->len == 5);
+                while (loop_run_once(app->loop, 1000) > 0)
+                        ;
+                g_assert_cmpuint(client->in->len, ==, 0);
+                http_request_body_pause(app->last, false);
+                g_assert_true(testing_await(client, "5 bytes"));
+                testing_client_free(client);
+                testing_app_free(app);
+        }
+}
+
+static void addresses_to_listen_on_are_checked(void)
+{
+        static const char *const bad[] = {"",       "127.0.0.1",      "127.0.0.1:", "127.0.0.1:x",  "127.0.0.1:65536",
+                                          "::1:80", "[127.0.0.1]:80", "[::1]80",    "localhost:80", "[::1:80"};
+        struct testing_app *app = testing_app_new(false, NULL);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+                g_assert_cmpint(http_server_listen(app->server, bad[i], NULL), ==, -EINVAL);
+        g_autofree char *taken = g_strdup_printf("127.0.0.1:%u", app->port);
+        g_assert_cmpint(http_server_listen(app->server, taken, NULL), ==, -EADDRINUSE);
+        testing_app_free(app);
+}
+
 static void a_stream_is_chunked_and_shared_and_tells_when_it_is_drained(void)
 {
         for (int with_tls = 0; with_tls < 2; with_tls++) {
@@ -712,6 +747,8 @@ int main(int argc, char **argv)
         ADD(whoever_waits_too_long_is_cut_off);
         ADD(a_held_request_has_no_deadline);
         ADD(a_paused_upload_holds_the_sender_back);
+        ADD(an_upload_paused_at_its_last_piece_still_ends);
+        ADD(addresses_to_listen_on_are_checked);
         ADD(a_stream_is_chunked_and_shared_and_tells_when_it_is_drained);
         ADD(a_stream_for_http_1_0_ends_with_the_connection);
         ADD(a_slow_reader_is_told_by_enobufs_and_cut_off_when_it_stalls);

@@ -182,6 +182,8 @@ static void app_on_request(struct http_request *request, void *userdata)
                 app_identity(request);
         } else if (g_str_equal(path, "/file")) {
                 http_reply_file(request, "application/octet-stream", fcntl(app->file, F_DUPFD_CLOEXEC, 3));
+        } else if (g_str_equal(path, "/peer")) {
+                http_reply(request, 200, "text/plain", http_request_peer(request), strlen(http_request_peer(request)));
         } else if (g_str_equal(path, "/redirect")) {
                 http_reply_header(request, "Location", http_request_query(request, "to"));
                 http_reply(request, 302, NULL, NULL, 0);

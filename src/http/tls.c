@@ -14,7 +14,7 @@ AUTOPTR(bio_st, BIO_free_all);
 
 struct http_tls {
         SSL_CTX *ctx;
-        bool server;
+        bool server, insecure;
         char *ca_pem, *ca_sha256;
         unsigned char pin[32];
 };
@@ -191,6 +191,8 @@ static int tls_build(struct http_tls *tls, const char *certificate_pem, const ch
                 r = http_tls_parse_pin(tls->ca_sha256, tls->pin);
                 SSL_CTX_set_cert_verify_callback(ctx, tls_on_verify_pinned, tls->pin);
         }
+        if (tls->insecure && !tls->server)
+                SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
         ERR_clear_error();
         if (r < 0) {
                 SSL_CTX_free(ctx);
@@ -209,6 +211,7 @@ int http_tls_new(const struct http_tls_options *options, struct http_tls **ret_t
                 return -EINVAL;
         g_autoptr(http_tls) tls = g_new0(struct http_tls, 1);
         tls->server = options->server;
+        tls->insecure = options->insecure;
         tls->ca_pem = g_strdup(options->ca_pem);
         tls->ca_sha256 = g_strdup(options->ca_sha256);
         int r = tls_build(tls, options->certificate_pem, options->key_pem, &tls->ctx);

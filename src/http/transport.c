@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "base/file.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <sys/socket.h>
 
@@ -90,6 +92,10 @@ int http_transport_handshake(struct http_transport *transport)
                 return r == 0 ? -ECONNRESET : r;
         }
         transport->handshaking = false;
+        /* Nothing is sent after the client's last flight (no tickets): without an ACK of its own a client under Nagle's algorithm
+         * would hold its first request back for 40 ms. */
+        const int one = 1;
+        setsockopt(transport->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
         return 0;
 }
 

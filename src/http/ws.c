@@ -2,6 +2,7 @@
 #include "http/ws.h"
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "http/server.h"
 
 #include <string.h>
@@ -23,6 +24,7 @@ static void ws_free(struct http_ws *ws)
                 reason = ws->frames.reason                 ? ws->frames.reason
                          : http_frames_broken(&ws->frames) ? "the peer broke the protocol"
                                                            : "";
+        ws->lost = ws->pumping = true; /* whatever on_close still asks for */
         loop_source_free(ws->kick);
         loop_source_free(ws->timer);
         http_ws_dial_free(ws->dial);
@@ -208,6 +210,10 @@ static void ws_on_timer(struct loop_source *source, void *userdata)
                 http_ws_fail(ws, "the peer did not answer in time");
                 return;
         }
+        if (ws->output.head && loop_now_us(ws->loop) - ws->last_write_us >= LIMIT_HTTP_STALL_TIME_US) {
+                http_ws_fail(ws, "the peer does not read");
+                return;
+        }
         if (ws->closing || ws->lingering || (silent_us >= WS_LOST_AFTER_US && !ws->paused)) {
                 http_ws_fail(ws, "the peer is silent");
                 return;
@@ -252,7 +258,7 @@ int http_ws_start(struct http_ws *ws)
         if (r < 0)
                 return r;
         ws->open = true;
-        ws->last_read_us = loop_now_us(ws->loop);
+        ws->last_read_us = ws->last_write_us = loop_now_us(ws->loop);
         loop_timer_set(ws->timer, WS_TICK_US);
         http_ws_kick(ws);
         return 0;
@@ -277,6 +283,8 @@ int http_ws_send(struct http_ws *ws, bool binary, const void *data, size_t len)
                 return -EPIPE;
         if (ws->output.pending + len > ws->out_bytes)
                 return -ENOBUFS;
+        if (!ws->output.head)
+                ws->last_write_us = loop_now_us(ws->loop);
         int r = http_frames_send(&ws->frames, binary, data, len);
         if (r < 0)
                 return r;

@@ -9,15 +9,16 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #define DIAL_TIME_US      10000000ull
 #define DIAL_HEADER_BYTES (16u << 10)
 
-/* Name resolution on a thread of its own. Freed by whoever is last: the dial, or the thread's word on the loop. */
+/* Name resolution on a thread of its own, which knows nothing of the loop: it may outlive it. Freed by whoever is last. */
 struct dial_lookup {
-        struct loop *loop;
-        struct http_ws *ws; /* loop thread only; NULL: nobody waits any more */
+        gint references;
+        int done_fd; /* an eventfd: the thread's word */
         char *host, *port;
         struct addrinfo *addresses;
         int error;
@@ -31,6 +32,7 @@ struct http_ws_dial {
         char *host, *port, *target, *protocol;
         char **headers;
         struct dial_lookup *lookup;
+        struct loop_source *lookup_source;
         struct addrinfo *addresses, *address; /* address: being tried */
         char key[32];
         GString *answer;
@@ -38,10 +40,13 @@ struct http_ws_dial {
 
 static void dial_next_address(struct http_ws *ws);
 
-static void lookup_free(struct dial_lookup *lookup)
+static void lookup_unref(struct dial_lookup *lookup)
 {
+        if (!g_atomic_int_dec_and_test(&lookup->references))
+                return;
         g_free(lookup->host);
         g_free(lookup->port);
+        fd_close(lookup->done_fd);
         if (lookup->addresses)
                 freeaddrinfo(lookup->addresses);
         g_free(lookup);
@@ -54,37 +59,68 @@ static int dial_resolve(const char *host, const char *port, int flags, struct ad
         return getaddrinfo(host, port, &hints, ret_addresses);
 }
 
-static void lookup_done(void *userdata)
-{
-        struct dial_lookup *lookup = userdata;
-        struct http_ws *ws = lookup->ws;
-
-        if (ws) {
-                ws->dial->lookup = NULL;
-                ws->dial->addresses = ws->dial->address = g_steal_pointer(&lookup->addresses);
-                if (lookup->error)
-                        http_ws_fail(ws, "the name of the peer is not known");
-                else
-                        dial_next_address(ws);
-        }
-        lookup_free(lookup);
-}
-
 static void *lookup_thread(void *userdata)
 {
         struct dial_lookup *lookup = userdata;
+        const uint64_t one = 1;
 
         lookup->error = dial_resolve(lookup->host, lookup->port, AI_ADDRCONFIG, &lookup->addresses);
-        loop_post(lookup->loop, lookup_done, lookup);
+        ssize_t n = write(lookup->done_fd, &one, sizeof(one));
+        assert(n == sizeof(one));
+        lookup_unref(lookup);
         return NULL;
+}
+
+static void dial_end_lookup(struct http_ws_dial *dial)
+{
+        dial->lookup_source = loop_source_free(dial->lookup_source);
+        g_clear_pointer(&dial->lookup, lookup_unref);
+}
+
+static void dial_on_lookup(struct loop_source *source, int fd, unsigned events, void *userdata)
+{
+        struct http_ws *ws = userdata;
+        struct http_ws_dial *dial = ws->dial;
+
+        dial->addresses = dial->address = g_steal_pointer(&dial->lookup->addresses);
+        int error = dial->lookup->error;
+        dial_end_lookup(dial);
+        if (error)
+                http_ws_fail(ws, "the name of the peer is not known");
+        else
+                dial_next_address(ws);
+}
+
+static int dial_begin_lookup(struct http_ws *ws)
+{
+        struct http_ws_dial *dial = ws->dial;
+        struct dial_lookup *lookup = g_new0(struct dial_lookup, 1);
+
+        lookup->references = 1;
+        lookup->host = g_strdup(dial->host);
+        lookup->port = g_strdup(dial->port);
+        lookup->done_fd = eventfd(0, EFD_CLOEXEC);
+        dial->lookup = lookup;
+        if (lookup->done_fd < 0)
+                return -errno;
+        int r = loop_fd(ws->loop, lookup->done_fd, LOOP_READ, dial_on_lookup, ws, &dial->lookup_source);
+        if (r < 0)
+                return r;
+        g_atomic_int_inc(&lookup->references);
+        GThread *thread = g_thread_try_new("resolve", lookup_thread, lookup, NULL);
+        if (!thread) {
+                lookup_unref(lookup);
+                return -EAGAIN;
+        }
+        g_thread_unref(thread);
+        return 0;
 }
 
 void http_ws_dial_free(struct http_ws_dial *dial)
 {
         if (!dial)
                 return;
-        if (dial->lookup)
-                dial->lookup->ws = NULL;
+        dial_end_lookup(dial);
         if (dial->addresses)
                 freeaddrinfo(dial->addresses);
         g_free(dial->host);
@@ -336,12 +372,8 @@ static void dial_start(struct http_ws *ws)
                 dial_next_address(ws);
                 return;
         }
-        dial->lookup = g_new0(struct dial_lookup, 1);
-        dial->lookup->loop = ws->loop;
-        dial->lookup->ws = ws;
-        dial->lookup->host = g_strdup(dial->host);
-        dial->lookup->port = g_strdup(dial->port);
-        g_thread_unref(g_thread_new("resolve", lookup_thread, dial->lookup));
+        if (dial_begin_lookup(ws) < 0)
+                http_ws_fail(ws, "the name of the peer could not be looked up");
 }
 
 int http_ws_dial(const struct http_ws_dial_options *options, const struct http_ws_handlers *handlers, void *userdata,
