@@ -8,7 +8,6 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -236,7 +235,6 @@ int http_server_new(const struct http_server_options *options, struct http_serve
 {
         assert(options && options->loop && options->on_request && ret_server);
 
-        signal(SIGPIPE, SIG_IGN); /* OpenSSL writes with write(2) */
         g_autoptr(http_server) server = g_new0(struct http_server, 1);
         server->options = *options;
         server->limits = options->limits ? *options->limits : *http_limits_default();

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <signal.h>
 #include <string.h>
 
 AUTOPTR(x509_st, X509_free);
@@ -209,6 +210,7 @@ int http_tls_new(const struct http_tls_options *options, struct http_tls **ret_t
 
         if (options->server && !options->certificate_pem)
                 return -EINVAL;
+        signal(SIGPIPE, SIG_IGN); /* OpenSSL writes with write(2) */
         g_autoptr(http_tls) tls = g_new0(struct http_tls, 1);
         tls->server = options->server;
         tls->insecure = options->insecure;
