@@ -87,8 +87,7 @@ static void overtaken_free(gpointer data)
         g_free(overtaken);
 }
 
-/* --- scheduling
- * -------------------------------------------------------------------------------------------------------------------- */
+/* --- scheduling --- */
 
 uint64_t control_due_us(const struct control *control)
 {
@@ -129,8 +128,7 @@ static void control_on_run(struct loop_source *source, void *userdata)
         control_arm(control);
 }
 
-/* --- what the cache tells
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- what the cache tells --- */
 
 static bool awaited_is(const struct awaited *awaited, const struct cache_object *object)
 {
@@ -202,8 +200,7 @@ static void control_on_change(const struct cache_object *before, const struct ca
         control_settle(control);
 }
 
-/* --- a turn
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* --- a turn --- */
 
 static const struct cache_object *control_object(const struct control *control, const struct running *running, const char *key)
 {
@@ -391,8 +388,7 @@ bool control_idle(const struct control *control)
         return control->inflight->len == 0 && control_due_us(control) > 0;
 }
 
-/* --- life
- * --------------------------------------------------------------------------------------------------------------------------- */
+/* --- life --- */
 
 static bool enqueue_each(const struct cache_object *object, void *userdata)
 {

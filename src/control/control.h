@@ -117,8 +117,7 @@ void condition_remove(struct arena *arena, struct api_condition **conditions, si
 const struct api_condition *condition_get(const struct api_condition *conditions, size_t n_conditions, const char *type);
 bool condition_is(const struct api_condition *conditions, size_t n_conditions, const char *type, const char *status);
 
-/* --- runner
- * ----------------------------------------------------------------------------------------------------------------------- */
+/* --- runner --- */
 
 struct control_options {
         struct loop *loop; /* NULL: the owner calls control_step() (simulator, tests) */

@@ -219,8 +219,7 @@ void recorder_write(struct recorder *recorder, const char *component, const GArr
         recorder_commit(recorder, component, ops, n_ops);
 }
 
-/* --- expiry
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* --- expiry --- */
 
 struct expiry {
         uint64_t before_us;

@@ -76,8 +76,7 @@ size_t turn_room(const struct turn *turn)
         return turn->effects->len < LIMIT_STORE_TXN_OPS ? LIMIT_STORE_TXN_OPS - turn->effects->len : 0;
 }
 
-/* --- effects
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* --- effects --- */
 
 static struct turn_effect *turn_find(const struct turn *turn, const struct schema_kind *kind, const char *namespace,
                                      const char *name)
@@ -235,8 +234,7 @@ void turn_delete(struct turn *turn, const struct cache_object *object)
         json_set_int(effect->doc, metadata, "deletionGracePeriodSeconds", 0);
 }
 
-/* --- creation
- * --------------------------------------------------------------------------------------------------------------------- */
+/* --- creation --- */
 
 const char *turn_random_name(struct turn *turn, const char *prefix)
 {
@@ -299,8 +297,7 @@ struct turn_created turn_create(struct turn *turn, const struct schema_kind *kin
         return (struct turn_created){.name = name, .uid = arena_strdup(turn->arena, uid)};
 }
 
-/* --- checks and events
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- checks and events --- */
 
 static void turn_check(struct turn *turn, const struct schema_kind *kind, const char *namespace, const char *name,
                        uint64_t revision)
@@ -352,8 +349,7 @@ void turn_event(struct turn *turn, const struct cache_object *about, bool warnin
         g_array_append_val(turn->events, event);
 }
 
-/* --- transaction
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- transaction --- */
 
 static void effect_grow_generation(struct turn_effect *effect)
 {

@@ -8,9 +8,7 @@
 
 /* Scripted hosts: what the agent's contract says an agent answers, one answer at a time, from the newest state of the store. */
 
-/* --- nodes
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- nodes --- */
 
 static void write_lease(struct cloud *cloud, const char *node)
 {
@@ -66,9 +64,7 @@ void cloud_hold(struct cloud *cloud, const struct schema_kind *kind)
         cloud->held = kind;
 }
 
-/* --- answers
- * ---------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- answers --- */
 
 static const char *state_of(const struct store_object *object)
 {

@@ -87,9 +87,7 @@ bool cloud_has_event(const struct cloud *cloud, const char *object, const char *
         return search.found;
 }
 
-/* --- expectations
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- expectations --- */
 
 static void print_object(const struct cloud *cloud, const struct schema_kind *kind, const char *name)
 {
@@ -157,9 +155,7 @@ void cloud_expect_no_effects(struct cloud *cloud)
         g_assert_cmpuint(store_revision(cloud->store), ==, before);
 }
 
-/* --- digest
- * -----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- digest --- */
 
 static void digest_conditions(const struct cache_object *object, GString *text)
 {
@@ -219,9 +215,7 @@ char *cloud_digest(const struct cloud *cloud)
         return g_strjoinv("\n", (char **)lines->pdata);
 }
 
-/* --- ready-made objects
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- ready-made objects --- */
 
 void cloud_image(struct cloud *cloud, const char *name)
 {

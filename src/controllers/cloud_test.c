@@ -11,9 +11,7 @@
 
 #define TURNS_MOST 200000 /* a settlement that takes more never ends */
 
-/* --- clock
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- clock --- */
 
 static uint64_t cloud_real(void *userdata)
 {
@@ -25,8 +23,7 @@ uint64_t cloud_now(const struct cloud *cloud)
         return cloud->now_us;
 }
 
-/* --- every object that is written is checked
- * ------------------------------------------------------------------------------------------------- */
+/* --- every object that is written is checked --- */
 
 static void check_conditions(const struct store_object *object)
 {
@@ -54,8 +51,7 @@ static void check_object(const struct store_event *event, void *userdata)
         check_conditions(event->object);
 }
 
-/* --- events to the cache, in order or by chaos
- * ------------------------------------------------------------------------------------------------- */
+/* --- events to the cache, in order or by chaos --- */
 
 struct parcel {
         const struct schema_kind *kind;
@@ -135,9 +131,7 @@ static void relist(struct cloud *cloud)
         cache_sweep(cloud->cache);
 }
 
-/* --- turning
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- turning --- */
 
 static bool loop_turns(struct cloud *cloud)
 {
@@ -201,9 +195,7 @@ void cloud_advance(struct cloud *cloud, uint64_t us)
         }
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- writing --- */
 
 static void written(int result, const struct store_object *const *objects, size_t n_objects, void *userdata)
 {
@@ -362,9 +354,7 @@ void cloud_status(struct cloud *cloud, const struct schema_kind *kind, const cha
         cloud_status_in(cloud, kind, namespace_for(kind), name, json);
 }
 
-/* --- life
- * -----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static void cloud_open(struct cloud *cloud)
 {

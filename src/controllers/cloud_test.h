@@ -25,8 +25,7 @@ struct cloud *cloud_new(const struct cloud_options *options);
 struct cloud *cloud_free(struct cloud *cloud);
 AUTOPTR(cloud, cloud_free);
 
-/* --- what users do: objects as YAML; the namespace is "default" unless given
- * ------------------------------------------------------ */
+/* --- what users do: objects as YAML; the namespace is "default" unless given --- */
 
 /** cloud_apply() - create every object of a YAML stream, or replace spec, labels, annotations and owner references of one that
  * exists. */
@@ -38,8 +37,7 @@ void cloud_delete(struct cloud *cloud, const struct schema_kind *kind, const cha
 /** cloud_status() - merge a JSON object into the status, as a trusted writer does (the importer, an agent). */
 void cloud_status(struct cloud *cloud, const struct schema_kind *kind, const char *name, const char *json);
 
-/* --- hosts
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* --- hosts --- */
 
 void cloud_add_node(struct cloud *cloud, const char *name, unsigned cores, unsigned memory_gib);
 /** cloud_lose_node() - its lease is not renewed and its intents are not answered until it is found again. */
@@ -49,8 +47,7 @@ void cloud_hold(struct cloud *cloud, const struct schema_kind *kind);
 /** cloud_guest() - the domain of a machine ends by itself: state "shutoff" or "crashed" and its reason. */
 void cloud_guest(struct cloud *cloud, const char *machine, const char *state, const char *reason);
 
-/* --- time
- * --------------------------------------------------------------------------------------------------------------------------- */
+/* --- time --- */
 
 /** cloud_settle() - until nothing is due: controllers idle, hosts at rest, every event delivered. */
 void cloud_settle(struct cloud *cloud);
@@ -58,8 +55,7 @@ void cloud_settle(struct cloud *cloud);
 void cloud_advance(struct cloud *cloud, uint64_t us);
 uint64_t cloud_now(const struct cloud *cloud);
 
-/* --- looking
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* --- looking --- */
 
 const struct cache *cloud_cache(const struct cloud *cloud);
 struct control *cloud_control(const struct cloud *cloud);

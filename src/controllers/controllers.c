@@ -62,9 +62,7 @@ const struct schema_kind *const controllers_kinds[] = {
         NULL,
 };
 
-/* --- indexes
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- indexes --- */
 
 static void add_key(struct cache_index_keys *keys, const char *namespace, const char *name)
 {

@@ -56,8 +56,7 @@ static bool lease_is_of(const struct cache_object *lease, const char *namespace,
         return g_strcmp0(holder->namespace, namespace) == 0 && g_strcmp0(holder->name, name) == 0;
 }
 
-/* --- making and giving back leases
- * ---------------------------------------------------------------------------------------------------- */
+/* --- making and giving back leases --- */
 
 static void lease_status_bound(struct turn *turn, const char *namespace, const char *holder,
                                struct api_virtual_machine_ip_address_lease_status *status)
@@ -127,8 +126,7 @@ static void lease_release(struct turn *turn, const struct cache_object *lease)
         turn_update_status(turn, lease, &status);
 }
 
-/* --- choosing a free address
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- choosing a free address --- */
 
 static const char *address_at(const struct network_range *range, uint64_t offset, struct arena *arena)
 {
@@ -222,8 +220,7 @@ const char *address_create_auto(struct turn *turn, const struct cache_object *ma
         return status.address;
 }
 
-/* --- VirtualMachineIPAddress
- * --------------------------------------------------------------------------------------------------------- */
+/* --- VirtualMachineIPAddress --- */
 
 static bool bind_wait(struct bind *bind, const char *reason, const char *words)
 {
@@ -472,8 +469,7 @@ const struct controller address_controller = {
         .related = address_related,
 };
 
-/* --- VirtualMachineIPAddressLease
- * ----------------------------------------------------------------------------------------------------- */
+/* --- VirtualMachineIPAddressLease --- */
 
 static bool lease_is_used(const struct turn *turn, const struct cache_object *lease)
 {

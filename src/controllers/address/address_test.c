@@ -15,9 +15,7 @@ static void vmip(struct cloud *cloud, const char *name, const char *spec)
                      spec);
 }
 
-/* --- D135: ranges
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- D135: ranges --- */
 
 static const struct {
         const char *cidr, *gateway, *start, *end;
@@ -61,9 +59,7 @@ static void ranges_leave_out_first_last_and_gateway(void)
         }
 }
 
-/* --- D136-D138, D144
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- D136-D138, D144 --- */
 
 static void a_machine_gets_a_random_address_that_is_its_own(void)
 {
@@ -127,9 +123,7 @@ static void no_address_is_given_twice_until_all_are_taken(void)
         g_assert_cmpstr(cloud_text(cloud, &api_network_kind, "small", "/status/used"), ==, "13");
 }
 
-/* --- D140, D141
- * ---------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- D140, D141 --- */
 
 static void a_static_address_is_claimed_or_refused_with_words(void)
 {
@@ -171,9 +165,7 @@ static void one_address_serves_one_machine(void)
         g_assert_cmpstr(cloud_text(cloud, VMIP, "mine", "/status/virtualMachineName"), ==, "two");
 }
 
-/* --- D139, D142, D143
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- D139, D142, D143 --- */
 
 static void a_released_address_is_kept_ten_minutes_for_its_project(void)
 {
@@ -239,8 +231,7 @@ static void an_address_in_use_is_not_given_back(void)
         g_assert_null(cloud_get(cloud, VMIP, name));
 }
 
-/* --- networks and policies
- * ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- networks and policies --- */
 
 static void overlapping_networks_fail_with_words(void)
 {

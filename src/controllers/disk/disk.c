@@ -32,8 +32,7 @@ const char *disk_node(const struct cache *cache, const struct cache_object *disk
         return object_annotation(disk, ANNOTATION_SELECTED_NODE);
 }
 
-/* --- binding
- * --------------------------------------------------------------------------------------------------------------------------- */
+/* --- binding --- */
 
 static void volume_create(struct turn *turn, const struct cache_object *disk, const struct disk_plan *plan, const char *node)
 {
@@ -108,8 +107,7 @@ const struct cache_object *disk_other_holder(const struct cache *cache, const st
         return NULL;
 }
 
-/* --- one turn
- * --------------------------------------------------------------------------------------------------------------------------- */
+/* --- one turn --- */
 
 struct disk_turn {
         struct turn *turn;

@@ -12,8 +12,7 @@
 #define SECTOR   512
 #define NAME_CUT 40
 
-/* --- pools
- * ----------------------------------------------------------------------------------------------------------------------------- */
+/* --- pools --- */
 
 static bool older_default(const struct cache_object *object, void *userdata)
 {
@@ -56,8 +55,7 @@ const char *disk_file_name(struct arena *arena, const char *name, const char *ui
         return arena_printf(arena, "%.*s-%.8s-main.%s", NAME_CUT, name, uid, format);
 }
 
-/* --- plan
- * ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- plan --- */
 
 static bool plan_fault(struct disk_plan *plan, const char *phase, const char *condition, const char *reason, const char *words)
 {

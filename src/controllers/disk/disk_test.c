@@ -24,9 +24,7 @@ static const struct api_volume *volume_of(struct cloud *cloud, const struct sche
         return object ? object->view : NULL;
 }
 
-/* --- images
- * ------------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- images --- */
 
 static void an_upload_is_awaited_then_becomes_an_image(void)
 {
@@ -121,9 +119,7 @@ static void images_are_read_only_devices(void)
         g_assert_cmpuint(cloud_count(cloud, &api_volume_kind), ==, 1); /* the copies of images went, the disk stays */
 }
 
-/* --- disks
- * --------------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- disks --- */
 
 static void a_disk_waits_for_its_first_machine(void)
 {
@@ -248,9 +244,7 @@ static void a_volume_that_fails_tells_the_hosts_words(void)
         cloud_expect_condition(cloud, VM, "web", "BlockDevicesReady", "False BlockDevicesNotReady", "no space left");
 }
 
-/* --- pools
- * ------------------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- pools --- */
 
 static void a_pool_is_made_on_its_nodes_and_tells_what_they_say(void)
 {

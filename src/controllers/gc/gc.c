@@ -8,9 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* --- owners
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- owners --- */
 
 static const struct schema_kind *cached_kind(const char *name)
 {
@@ -98,9 +96,7 @@ const struct controller gc_disk_controller = {
         .related = disk_related,
 };
 
-/* --- namespaces
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- namespaces --- */
 
 #define FINALIZER_NAMESPACE "gabbro.dev/namespace-cleanup"
 

@@ -11,8 +11,7 @@
 
 #define FINALIZER_IMAGE "gabbro.dev/image-cleanup"
 
-/* --- two kinds, one view
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- two kinds, one view --- */
 
 struct image_view image_view(const struct cache_object *object)
 {
@@ -141,8 +140,7 @@ bool image_ready(const struct cache_object *image, struct image_content *ret_con
         return true;
 }
 
-/* --- one turn
- * -------------------------------------------------------------------------------------------------------------------------- */
+/* --- one turn --- */
 
 struct image_turn {
         struct turn *turn;

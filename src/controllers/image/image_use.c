@@ -8,8 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* --- volumes of images on nodes
- * ------------------------------------------------------------------------------------------------------ */
+/* --- volumes of images on nodes --- */
 
 static bool volume_usable(const struct cache_object *volume)
 {
@@ -155,8 +154,7 @@ const char *image_user(const struct cache *cache, const struct cache_object *ima
         return NULL;
 }
 
-/* --- relations
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* --- relations --- */
 
 void image_enqueue_users(const struct cache *cache, const struct cache_object *image, const struct schema_kind *kind,
                          struct workqueue *queue)
@@ -225,8 +223,7 @@ void image_enqueue_devices(const struct cache *cache, const struct cache_object 
                 enqueue_instance_volumes(cache, now, kind, queue);
 }
 
-/* --- blobs
- * ----------------------------------------------------------------------------------------------------------------------------- */
+/* --- blobs --- */
 
 #define BLOB_KEEP_US (600 * 1000000ull) /* a new blob may wait this long for whoever made it */
 

@@ -12,8 +12,7 @@
 #define FINALIZER_NETWORK "gabbro.dev/network-cleanup"
 #define COUNT_AFTER_US    2000000ull /* how soon the numbers of used addresses follow */
 
-/* --- range
- * ------------------------------------------------------------------------------------------------------------------------- */
+/* --- range --- */
 
 static uint64_t offset_of(const struct address_prefix *prefix, const struct address *address)
 {
@@ -96,8 +95,7 @@ uint64_t network_range_size(const struct network_range *range)
         return range->last - range->first + 1 - (gateway >= range->first && gateway <= range->last ? 1 : 0);
 }
 
-/* --- look-up
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* --- look-up --- */
 
 static bool older_default(const struct cache_object *object, void *userdata)
 {
@@ -161,8 +159,7 @@ struct api_port_network *network_port_view(const struct cache_object *network, s
         return view;
 }
 
-/* --- controller
- * --------------------------------------------------------------------------------------------------------------------- */
+/* --- controller --- */
 
 struct usage {
         const char *network;

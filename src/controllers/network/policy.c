@@ -96,8 +96,7 @@ struct api_port_policy *policy_resolve(const struct cache *cache, const struct c
         return policy;
 }
 
-/* --- the number of machines that a group applies to
- * ------------------------------------------------------------------------------------ */
+/* --- the number of machines that a group applies to --- */
 
 struct members {
         const char *group;

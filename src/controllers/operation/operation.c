@@ -47,9 +47,7 @@ static int64_t grace_seconds(const struct op *op)
         return op->vm && op->vm->spec->has_termination_grace_period_seconds ? op->vm->spec->termination_grace_period_seconds : 60;
 }
 
-/* --- ends
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- ends --- */
 
 static enum turn_result op_finish(struct op *op, const char *phase, const char *status, const char *reason, const char *words)
 {
@@ -77,8 +75,7 @@ static enum turn_result op_wait(struct op *op, const char *phase, const char *re
         return TURN_WAIT;
 }
 
-/* --- one at a time
- * ----------------------------------------------------------------------------------------------------------------------------- */
+/* --- one at a time --- */
 
 static bool is_older(const struct cache_object *a, const struct cache_object *b)
 {
@@ -125,9 +122,7 @@ static void find_rivals(const struct op *op, struct rivals *ret)
         }
 }
 
-/* --- steps
- * --------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- steps --- */
 
 static enum turn_result op_begin(struct op *op)
 {

@@ -24,8 +24,7 @@ static struct cloud *running(const char *policy)
         return cloud;
 }
 
-/* --- A8, A9, A13, C39, C40, D70-D73
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- A8, A9, A13, C39, C40, D70-D73 --- */
 
 static void stop_start_restart_and_force_off_do_what_they_say(void)
 {
@@ -83,9 +82,7 @@ static void manual_machines_are_started_by_an_operation(void)
         g_assert_cmpstr(cloud_text(cloud, VM, "web", "/metadata/annotations"), ==, "");
 }
 
-/* --- vm-api 4.4
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- vm-api 4.4 --- */
 
 static const struct {
         const char *type;
@@ -139,8 +136,7 @@ static void refused_operations_fail_with_words(void)
         g_assert_true(cloud_has_event(cloud, "nobody", "VirtualMachineOperationFailed"));
 }
 
-/* --- one at a time, vm-api 4.5
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* --- one at a time, vm-api 4.5 --- */
 
 static const char *const types[] = {"Start", "Stop", "Stop!", "Restart", "Restart!"};
 /* Rows: the older one; columns: the newer one. */
@@ -204,9 +200,7 @@ static void two_at_the_same_time_the_older_wins(void)
         g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 2);
 }
 
-/* --- deadlines
- * ------------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- deadlines --- */
 
 static void an_operation_that_takes_too_long_fails_with_words(void)
 {

@@ -38,8 +38,7 @@ uint64_t placement_overhead_mib(uint64_t cores, uint64_t memory_mib)
         return OVERHEAD_BASE_MIB + OVERHEAD_CORE_MIB * cores + memory_mib / OVERHEAD_PAGE_SHARE;
 }
 
-/* --- facts about a node
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- facts about a node --- */
 
 static const struct api_node_condition *node_condition(const struct api_node *node, const char *type)
 {
@@ -99,8 +98,7 @@ static uint64_t room(uint64_t total, uint64_t used)
         return total > used ? total - used : 0;
 }
 
-/* --- rules: words when the node is refused, else NULL
- * -------------------------------------------------------------------------------- */
+/* --- rules: words when the node is refused, else NULL --- */
 
 static const char *rule_ready(struct judge *judge)
 {
@@ -334,8 +332,7 @@ bool placement_class_fits(const struct cache_object *class, const struct cache_o
         return !words;
 }
 
-/* --- choice
- * -------------------------------------------------------------------------------------------------------------------------- */
+/* --- choice --- */
 
 struct choice {
         struct judge judge;

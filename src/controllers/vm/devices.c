@@ -11,8 +11,7 @@
 
 #define SERIAL_LEN 20 /* what a virtio disk carries */
 
-/* --- looking
- * ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- looking --- */
 
 static void device_bad(struct vm_device *device, const char *words)
 {
@@ -110,9 +109,7 @@ void vm_look_at_devices(struct vm_context *vm)
         }
 }
 
-/* --- starting
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- starting --- */
 
 bool vm_bind_devices(struct vm_context *vm)
 {

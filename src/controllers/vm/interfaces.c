@@ -11,8 +11,7 @@
 
 #define HOSTNAME_MOST 63
 
-/* --- looking
- * ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- looking --- */
 
 static void address_bad(struct vm_context *vm, const char *reason, const char *words)
 {
@@ -205,9 +204,7 @@ void vm_look_at_interfaces(struct vm_context *vm)
                        vm->nics[0].vmip_name, vm->nics[0].address);
 }
 
-/* --- ports
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- ports --- */
 
 /* Interface names have 15 characters at most: eight digits of a hash of machine and number. */
 static const char *tap_name(struct vm_context *vm, size_t index)

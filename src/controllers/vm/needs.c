@@ -13,8 +13,7 @@
 #define SECRET_CLOUD_INIT "provisioning.virtualization.deckhouse.io/cloud-init"
 #define SECRET_SYSPREP    "provisioning.virtualization.deckhouse.io/sysprep"
 
-/* --- class
- * ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- class --- */
 
 static void class_bad(struct vm_context *vm, const char *reason, const char *words)
 {
@@ -53,9 +52,7 @@ void vm_look_at_class(struct vm_context *vm)
                        "VirtualMachineClass %s can be used", name);
 }
 
-/* --- size
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- size --- */
 
 void vm_look_at_size(struct vm_context *vm)
 {
@@ -88,8 +85,7 @@ void vm_look_at_size(struct vm_context *vm)
         vm_block(vm, REASON_SIZING_POLICY_NOT_MATCHED, arena_strdup(vm->arena, words->str));
 }
 
-/* --- provisioning
- * ----------------------------------------------------------------------------------------------------------------------- */
+/* --- provisioning --- */
 
 static void provisioning_bad(struct vm_context *vm, const char *words)
 {

@@ -6,9 +6,7 @@
 
 #include <string.h>
 
-/* --- tables
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- tables --- */
 
 static void every_name_has_both_ways(void)
 {
@@ -54,8 +52,7 @@ static void nothing_follows_terminating_and_every_phase_may_end(void)
         g_assert_false(vm_phase_may_follow(VM_STOPPED, VM_MIGRATING));
 }
 
-/* --- D66-D69, vm-api 2.10
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* --- D66-D69, vm-api 2.10 --- */
 
 #define ON_RUNNING .has_instance = true, .power_on = true, .current = true, .state = VM_STATE_RUNNING
 #define ENDED(why) .has_instance = true, .power_on = true, .current = true, .state = VM_STATE_SHUTOFF, .state_reason = (why)
@@ -110,8 +107,7 @@ static void back_off_begins_after_the_first_restart(void)
         g_assert_cmpuint(power_back_off_us(4000000000u), ==, 300 * SECOND_US);
 }
 
-/* --- the same, with everything around it
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- the same, with everything around it --- */
 
 static const struct {
         const char *policy, *state, *reason;

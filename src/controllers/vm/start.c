@@ -24,9 +24,7 @@ void vm_block(struct vm_context *vm, const char *reason, const char *words)
         vm->block_words = words;
 }
 
-/* --- back-off
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- back-off --- */
 
 struct back_off {
         int64_t epoch;
@@ -73,8 +71,7 @@ static bool back_off_over(struct vm_context *vm)
         return false;
 }
 
-/* --- placement
- * ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- placement --- */
 
 /* Where the machine's data is: its disks, and its domain once it has one. */
 static size_t collect_pins(struct vm_context *vm, struct placement_pin *pins)
@@ -151,9 +148,7 @@ static bool choose_node(struct vm_context *vm, bool in_place)
         return false;
 }
 
-/* --- Instance
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- Instance --- */
 
 static struct api_instance_cpu_model *cpu_model(struct vm_context *vm)
 {

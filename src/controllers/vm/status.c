@@ -13,9 +13,7 @@
 
 #define TRANSITIONS_KEPT 20
 
-/* --- phase
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- phase --- */
 
 static bool wants_start(const struct vm_context *vm)
 {
@@ -97,8 +95,7 @@ static enum vm_phase set_phase(struct vm_context *vm)
         return phase;
 }
 
-/* --- condition Running
- * ----------------------------------------------------------------------------------------------------------------------- */
+/* --- condition Running --- */
 
 static const struct cache_object *lost_node(const struct vm_context *vm)
 {
@@ -193,8 +190,7 @@ static void say_running(struct vm_context *vm, enum vm_phase phase)
         }
 }
 
-/* --- the other conditions
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* --- the other conditions --- */
 
 static void say_agent(struct vm_context *vm, bool runs)
 {
@@ -248,8 +244,7 @@ static void say_firmware(struct vm_context *vm, bool runs)
                                "it runs on the version that its host has");
 }
 
-/* --- what the machine has
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* --- what the machine has --- */
 
 static const char *cores_text(struct vm_context *vm, uint64_t milli)
 {

@@ -7,8 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* --- what is known
- * ------------------------------------------------------------------------------------------------------------------------- */
+/* --- what is known --- */
 
 /* The operation that is in progress and was not carried out yet; there is one at most, the oldest counts. */
 static const struct cache_object *find_operation(struct vm_context *vm)
@@ -103,9 +102,7 @@ static void learn(struct vm_context *vm, struct turn *turn, const struct cache_o
         learn_order(vm);
 }
 
-/* --- steps
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- steps --- */
 
 /* What a start needs, each with its condition; all are looked at, so that every reason is told at once (D46). */
 static void (*const looks[])(struct vm_context *vm) = {
@@ -158,9 +155,7 @@ static enum turn_result vm_turn(struct turn *turn, const struct cache_object *ob
         return vm.block_reason ? TURN_WAIT : TURN_DONE;
 }
 
-/* --- relations
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- relations --- */
 
 static void enqueue_waiting(const struct cache *cache, struct workqueue *queue)
 {

@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-/* --- the way to Running
- * --------------------------------------------------------------------------------------------------------------------- */
+/* --- the way to Running --- */
 
 static void a_machine_comes_to_running(void)
 {
@@ -100,8 +99,7 @@ static void one_transaction_starts_a_machine(void)
         cloud_expect_phase(cloud, VM, "web", "Starting");
 }
 
-/* --- D46, D47, D48, D58: every reason is told
- * ------------------------------------------------------------------------------------------------- */
+/* --- D46, D47, D48, D58: every reason is told --- */
 
 static const struct blocked {
         const char *name;
@@ -224,9 +222,7 @@ static void the_guest_agent_fills_its_facts(void)
         g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/guestOSInfo/versionId"), ==, "12");
 }
 
-/* --- D39-D44
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- D39-D44 --- */
 
 static const struct resources_case {
         unsigned cores;
@@ -267,9 +263,7 @@ static void resources_tell_cores_share_and_topology(void)
         }
 }
 
-/* --- changes
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- changes --- */
 
 static void machine_of(struct cloud *cloud, unsigned cores, const char *memory, const char *more)
 {
@@ -358,9 +352,7 @@ static void user_data_is_not_copied_into_intents(void)
         g_assert_nonnull(strstr(text, "sha256:"));
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- the end --- */
 
 static void deletion_leaves_nothing_but_disks(void)
 {
@@ -401,9 +393,7 @@ static void a_machine_that_never_ran_goes_at_once(void)
         g_assert_null(cloud_get(cloud, VM, "web"));
 }
 
-/* --- a lost host
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* --- a lost host --- */
 
 static void a_lost_host_keeps_its_machines(void)
 {
@@ -445,8 +435,7 @@ static void a_machine_on_a_lost_host_recovers_with_it(void)
         cloud_expect_condition(cloud, VM, "web", "Running", "True Running", NULL);
 }
 
-/* --- a disk has one machine at a time
- * ----------------------------------------------------------------------------------------------------------------- */
+/* --- a disk has one machine at a time --- */
 
 static void a_disk_runs_in_one_machine_only(void)
 {
