@@ -139,7 +139,7 @@ def server(request, tmp_path_factory):
 def kubectl(server, request):
     """A namespace of its own for each test, so that tests do not see each other's objects."""
     name = "t-" + "".join(c if c.isalnum() else "-" for c in request.node.originalname.lower())[:50].strip("-")
-    server("create", "namespace", name)
+    server("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
     config = server.folder / f"{name}.kubeconfig"
     config.write_bytes(server.config.read_bytes())
     config.chmod(0o600)
