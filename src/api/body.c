@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/body.h"
+#include "api/protobuf.h"
 
 #include <assert.h>
 #include <string.h>
@@ -13,6 +14,7 @@ static const struct {
         {"application/yaml", BODY_YAML, false},
         {"application/x-yaml", BODY_YAML, false},
         {"text/yaml", BODY_YAML, false},
+        {PROTOBUF_MEDIA_TYPE, BODY_PROTOBUF, false},
         {"application/merge-patch+json", BODY_MERGE_PATCH, true},
         {"application/json-patch+json", BODY_JSON_PATCH, true},
         {"application/strategic-merge-patch+json", BODY_STRATEGIC_PATCH, true},
@@ -31,7 +33,9 @@ static bool serves(const struct call *call, size_t index)
 {
         bool patch = strcmp(call->attributes.verb, "patch") == 0;
 
-        return types[index].patch == patch && (types[index].type != BODY_STRATEGIC_PATCH || call->target.kind->core);
+        bool core_only = types[index].type == BODY_STRATEGIC_PATCH || types[index].type == BODY_PROTOBUF;
+
+        return types[index].patch == patch && (!core_only || call->target.kind->core);
 }
 
 static void refuse(struct call *call, const char *type)
@@ -69,11 +73,27 @@ bool body_type_of(struct call *call, enum body_type *ret_type)
         return false;
 }
 
+struct json_doc *body_parse_protobuf(struct call *call, const char *body, size_t len)
+{
+        struct json_doc *doc = NULL;
+        int r = protobuf_parse(body, len, &doc);
+
+        if (r == PROTOBUF_E_KIND)
+                call_refuse_words(call, 415, "objects of this kind are not taken as protocol buffers: send JSON");
+        else if (r)
+                call_refuse_words(call, 400, "the body of the request could not be read as protocol buffers");
+        return doc;
+}
+
 struct json_doc *body_parse(struct call *call, enum body_type type, const char *body, size_t len)
 {
         struct json_doc *doc = NULL;
         struct json_fault fault = {};
-        int r = type == BODY_YAML ? json_parse_yaml(body, len, &doc, &fault) : json_parse(body, len, &doc, &fault);
+        int r;
+
+        if (type == BODY_PROTOBUF)
+                return body_parse_protobuf(call, body, len);
+        r = type == BODY_YAML ? json_parse_yaml(body, len, &doc, &fault) : json_parse(body, len, &doc, &fault);
 
         if (r == 0)
                 return doc;

@@ -144,6 +144,7 @@ static bool apply(const struct change *change, struct json_doc *doc)
         switch (change->type) {
         case BODY_JSON:
         case BODY_YAML:
+        case BODY_PROTOBUF:
                 json_set_root(doc, json_copy(doc, change->body));
                 return true;
         case BODY_MERGE_PATCH:

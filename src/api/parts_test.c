@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/accept.h"
 #include "api/continue.h"
+#include "api/protobuf.h"
 #include "api/selector.h"
 #include "api/splice.h"
 #include "api/strategic.h"
@@ -361,6 +362,88 @@ static void versions_and_revisions_are_rewritten_in_place(void)
                      "{\"apiVersion\":\"b/v2\",\"kind\":\"X\",\"metadata\":{\"resourceVersion\":\"9\"},\"s\":1.50}");
 }
 
+/* --- protocol buffers
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+/* Writes the wire form: nested pieces are built from the inside. */
+static void put_bytes(GString *out, unsigned number, const char *data, size_t len)
+{
+        g_string_append_c(out, (char)(number << 3 | 2));
+        for (; len >= 128; len >>= 7)
+                g_string_append_c(out, (char)(len | 128));
+        g_assert_cmpuint(len, <, 128);
+        g_string_append_c(out, (char)len);
+        g_string_append_len(out, data, -1);
+}
+
+static void put_piece(GString *out, unsigned number, const GString *piece)
+{
+        g_string_append_c(out, (char)(number << 3 | 2));
+        g_assert_cmpuint(piece->len, <, 128);
+        g_string_append_c(out, (char)piece->len);
+        g_string_append_len(out, piece->str, (gssize)piece->len);
+}
+
+static GString *envelope(const char *api_version, const char *kind, const GString *object)
+{
+        g_autoptr(GString) type = g_string_new(NULL);
+        GString *out = g_string_new_len("k8s\0", 4);
+
+        put_bytes(type, 1, api_version, strlen(api_version));
+        put_bytes(type, 2, kind, strlen(kind));
+        put_piece(out, 1, type);
+        put_piece(out, 2, object);
+        return out;
+}
+
+static GString *secret_bytes(void)
+{
+        g_autoptr(GString) metadata = g_string_new(NULL), entry = g_string_new(NULL), object = g_string_new(NULL),
+                           label = g_string_new(NULL);
+
+        put_bytes(metadata, 1, "s", 1);
+        put_bytes(metadata, 3, "", 0);
+        put_bytes(metadata, 8, "", 0); /* an unset time */
+        put_bytes(label, 1, "k", 1);
+        put_bytes(label, 2, "v", 1);
+        put_piece(metadata, 11, label);
+        put_bytes(entry, 1, "user", 4);
+        put_bytes(entry, 2, "root", 4);
+        put_piece(object, 1, metadata);
+        put_piece(object, 2, entry);
+        put_bytes(object, 3, "Opaque", 6);
+        g_string_append_len(object, "\x28\x01", 2);     /* immutable: true */
+        g_string_append_len(object, "\xf8\x07\x01", 3); /* field 127: unknown, left out */
+        return envelope("v1", "Secret", object);
+}
+
+static void a_secret_is_read_from_protocol_buffers(void)
+{
+        g_autoptr(GString) bytes = secret_bytes();
+        g_autoptr(json_doc) doc = NULL;
+        g_autofree char *text = NULL;
+
+        g_assert_cmpint(protobuf_parse(bytes->str, bytes->len, &doc), ==, 0);
+        text = json_to_text(json_root(doc));
+        g_assert_cmpstr(text, ==,
+                        "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"s\",\"labels\":{\"k\":\"v\"}},"
+                        "\"data\":{\"user\":\"cm9vdA==\"},\"type\":\"Opaque\",\"immutable\":true}");
+}
+
+static void cut_or_foreign_protocol_buffers_are_refused(void)
+{
+        g_autoptr(GString) bytes = secret_bytes(), empty = g_string_new(NULL), pod = envelope("v1", "Pod", empty);
+        struct json_doc *doc = NULL;
+
+        g_assert_cmpint(protobuf_parse(pod->str, pod->len, &doc), ==, PROTOBUF_E_KIND);
+        g_assert_cmpint(protobuf_parse("{}", 2, &doc), ==, PROTOBUF_E_MALFORMED);
+        for (size_t len = 0; len < bytes->len; len++) {
+                int r = protobuf_parse(bytes->str, len, &doc);
+
+                g_assert_cmpint(r, !=, 0);
+        }
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -376,5 +459,7 @@ int main(int argc, char **argv)
                         a_continue_token_reads_back_and_only_for_its_kind);
         g_test_add_func("/api/strategic_patches_follow_their_table", strategic_patches_follow_their_table);
         g_test_add_func("/api/versions_and_revisions_are_rewritten_in_place", versions_and_revisions_are_rewritten_in_place);
+        g_test_add_func("/api/a_secret_is_read_from_protocol_buffers", a_secret_is_read_from_protocol_buffers);
+        g_test_add_func("/api/cut_or_foreign_protocol_buffers_are_refused", cut_or_foreign_protocol_buffers_are_refused);
         return g_test_run();
 }

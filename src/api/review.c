@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/review.h"
 #include "api/body.h"
+#include "api/protobuf.h"
 #include "base/limits.h"
 
 #include <assert.h>
@@ -132,10 +133,18 @@ static void answer_rules(struct call *call, struct json_doc *doc)
         json_set_bool(doc, status, "incomplete", false);
 }
 
+static bool is_protobuf(const struct http_request *request)
+{
+        const char *type = http_request_header(request, "Content-Type");
+
+        return type && g_str_has_prefix(type, PROTOBUF_MEDIA_TYPE);
+}
+
 static void on_body(struct http_request *request, const char *text, size_t len, void *userdata)
 {
         struct call *call = userdata;
-        g_autoptr(json_doc) doc = body_parse(call, BODY_JSON, text, len);
+        g_autoptr(json_doc) doc =
+                is_protobuf(request) ? body_parse_protobuf(call, text, len) : body_parse(call, BODY_JSON, text, len);
         GString *answer;
 
         if (!doc)
@@ -167,7 +176,7 @@ void review_begin(struct call *call, const char *plural)
                 call_refuse_words(call, 405, "a review is asked for by POST");
                 return;
         }
-        if (type && !g_str_has_prefix(type, "application/json")) {
+        if (type && !is_protobuf(call->request) && !g_str_has_prefix(type, "application/json")) {
                 call_refuse_words(call, 415, "a review must be JSON");
                 return;
         }
