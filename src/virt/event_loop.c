@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <signal.h>
 
-/* The one piece of state that libvirt forces on a process: its event loop implementation and the thread that turns it. */
+/* The state that libvirt forces on a process: its event loop implementation, the thread that turns it, and no SIGPIPE. */
 
 static void swallow(void *userdata, virErrorPtr error)
 {
@@ -22,6 +22,7 @@ static void *start(void *userdata)
         sigset_t all, before;
 
         virSetErrorFunc(NULL, swallow); /* errors are returned, never printed */
+        signal(SIGPIPE, SIG_IGN);       /* libvirt writes to sockets whose other side may be gone */
         if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0)
                 return GINT_TO_POINTER(0);
         sigfillset(&all);

@@ -27,14 +27,14 @@ struct watcher {
         gatomicrefcount refs;
         GMutex lock;
         struct virt *virt; /* NULL: silent */
-        enum virt_role role;
+        int dead;          /* the connection was lost; atomic */
 };
 
 struct role_state {
         virConnectPtr connection;
         struct watcher *watcher;
         int callbacks[G_N_ELEMENTS(subscribed)]; /* -1: not subscribed */
-        bool dead, hung, probing;
+        bool hung, probing;
 };
 
 struct virt {
@@ -161,14 +161,13 @@ static void watcher_unref(void *userdata)
         g_free(watcher);
 }
 
-static struct watcher *watcher_new(struct virt *virt, enum virt_role role)
+static struct watcher *watcher_new(struct virt *virt)
 {
         struct watcher *watcher = g_new0(struct watcher, 1);
 
         g_atomic_ref_count_init(&watcher->refs);
         g_mutex_init(&watcher->lock);
         watcher->virt = virt;
-        watcher->role = role;
         return watcher;
 }
 
@@ -234,14 +233,14 @@ static void on_close(virConnectPtr connection, int reason, void *userdata)
 {
         struct watcher *watcher = userdata;
 
-        g_mutex_lock(&watcher->lock);
-        if (watcher->virt) {
-                g_mutex_lock(&watcher->virt->lock);
-                watcher->virt->roles[watcher->role].dead = true;
-                g_mutex_unlock(&watcher->virt->lock);
-        }
-        g_mutex_unlock(&watcher->lock);
+        g_atomic_int_set(&watcher->dead, 1);
         tell(watcher, VIRT_EVENT_DISCONNECTED, NULL);
+}
+
+/* With the lock of the struct virt held, or on a copy. */
+static bool is_usable(const struct role_state *state)
+{
+        return state->connection && !state->hung && !g_atomic_int_get(&state->watcher->dead);
 }
 
 static int subscribe(struct role_state *state, struct virt_error *reterr)
@@ -311,7 +310,7 @@ static int connect_role(struct virt *virt, enum virt_role role, struct role_stat
         r = open_bounded(virt->uri, &state.connection, reterr);
         if (r)
                 return r;
-        state.watcher = watcher_new(virt, role);
+        state.watcher = watcher_new(virt);
         watch(virt, &state);
         if (role == VIRT_EVENTS && virt->fn) {
                 r = subscribe(&state, reterr);
@@ -381,7 +380,7 @@ virConnectPtr virt_use(struct virt *virt, enum virt_role role, struct virt_error
         assert(virt && role < VIRT_ROLE_COUNT && reterr);
 
         g_mutex_lock(&virt->lock);
-        if (virt->roles[role].connection && !virt->roles[role].dead && !virt->roles[role].hung) {
+        if (is_usable(&virt->roles[role])) {
                 connection = virt->roles[role].connection;
                 virConnectRef(connection);
         }
@@ -415,7 +414,8 @@ static void note_health(struct virt *virt, enum virt_role role, virConnectPtr co
         g_mutex_lock(&virt->lock);
         if (state->connection == connection) {
                 state->probing = false;
-                state->dead |= health == VIRT_DEAD;
+                if (health == VIRT_DEAD)
+                        g_atomic_int_set(&state->watcher->dead, 1);
                 state->hung |= health == VIRT_HUNG;
         }
         g_mutex_unlock(&virt->lock);
@@ -461,7 +461,7 @@ static int reconnect_role(struct virt *virt, enum virt_role role, struct virt_er
         g_mutex_lock(&virt->lock);
         old = virt->roles[role];
         g_mutex_unlock(&virt->lock);
-        needed = !old.connection || old.dead || old.hung || virConnectIsAlive(old.connection) == 0;
+        needed = !is_usable(&old) || virConnectIsAlive(old.connection) == 0;
         if (!needed)
                 return 0;
         r = connect_role(virt, role, &fresh, reterr);
@@ -490,9 +490,19 @@ int virt_reconnect(struct virt *virt, struct virt_error *reterr)
 
 int virt_events_start(struct virt *virt, virt_event_fn fn, void *userdata, struct virt_error *reterr)
 {
+        struct role_state *state = &virt->roles[VIRT_EVENTS];
+        int r;
+
         assert(virt && fn && !virt->fn && reterr);
 
+        for (enum virt_role role = 0; role < VIRT_ROLE_COUNT; role++)
+                g_mutex_lock(&virt->roles[role].watcher->lock);
         virt->userdata = userdata;
         virt->fn = fn;
-        return subscribe(&virt->roles[VIRT_EVENTS], reterr);
+        for (enum virt_role role = 0; role < VIRT_ROLE_COUNT; role++)
+                g_mutex_unlock(&virt->roles[role].watcher->lock);
+        r = subscribe(state, reterr);
+        if (r)
+                g_atomic_int_set(&state->watcher->dead, 1); /* a new connection will be subscribed */
+        return r;
 }

@@ -51,7 +51,8 @@ struct virt_options {
 };
 
 /**
- * virt_open() - open the three connections; makes libvirt's default event loop and its thread on the first call of the process
+ * virt_open() - open the three connections; the first call of the process makes libvirt's event loop and its thread, and has
+ * SIGPIPE ignored
  *
  * Return: 0, VIRT_E_UNREACHABLE, VIRT_E_FAILED.
  */
@@ -80,7 +81,8 @@ enum virt_health virt_probe(struct virt *virt, enum virt_role role, uint64_t tim
 /**
  * virt_reconnect() - open again the connections that are dead or marked hung; a hung one is dropped, its waiting calls stay on it
  *
- * Events are subscribed again. Return: 0 (also when nothing was to do), VIRT_E_UNREACHABLE, VIRT_E_FAILED.
+ * Events are subscribed again; what happened meanwhile is never told, nor is the end of a domain while a restarted libvirtd takes
+ * up its monitor again: list all domains afterwards. Return: 0 (also when nothing was to do), VIRT_E_UNREACHABLE, VIRT_E_FAILED.
  */
 int virt_reconnect(struct virt *virt, struct virt_error *reterr);
 
@@ -98,5 +100,9 @@ ENUM_TABLE_DECLARE(virt_event);
 /* Called on the event thread: must not block and must not call this folder (post to the loop instead). @uuid is borrowed. */
 typedef void (*virt_event_fn)(enum virt_event event, const char *uuid, void *userdata);
 
-/** virt_events_start() - subscribe @fn, once per struct virt; survives virt_reconnect(). Ends with virt_close(). */
+/**
+ * virt_events_start() - subscribe @fn, once per struct virt, before other threads use it; ends with virt_close()
+ *
+ * Survives virt_reconnect(), which also subscribes what failed here. Return: 0, VIRT_E_UNREACHABLE, VIRT_E_FAILED.
+ */
 int virt_events_start(struct virt *virt, virt_event_fn fn, void *userdata, struct virt_error *reterr);

@@ -89,14 +89,19 @@ static void succeed(int r, const struct virt_error *error)
         g_assert_cmpint(r, ==, 0);
 }
 
-static struct virt *open_host(void)
+static struct virt *open_host_with(unsigned keepalive_s)
 {
-        struct virt_options options = {.uri = URI, .keepalive_interval_s = 1, .keepalive_count = 2};
+        struct virt_options options = {.uri = URI, .keepalive_interval_s = keepalive_s, .keepalive_count = 2};
         struct virt_error error = {};
         struct virt *virt = NULL;
 
         succeed(virt_open(&options, &virt, &error), &error);
         return virt;
+}
+
+static struct virt *open_host(void)
+{
+        return open_host_with(30); /* a busy machine shall not look dead */
 }
 
 static void run(const char *program, ...)
@@ -671,14 +676,15 @@ static void a_machine_survives_the_death_of_libvirtd(void)
         for (int r = VIRT_E_UNREACHABLE; r;)
                 r = virt_reconnect(virt, &error);
         check_state(virt, VIRT_STATE_RUNNING, "");
-        succeed(virt_domain_destroy(virt, UUID, &error), &error);
+        /* Not destroyed at once: libvirt tells no event of a domain that ends while it still takes up its monitor again. */
+        succeed(virt_domain_suspend(virt, UUID, &error), &error);
         wait_event(&seen, VIRT_EVENT_LIFECYCLE, 1); /* subscribed again */
         machine_end(&m, virt);
 }
 
 static void a_hung_libvirtd_is_noticed_and_left(void)
 {
-        g_autoptr(virt) virt = open_host();
+        g_autoptr(virt) virt = open_host_with(1);
         struct virt_domain_entry *entries = NULL;
         struct virt_error error = {};
         struct seen seen = {};
