@@ -700,6 +700,89 @@ static void plain_http_on_the_tls_port_is_told_so(void)
         testing_app_free(app);
 }
 
+/* What the application does of its own accord: answer what is held, write to a stream, end it, drop a WebSocket. */
+static void chaos_app_step(struct testing_app *app, const struct random_source *random)
+{
+        g_autoptr(GBytes) bytes = g_bytes_new_static("0123456789abcdef", 16);
+
+        if (app->ws && random_below(random, 4) == 0)
+                http_ws_close(app->ws, 1000, NULL);
+        if (!app->last)
+                return;
+        if (g_str_equal(http_request_path(app->last), "/held"))
+                http_reply(g_steal_pointer(&app->last), 200, "text/plain", "held", 4);
+        else if (g_str_equal(http_request_path(app->last), "/upload"))
+                http_request_body_pause(app->last, random_below(random, 2));
+        else if (random_below(random, 3) == 0)
+                http_stream_end(g_steal_pointer(&app->last));
+        else
+                http_stream_write(app->last, bytes);
+}
+
+static void chaos_client_step(struct testing_client *client, const struct random_source *random)
+{
+        static const char *const texts[] = {
+                "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET /held HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n",
+                "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\nabcdefghij",
+                "PUT /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
+                "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabcdefghij",
+                "POST /absent HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n",
+                "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                "\x81\x84\x11\x22\x33\x44\x70\x40\x50\x20",
+                "abcdefghij",
+        };
+        const char *text = texts[random_below(random, G_N_ELEMENTS(texts))];
+
+        switch (random_below(random, 8)) {
+        case 0:
+                shutdown(client->transport.fd, SHUT_WR);
+                break;
+        case 1:
+                testing_deafen(client, random_below(random, 2));
+                break;
+        case 2:
+                testing_send(client, text, random_below(random, strlen(text)));
+                break;
+        default:
+                testing_send_text(client, text);
+        }
+}
+
+static void clients_that_behave_at_random_leave_nothing_behind(void)
+{
+        struct http_limits limits = *http_limits_default();
+        uint64_t state = (uint32_t)g_test_rand_int(); /* told and chosen by --seed */
+        const struct random_source random = random_seeded(&state);
+
+        limits.header_time_us = limits.body_time_us = limits.idle_time_us = limits.stall_time_us = 20000;
+        for (int with_tls = 0; with_tls < 2; with_tls++) {
+                struct testing_app *app = testing_app_new(with_tls, &limits);
+                struct http_tls *tls = with_tls ? testing_client_tls(app, NULL) : NULL;
+                struct testing_client *clients[8] = {0};
+                for (int i = 0; i < 6000; i++) {
+                        struct testing_client **client = &clients[random_below(&random, G_N_ELEMENTS(clients))];
+                        if (!*client)
+                                *client = testing_client_new(app, random_below(&random, 20) ? tls : NULL);
+                        else if (random_below(&random, 12) == 0)
+                                g_clear_pointer(client, testing_client_free);
+                        else
+                                chaos_client_step(*client, &random);
+                        if (random_below(&random, 3) == 0)
+                                chaos_app_step(app, &random);
+                        while (loop_run_once(app->loop, 0) > 0 && random_below(&random, 4) > 0)
+                                ;
+                }
+                for (size_t i = 0; i < G_N_ELEMENTS(clients); i++)
+                        g_clear_pointer(&clients[i], testing_client_free);
+                http_tls_free(tls);
+                g_assert_cmpint(app->requests, >, 100);
+                testing_app_free(app); /* checks that every request has gone */
+        }
+}
+
 static long resident_kib(void)
 {
         g_autofree char *text = NULL;
@@ -765,5 +848,6 @@ int main(int argc, char **argv)
         ADD(client_certificates_identify_and_others_are_refused);
         ADD(a_reloaded_certificate_serves_new_connections);
         ADD(plain_http_on_the_tls_port_is_told_so);
+        ADD(clients_that_behave_at_random_leave_nothing_behind);
         return g_test_run();
 }
