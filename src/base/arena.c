@@ -111,7 +111,7 @@ char *arena_text(struct arena *arena, size_t len)
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
-        return memset(arena_alloc_raw(arena, size), 0, size);
+        return memset(arena_alloc_raw(arena, MAX(size, 1)), 0, size); /* of nothing too there is an address */
 }
 
 void *arena_array(struct arena *arena, size_t n, size_t size)

@@ -4,6 +4,7 @@
 #include "generated/api_types.h"
 
 #include <assert.h>
+#include <stdarg.h>
 #include <string.h>
 
 static const struct api_condition *find(const struct api_condition *conditions, size_t n_conditions, const char *type)
@@ -14,54 +15,68 @@ static const struct api_condition *find(const struct api_condition *conditions, 
         return NULL;
 }
 
-void condition_set(struct arena *arena, struct api_condition **conditions, size_t *n_conditions, const char *type,
-                   const char *status, const char *reason, const char *message, int64_t generation, uint64_t now_us)
+void condition_set(const struct conditions *conditions, const char *type, const char *status, const char *reason,
+                   const char *message)
 {
-        assert(arena && conditions && n_conditions && type && status && reason && message);
+        assert(conditions && type && status && reason && message);
 
-        const struct api_condition *old = find(*conditions, *n_conditions, type);
-        size_t index = old ? (size_t)(old - *conditions) : *n_conditions;
-        size_t n = old ? *n_conditions : *n_conditions + 1;
+        struct arena *arena = conditions->arena;
+        const struct api_condition *list = *conditions->list, *old = find(list, *conditions->n, type);
+        size_t index = old ? (size_t)(old - list) : *conditions->n;
+        size_t n = old ? *conditions->n : *conditions->n + 1;
         struct api_condition *copy = arena_array(arena, n, sizeof(*copy));
-        bool moved = !old || g_strcmp0(old->status, status) != 0 || !old->last_transition_time;
-        const char *since = old ? old->last_transition_time : NULL;
+        const char *since = old && g_strcmp0(old->status, status) == 0 ? old->last_transition_time : NULL;
+        char text[CLOCK_RFC3339_MAX];
 
-        if (moved) {
-                char text[CLOCK_RFC3339_MAX];
-
-                since = arena_strdup(arena, clock_format_rfc3339(now_us, false, text));
-        }
-        if (*n_conditions > 0)
-                memcpy(copy, *conditions, *n_conditions * sizeof(*copy));
+        if (!since)
+                since = arena_strdup(arena, clock_format_rfc3339(conditions->now_us, false, text));
+        if (*conditions->n > 0)
+                memcpy(copy, list, *conditions->n * sizeof(*copy));
         copy[index] = (struct api_condition){
                 .type = arena_strdup(arena, type),
                 .status = arena_strdup(arena, status),
                 .reason = arena_strdup(arena, reason),
                 .message = arena_strdup(arena, message),
                 .last_transition_time = since,
-                .observed_generation = generation,
-                .has_observed_generation = generation > 0,
+                .observed_generation = conditions->generation,
+                .has_observed_generation = conditions->generation > 0,
         };
-        *conditions = copy;
-        *n_conditions = n;
+        *conditions->list = copy;
+        *conditions->n = n;
 }
 
-void condition_remove(struct arena *arena, struct api_condition **conditions, size_t *n_conditions, const char *type)
+void conditions_say(const struct conditions *conditions, const char *type, const char *status, const char *reason,
+                    const char *format, ...)
 {
-        assert(arena && conditions && n_conditions && type);
+        assert(conditions && type && status && reason && format);
 
-        const struct api_condition *old = find(*conditions, *n_conditions, type);
+        va_list arguments;
+
+        va_start(arguments, format);
+
+        g_autofree char *message = g_strdup_vprintf(format, arguments);
+
+        va_end(arguments);
+        condition_set(conditions, type, status, reason, message);
+}
+
+void condition_remove(const struct conditions *conditions, const char *type)
+{
+        assert(conditions && type);
+
+        const struct api_condition *list = *conditions->list, *old = find(list, *conditions->n, type);
+        struct api_condition *copy;
+        size_t index, n;
 
         if (!old)
                 return;
-
-        size_t index = (size_t)(old - *conditions), n = *n_conditions - 1;
-        struct api_condition *copy = arena_array(arena, n, sizeof(*copy));
-
-        memcpy(copy, *conditions, index * sizeof(*copy));
-        memcpy(copy + index, *conditions + index + 1, (n - index) * sizeof(*copy));
-        *conditions = copy;
-        *n_conditions = n;
+        index = (size_t)(old - list);
+        n = *conditions->n - 1;
+        copy = arena_array(conditions->arena, n, sizeof(*copy));
+        memcpy(copy, list, index * sizeof(*copy));
+        memcpy(copy + index, list + index + 1, (n - index) * sizeof(*copy));
+        *conditions->list = copy;
+        *conditions->n = n;
 }
 
 const struct api_condition *condition_get(const struct api_condition *conditions, size_t n_conditions, const char *type)

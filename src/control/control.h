@@ -103,17 +103,28 @@ size_t turn_room(const struct turn *turn);
 /** turn_event() - record an Event about an object (aggregated by reason and message, rate-limited). */
 void turn_event(struct turn *turn, const struct cache_object *about, bool warning, const char *reason, const char *message);
 
-/* Conditions: api_condition is the shared type {type, status, reason, message, lastTransitionTime, observedGeneration}. */
+/* The conditions of one object while its turn makes them (struct api_condition: type, status, reason, message ...). */
 struct api_condition;
+struct conditions {
+        struct arena *arena;
+        struct api_condition **list; /* replaced by changed copies in the arena: it may begin as one borrowed from the cache */
+        size_t *n;
+        int64_t generation; /* that they speak of */
+        uint64_t now_us;
+};
 /**
- * condition_set() - set or add one condition; lastTransitionTime moves only when status does
- * @conditions: replaced by a changed copy in @arena, so the array given may be one borrowed from the cache
+ * condition_set() - set or add one; its lastTransitionTime moves when the status differs from the one in the list
  * @status: "True" "False" "Unknown"
+ *
+ * Say each condition once a turn: a status that goes to and fro moves its time.
  */
-void condition_set(struct arena *arena, struct api_condition **conditions, size_t *n_conditions, const char *type,
-                   const char *status, const char *reason, const char *message, int64_t generation, uint64_t now_us);
+void condition_set(const struct conditions *conditions, const char *type, const char *status, const char *reason,
+                   const char *message);
+/** conditions_say() - the same with a formatted message. */
+void conditions_say(const struct conditions *conditions, const char *type, const char *status, const char *reason,
+                    const char *format, ...) G_GNUC_PRINTF(5, 6);
 /** condition_remove() - take one out, if it is there. */
-void condition_remove(struct arena *arena, struct api_condition **conditions, size_t *n_conditions, const char *type);
+void condition_remove(const struct conditions *conditions, const char *type);
 const struct api_condition *condition_get(const struct api_condition *conditions, size_t n_conditions, const char *type);
 bool condition_is(const struct api_condition *conditions, size_t n_conditions, const char *type, const char *status);
 

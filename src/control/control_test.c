@@ -114,10 +114,15 @@ static enum turn_result everything_turn(struct turn *turn, const struct cache_ob
         struct api_disk_volume_claim claim = {.size = "2Gi"};
         struct api_virtual_disk_status status = disk->status ? *disk->status : (struct api_virtual_disk_status){0};
 
+        struct conditions conditions = {.arena = turn_arena(turn),
+                                        .list = &status.conditions,
+                                        .n = &status.n_conditions,
+                                        .generation = 1,
+                                        .now_us = turn_now_us(turn)};
+
         spec.persistent_volume_claim = &claim;
         status.phase = "Ready";
-        condition_set(turn_arena(turn), &status.conditions, &status.n_conditions, "Ready", "True", "Ready", "all is well", 1,
-                      turn_now_us(turn));
+        condition_set(&conditions, "Ready", "True", "Ready", "all is well");
         turn_update_spec(turn, object, &spec);
         turn_update_status(turn, object, &status);
         turn_set_label(turn, object, "a", "b");
@@ -488,22 +493,27 @@ static void the_time_of_a_condition_moves_with_its_status_only(void)
         g_autoptr(arena) arena = arena_new(0);
         struct api_condition *list = NULL, *first;
         size_t n = 0;
+        struct conditions conditions = {.arena = arena, .list = &list, .n = &n, .generation = 1, .now_us = BEGIN_US};
 
-        condition_set(arena, &list, &n, "Ready", "False", "Pending", "waits", 1, BEGIN_US);
+        condition_set(&conditions, "Ready", "False", "Pending", "waits");
         first = list;
-        condition_set(arena, &list, &n, "Ready", "False", "InProgress", "goes on", 2, BEGIN_US + 5000000);
+        conditions.generation = 2;
+        conditions.now_us += 5000000;
+        conditions_say(&conditions, "Ready", "False", "InProgress", "goes on with %d", 7);
         g_assert_true(first != list); /* what was given is not touched */
         g_assert_cmpstr(first[0].reason, ==, "Pending");
         g_assert_cmpuint(n, ==, 1);
+        g_assert_cmpstr(list[0].message, ==, "goes on with 7");
         g_assert_cmpstr(list[0].last_transition_time, ==, "2023-11-14T22:13:20Z");
         g_assert_cmpint(list[0].observed_generation, ==, 2);
-        condition_set(arena, &list, &n, "Other", "Unknown", "Unknown", "?", 2, BEGIN_US);
-        condition_set(arena, &list, &n, "Ready", "True", "Ready", "done", 2, BEGIN_US + 9000000);
+        condition_set(&conditions, "Other", "Unknown", "Unknown", "?");
+        conditions.now_us += 4000000;
+        condition_set(&conditions, "Ready", "True", "Ready", "done");
         g_assert_cmpstr(list[0].last_transition_time, ==, "2023-11-14T22:13:29Z");
         g_assert_true(condition_is(list, n, "Ready", "True"));
         g_assert_false(condition_is(list, n, "Absent", "True"));
-        condition_remove(arena, &list, &n, "Ready");
-        condition_remove(arena, &list, &n, "Absent");
+        condition_remove(&conditions, "Ready");
+        condition_remove(&conditions, "Absent");
         g_assert_cmpuint(n, ==, 1);
         g_assert_cmpstr(list[0].type, ==, "Other");
 }

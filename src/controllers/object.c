@@ -4,7 +4,6 @@
 #include "base/clock.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <string.h>
 
 /* How the view of every kind begins. */
@@ -112,22 +111,6 @@ bool node_moved(const struct cache_object *before, const struct cache_object *no
                         return true;
         }
         return !json_equal(json_find(before->root, "metadata", "labels", NULL), json_find(now->root, "metadata", "labels", NULL));
-}
-
-void conditions_say(const struct conditions *conditions, const char *type, const char *status, const char *reason,
-                    const char *format, ...)
-{
-        assert(conditions && type && status && reason && format);
-
-        va_list arguments;
-
-        va_start(arguments, format);
-
-        g_autofree char *message = g_strdup_vprintf(format, arguments);
-
-        va_end(arguments);
-        condition_set(conditions->arena, conditions->list, conditions->n, type, status, reason, message, conditions->generation,
-                      conditions->now_us);
 }
 
 /* --- intents --------------------------------------------------------------------------------------------------------------------

@@ -50,22 +50,6 @@ bool strings_hold(const char *const *strings, size_t n_strings, const char *text
 /** time_us() - a time field; 0 when absent or malformed. */
 uint64_t time_us(const char *rfc3339);
 
-/* --- conditions -----------------------------------------------------------------------------------------------------------------
- */
-
-/* The conditions of one object while its turn makes them. */
-struct conditions {
-        struct arena *arena;
-        struct api_condition **list;
-        size_t *n;
-        int64_t generation;
-        uint64_t now_us;
-};
-
-/** conditions_say() - set one; the message is formatted. */
-void conditions_say(const struct conditions *conditions, const char *type, const char *status, const char *reason,
-                    const char *format, ...) G_GNUC_PRINTF(5, 6);
-
 /* --- intents --------------------------------------------------------------------------------------------------------------------
  */
 

@@ -207,7 +207,7 @@ static enum turn_result disk_ready(struct disk_turn *disk, const struct api_volu
                                disk->status.capacity, bytes_text(disk, volume->spec->capacity_bytes));
                 return disk_say(disk, "Resizing", "True", REASON_READY, "the disk can be used and is growing");
         }
-        condition_remove(turn_arena(disk->turn), &disk->status.conditions, &disk->status.n_conditions, "Resizing");
+        condition_remove(&disk->conditions, "Resizing");
         return disk_say(disk, "Ready", "True", REASON_READY, "the disk can be used");
 }
 
