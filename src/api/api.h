@@ -24,15 +24,17 @@ struct api_options {
         const char *commit;
         uint64_t watch_tick_us; /* how often bookmarks and ended credentials are looked for; 0: 5 s */
 };
+/** api_new() - 0 or -errno. The store is loaded. */
 int api_new(const struct api_options *options, struct api **ret_api);
 /** api_free() - after the HTTP server was freed (no request may be open), before the store is closed. */
 struct api *api_free(struct api *api);
 AUTOPTR(api, api_free);
 
-/** api_handle() - give it to the HTTP server as on_request. */
+/** api_handle() - give it to the HTTP server as on_request, with the api as userdata. */
 void api_handle(struct http_request *request, void *api);
 
-/* A route outside the resource verbs: "/agent/v1/..." or a subresource ("virtualimages/upload"). */
+/* A route outside the resource verbs: "/agent/v1/...". The longest prefix wins. When @handle runs the request belongs to it, with
+ * its userdata and on_gone; the identity lives for the call. */
 struct api_route {
         const char *method; /* "GET", or NULL: any */
         const char *prefix; /* path prefix, ends in '/', or an exact path */
@@ -41,10 +43,11 @@ struct api_route {
         void (*handle)(struct http_request *request, const struct auth_identity *identity, const char *rest, void *userdata);
         void *userdata;
 };
+/** api_add_route() - before requests come; @route is copied. */
 void api_add_route(struct api *api, const struct api_route *route);
 
 /* A subresource with a body or stream of its own: "/apis/G/V/namespaces/NS/<plural>/<name>/<subresource>". The object exists and
- * the caller may @verb the subresource when @handle runs. */
+ * the caller may @verb the subresource when @handle runs; the identity and the object live for the call. */
 struct api_subresource {
         const struct schema_kind *kind;
         const char *name;   /* "upload", "console" */
@@ -54,10 +57,13 @@ struct api_subresource {
                        void *userdata);
         void *userdata;
 };
+/** api_add_subresource() - before requests come; @subresource is copied. It appears in discovery. */
 void api_add_subresource(struct api *api, const struct api_subresource *subresource);
 
-/* Metrics providers append Prometheus text. */
+/** api_add_metrics() - a provider that appends Prometheus text. */
 void api_add_metrics(struct api *api, void (*write)(GString *out, void *userdata), void *userdata);
+/** api_metrics_http() - counters of an HTTP server, for api_add_metrics() with the struct http_server as userdata. */
+void api_metrics_http(GString *out, void *server);
 /** api_set_ready() - what /readyz says: NULL is ready, else the reason. */
 void api_set_ready(struct api *api, const char *not_ready_because);
 

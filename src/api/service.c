@@ -179,6 +179,21 @@ static void write_audit_stats(struct api *api, GString *out)
         metrics_value(out, "gabbro_audit_errors_total", "counter", "Failed writes of the audit log.", (double)stats.errors);
 }
 
+void api_metrics_http(GString *out, void *server)
+{
+        struct http_server_stats stats;
+
+        http_server_stats(server, &stats);
+        metrics_value(out, "gabbro_http_requests_total", "counter", "Requests received.", (double)stats.requests);
+        metrics_value(out, "gabbro_http_connections_total", "counter", "Connections accepted.", (double)stats.connections_total);
+        metrics_value(out, "gabbro_http_refused_connections_total", "counter", "Connections refused at a bound.",
+                      (double)stats.refused_connections);
+        metrics_value(out, "gabbro_http_received_bytes_total", "counter", "Bytes received.", (double)stats.bytes_in);
+        metrics_value(out, "gabbro_http_sent_bytes_total", "counter", "Bytes sent.", (double)stats.bytes_out);
+        metrics_value(out, "gabbro_http_connections", "gauge", "Open connections.", (double)stats.connections);
+        metrics_value(out, "gabbro_http_streams", "gauge", "Open streamed answers.", (double)stats.streams);
+}
+
 static void answer_metrics(struct call *call, const char *rest)
 {
         struct api *api = call->api;

@@ -205,12 +205,14 @@ static bool stranger_may_be_recorded(struct auth_audit *audit)
         return true;
 }
 
-static bool is_plain_read(const struct auth_attributes *attributes)
+/* Reads, and what agents report every few seconds: leases and progress, whose changes history keeps. */
+static bool is_routine(const struct auth_attributes *attributes)
 {
         static const char *const reads[] = {"get", "list", "watch", "head", NULL};
         bool secret = attributes->resource && strcmp(attributes->resource, "secrets") == 0;
 
-        return g_strv_contains(reads, attributes->verb) && !secret;
+        return (g_strv_contains(reads, attributes->verb) && !secret) ||
+               (attributes->nodes_only && strcmp(attributes->verb, "put") == 0);
 }
 
 void auth_audit_record(struct auth_audit *audit, const struct auth_identity *identity, const struct auth_attributes *attributes,
@@ -219,7 +221,7 @@ void auth_audit_record(struct auth_audit *audit, const struct auth_identity *ide
         struct json_doc *doc;
 
         assert(audit && identity && attributes);
-        if (allowed && is_plain_read(attributes)) {
+        if (allowed && is_routine(attributes)) {
                 audit->stats.counted++;
                 return;
         }

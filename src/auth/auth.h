@@ -147,7 +147,8 @@ int auth_audit_open(const char *path, const struct clock *clock, struct auth_aud
 struct auth_audit *auth_audit_free(struct auth_audit *audit);
 AUTOPTR(auth_audit, auth_audit_free);
 /** auth_audit_record() - one line for one request: who, from where, what, decision, HTTP status. Never a body. Allowed reads (get,
- *  list, watch) of kinds other than Secret and of paths are only counted. */
+ *  list, watch) of kinds other than Secret and of paths, and reports of agents, are only counted. @status 0: not known, the request
+ *  was handed to another facade. */
 void auth_audit_record(struct auth_audit *audit, const struct auth_identity *identity, const struct auth_attributes *attributes,
                        const char *peer, const char *request_id, bool allowed, int status);
 /** auth_audit_flush() - wait until all lines recorded so far are written (not synced), or writing fails. */
@@ -155,7 +156,7 @@ void auth_audit_flush(struct auth_audit *audit);
 
 struct auth_audit_stats {
         uint64_t lines;   /* recorded since opening */
-        uint64_t counted; /* reads that made no line */
+        uint64_t counted; /* reads and reports that made no line */
         uint64_t omitted; /* lines left out */
         uint64_t errors;  /* failed writes; the lines wait and are tried again */
 };

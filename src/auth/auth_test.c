@@ -452,6 +452,7 @@ static char *audit_path(const char *name)
 static void writes_refusals_and_secrets_are_recorded_reads_are_counted(void)
 {
         g_autofree char *path = audit_path("audit1.log"), *text = NULL;
+        g_autoptr(auth_identity) node = auth_identity_new(AUTH_NODE, "gabbro:node:host-1", nodes);
         struct auth_audit *audit = NULL;
         struct auth_audit_stats stats;
 
@@ -460,11 +461,15 @@ static void writes_refusals_and_secrets_are_recorded_reads_are_counted(void)
         record(audit, "get", "virtualmachines", true);
         record(audit, "list", "virtualmachines", false);
         record(audit, "get", "secrets", true);
+        auth_audit_record(audit, node, &(struct auth_attributes){PATH("put", "/agent/v1/lease"), .nodes_only = true}, "p", "r",
+                          true, 0);
+        auth_audit_record(audit, node, &(struct auth_attributes){PATH("post", "/agent/v1/renew"), .nodes_only = true}, "p", "r",
+                          true, 0);
         auth_audit_flush(audit);
         auth_audit_stats(audit, &stats);
-        g_assert_cmpuint(stats.lines, ==, 3);
-        g_assert_cmpuint(stats.counted, ==, 1);
-        g_assert_cmpuint(verified_lines(path), ==, 3);
+        g_assert_cmpuint(stats.lines, ==, 4);
+        g_assert_cmpuint(stats.counted, ==, 2);
+        g_assert_cmpuint(verified_lines(path), ==, 4);
         auth_audit_free(audit);
         g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
         g_assert_nonnull(strstr(text, "\"requestId\":\"request-1\""));

@@ -245,6 +245,7 @@ static int start_server(struct program *program)
         int r = say(http_server_new(&server, &program->server), "cannot set up the server");
 
         if (r == 0) {
+                api_add_metrics(gateway->api, api_metrics_http, program->server);
                 r = http_server_listen(program->server, program->options.listen, &program->port);
                 if (r < 0)
                         log_error("cannot listen", "address", program->options.listen, "error", g_strerror(-r));
