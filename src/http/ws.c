@@ -223,19 +223,19 @@ static void ws_on_timer(struct loop_source *source, void *userdata)
         loop_timer_set(ws->timer, WS_TICK_US);
 }
 
-int http_ws_new(struct loop *loop, bool server, size_t max_message, size_t out_bytes, const struct http_ws_handlers *handlers,
+int http_ws_new(struct loop *loop, bool server, const struct http_limits *limits, const struct http_ws_handlers *handlers,
                 void *userdata, struct http_ws **ret_ws)
 {
-        assert(loop && handlers && handlers->on_message && ret_ws);
+        assert(loop && limits && handlers && handlers->on_message && ret_ws);
 
         struct http_ws *ws = g_new0(struct http_ws, 1);
         ws->loop = loop;
         ws->transport.fd = -1;
         ws->handlers = *handlers;
         ws->userdata = userdata;
-        ws->out_bytes = out_bytes;
+        ws->out_bytes = limits->out_bytes;
         http_output_init(&ws->output);
-        int r = http_frames_init(&ws->frames, server, max_message, &ws->output, ws_on_message, ws);
+        int r = http_frames_init(&ws->frames, server, limits->ws_message_bytes, &ws->output, ws_on_message, ws);
         if (r == 0)
                 r = loop_defer(loop, ws_on_kick, ws, &ws->kick);
         if (r == 0)

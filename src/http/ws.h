@@ -29,8 +29,8 @@ struct http_ws {
         char buffer[16 << 10];
 };
 
-/** http_ws_new() - without transport. @server: the accepting side. */
-int http_ws_new(struct loop *loop, bool server, size_t max_message, size_t out_bytes, const struct http_ws_handlers *handlers,
+/** http_ws_new() - without transport. @server: the accepting side. @limits: of messages and of what waits to be sent. */
+int http_ws_new(struct loop *loop, bool server, const struct http_limits *limits, const struct http_ws_handlers *handlers,
                 void *userdata, struct http_ws **ret_ws);
 /** http_ws_start() - the handshake is over and ws->transport set: attach to the loop. */
 int http_ws_start(struct http_ws *ws);

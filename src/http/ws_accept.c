@@ -70,13 +70,11 @@ int http_request_upgrade(struct http_request *request, const char *protocol, con
         assert(request && handlers && ret_ws);
 
         struct http_connection *connection = request->connection;
-        const struct http_limits *limits = &connection->server->limits;
         const char *key = ws_handshake_key(request);
         if (!key || request->answer != ANSWER_NONE || connection->dead)
                 return -EINVAL;
         struct http_ws *ws;
-        int r = http_ws_new(connection->server->options.loop, true, limits->ws_message_bytes, limits->out_bytes, handlers, userdata,
-                            &ws);
+        int r = http_ws_new(connection->server->options.loop, true, &connection->server->limits, handlers, userdata, &ws);
         if (r < 0)
                 return r;
         http_request_identity(request); /* while the session is here */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 #include "base/file.h"
-#include "base/limits.h"
 #include "http/server.h"
 #include "http/uri.h"
 #include "http/ws.h"
@@ -390,7 +389,7 @@ int http_ws_dial(const struct http_ws_dial_options *options, const struct http_w
         if (tls != (options->tls != NULL))
                 return -EINVAL;
         struct http_ws *ws;
-        r = http_ws_new(options->loop, false, LIMIT_HTTP_WS_FRAME_BYTES, LIMIT_HTTP_OUT_BYTES, handlers, userdata, &ws);
+        r = http_ws_new(options->loop, false, http_limits_default(), handlers, userdata, &ws);
         if (r < 0)
                 return r;
         ws->dial = g_new0(struct http_ws_dial, 1);
