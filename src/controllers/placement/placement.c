@@ -160,6 +160,85 @@ static const char *rule_node_affinity(struct judge *judge)
         return "fulfils none of the machine's required node affinity terms";
 }
 
+/* --- machines beside machines: the required terms of spec.affinity (D91, D92) --- */
+
+struct neighbours {
+        struct judge *judge;
+        const struct api_machine_affinity_term *term;
+        const char *place;  /* value of the topology key on the node that is asked about */
+        const char *beside; /* a machine of the term in that place */
+        bool anywhere;      /* there is a machine of the term somewhere */
+};
+
+static bool term_speaks_of_namespace(const struct neighbours *neighbours, const char *namespace)
+{
+        const struct api_machine_affinity_term *term = neighbours->term;
+        const struct cache_object *object = cache_get(neighbours->judge->cache, &api_namespace_kind, NULL, namespace);
+
+        if (strings_hold((const char *const *)term->namespaces, term->n_namespaces, namespace))
+                return true;
+        if (term->namespace_selector)
+                return object && selector_labels(term->namespace_selector, object);
+        return term->n_namespaces == 0 && strcmp(namespace, neighbours->judge->request->machine->namespace) == 0;
+}
+
+static bool term_speaks_of(const struct neighbours *neighbours, const struct cache_object *machine)
+{
+        return neighbours->term->label_selector && term_speaks_of_namespace(neighbours, machine->namespace) &&
+               selector_labels(neighbours->term->label_selector, machine);
+}
+
+static bool look_at_neighbour(const struct cache_object *machine, void *userdata)
+{
+        struct neighbours *neighbours = userdata;
+        const struct cache *cache = neighbours->judge->cache;
+        const struct cache_object *instance, *node;
+
+        if (machine == neighbours->judge->request->machine || !term_speaks_of(neighbours, machine))
+                return true;
+        instance = index_one(cache, INDEX_INSTANCE_BY_MACHINE, machine->uid);
+        if (!instance || !instance_active(instance))
+                return true;
+        neighbours->anywhere = true;
+        node = cache_get(cache, &api_node_kind, NULL, ((const struct api_instance *)instance->view)->spec->node_name);
+        if (node && g_strcmp0(object_label(node, neighbours->term->topology_key), neighbours->place) == 0)
+                neighbours->beside = machine->name;
+        return neighbours->beside == NULL;
+}
+
+static const char *term_words(struct judge *judge, const struct api_machine_affinity_term *term, bool apart)
+{
+        struct neighbours neighbours = {.judge = judge, .term = term, .place = object_label(judge->node, term->topology_key)};
+
+        if (!neighbours.place)
+                return apart ? NULL
+                             : arena_printf(judge->arena, "lacks the label %s that an affinity term of the machine speaks of",
+                                            term->topology_key);
+        cache_each(judge->cache, &api_virtual_machine_kind, NULL, look_at_neighbour, &neighbours);
+        if (apart)
+                return neighbours.beside ? arena_printf(judge->arena, "has machine %s in the same %s, which the machine avoids",
+                                                        neighbours.beside, term->topology_key)
+                                         : NULL;
+        /* The first of a group that wants to be together may run anywhere. */
+        if (neighbours.beside || (!neighbours.anywhere && term_speaks_of(&neighbours, judge->request->machine)))
+                return NULL;
+        return arena_printf(judge->arena, "has no machine in the same %s that the machine wants to be beside", term->topology_key);
+}
+
+static const char *rule_machine_affinity(struct judge *judge)
+{
+        const struct api_affinity *affinity = judge->machine->affinity;
+        const struct api_machine_affinity *together = affinity ? affinity->virtual_machine_and_pod_affinity : NULL;
+        const struct api_machine_affinity *apart = affinity ? affinity->virtual_machine_and_pod_anti_affinity : NULL;
+        const char *words = NULL;
+
+        for (size_t i = 0; together && !words && i < together->n_required_during_scheduling_ignored_during_execution; i++)
+                words = term_words(judge, &together->required_during_scheduling_ignored_during_execution[i], false);
+        for (size_t i = 0; apart && !words && i < apart->n_required_during_scheduling_ignored_during_execution; i++)
+                words = term_words(judge, &apart->required_during_scheduling_ignored_during_execution[i], true);
+        return words;
+}
+
 static const char *class_selector_words(const struct api_virtual_machine_class_spec *class, const struct cache_object *node)
 {
         return !class || selector_node_labels(class->node_selector, node) ? NULL : "is not selected by the machine's class";
@@ -292,6 +371,7 @@ static const struct {
         {"Taints", rule_taints},
         {"NodeSelector", rule_node_selector},
         {"NodeAffinity", rule_node_affinity},
+        {"MachineAffinity", rule_machine_affinity},
         {"ClassSelector", rule_class_selector},
         {"Processor", rule_processor},
         {"Firmware", rule_firmware},
@@ -307,6 +387,8 @@ const struct placement_rule_doc placement_rules[] = {
         {"Taints", "Machine or class tolerate every taint of the node."},
         {"NodeSelector", "The node has the labels of spec.nodeSelector."},
         {"NodeAffinity", "The node fulfils a required term of spec.affinity.nodeAffinity."},
+        {"MachineAffinity",
+         "The machines nearby are those that the required terms of spec.affinity ask for, and none that they avoid."},
         {"ClassSelector", "The node is selected by the machine's class."},
         {"Processor", "The node can give guests the processor of the class."},
         {"Firmware", "The node has the boot firmware."},

@@ -185,6 +185,32 @@ static void each_rule_refuses_with_its_words(void)
         }
 }
 
+/* D91, D92 */
+static void machines_keep_together_or_apart_as_they_ask(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const char *term = "[{labelSelector: {matchLabels: {app: web}}, topologyKey: kubernetes.io/hostname}]";
+        g_autofree char *apart = g_strdup_printf(
+                "  affinity: {virtualMachineAndPodAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: %s}}\n", term);
+        g_autofree char *together = g_strdup_printf(
+                "  affinity: {virtualMachineAndPodAffinity: {requiredDuringSchedulingIgnoredDuringExecution: %s}}\n", term);
+
+        cloud_add_node(cloud, "node-b", 8, 32);
+        cloud_settle(cloud);
+        cloud_machine(cloud, "first", together); /* nobody to be beside yet, and it is one of them */
+        cloud_expect_phase(cloud, VM, "first", "Running");
+        cloud_machine(cloud, "second", together);
+        cloud_settle(cloud);
+        g_assert_cmpstr(cloud_text(cloud, VM, "second", "/status/nodeName"), ==,
+                        cloud_text(cloud, VM, "first", "/status/nodeName"));
+        cloud_machine(cloud, "lone", apart);
+        cloud_settle(cloud);
+        g_assert_cmpstr(cloud_text(cloud, VM, "lone", "/status/nodeName"), !=, cloud_text(cloud, VM, "first", "/status/nodeName"));
+        cloud_machine(cloud, "crowded", apart);
+        cloud_expect_condition(cloud, VM, "crowded", "Running", "False NoSuitableNode",
+                               "has machine lone in the same kubernetes.io/hostname, which the machine avoids");
+}
+
 /* Data does not move by itself: a machine starts where its disks are. */
 static void a_machine_starts_where_its_disks_lie(void)
 {
@@ -396,6 +422,8 @@ int main(int argc, char **argv)
         g_test_add_func("/placement/two_at_once_do_not_get_the_same_room", two_at_once_do_not_get_the_same_room);
         g_test_add_func("/placement/D48_a_no_lists_every_node_with_every_reason", a_no_lists_every_node_with_every_reason);
         g_test_add_func("/placement/each_rule_refuses_with_its_words", each_rule_refuses_with_its_words);
+        g_test_add_func("/placement/D91_D92_machines_keep_together_or_apart_as_they_ask",
+                        machines_keep_together_or_apart_as_they_ask);
         g_test_add_func("/placement/a_machine_starts_where_its_disks_lie", a_machine_starts_where_its_disks_lie);
         g_test_add_func("/placement/D130_a_cordoned_node_takes_nothing_new", a_cordoned_node_takes_nothing_new);
         g_test_add_func("/placement/every_rule_is_documented", every_rule_is_documented);

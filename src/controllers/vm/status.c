@@ -97,11 +97,12 @@ static enum vm_phase set_phase(struct vm_context *vm)
 
 /* --- condition Running --- */
 
-static const struct cache_object *lost_node(const struct vm_context *vm)
+/* Its host does not answer, or is no node any more: what runs there is not known. */
+static bool host_is_lost(const struct vm_context *vm)
 {
         const struct cache_object *node = vm->instance && !vm->made ? cache_get(vm->cache, &api_node_kind, NULL, vm->node) : NULL;
 
-        return node && !placement_node_ready(node) ? node : NULL;
+        return vm->instance && !vm->made && (!node || !placement_node_ready(node));
 }
 
 static void say_pending(struct vm_context *vm)
@@ -154,13 +155,11 @@ static void say_stopped(struct vm_context *vm)
 
 static void say_running(struct vm_context *vm, enum vm_phase phase)
 {
-        const struct cache_object *lost = lost_node(vm);
         const struct conditions *conditions = &vm->conditions;
 
-        if (lost && vm->facts.state != VM_STATE_NONE && phase != VM_STOPPED && phase != VM_TERMINATING) {
+        if (host_is_lost(vm) && vm->facts.state != VM_STATE_NONE && phase != VM_STOPPED && phase != VM_TERMINATING) {
                 conditions_say(conditions, "Running", "Unknown", REASON_NODE_LOST,
-                               "host %s does not answer; what runs there is not known, and nothing is started elsewhere",
-                               lost->name);
+                               "host %s does not answer; what runs there is not known, and nothing is started elsewhere", vm->node);
                 return;
         }
         switch (phase) {
@@ -208,12 +207,18 @@ static void say_migratable(struct vm_context *vm)
 {
         conditions_say(&vm->conditions, "Migratable", "False", REASON_VIRTUAL_MACHINE_DISKS_NOT_MIGRATABLE,
                        "its disks lie in a folder of one host, so it cannot move while it runs");
-        conditions_say(&vm->conditions, "Migrating", "False", REASON_NOT_RUNNING, "no migration is under way");
+        conditions_say(&vm->conditions, "Migrating", "False", REASON_NOT_MIGRATING, "no migration is under way");
 }
 
 static void say_configuration(struct vm_context *vm, bool runs)
 {
         size_t n = vm->status.n_restart_awaiting_changes;
+        bool waited = condition_is(vm->status.conditions, vm->status.n_conditions, "AwaitingRestartToApplyConfiguration", "True");
+
+        if (n > 0 && !waited)
+                turn_event(vm->turn, vm->object, false, REASON_RESTART_AWAITING_CHANGES,
+                           arena_printf(vm->arena, "changes wait for a restart, the first one of %s",
+                                        vm->status.restart_awaiting_changes[0].path));
 
         if (n > 0) {
                 conditions_say(&vm->conditions, "ConfigurationApplied", "False", REASON_CONFIGURATION_NOT_APPLIED,

@@ -36,6 +36,10 @@ static void learn_order(struct vm_context *vm)
         const struct api_virtual_machine_operation *operation;
         bool noted;
 
+        if (request && vm->facts.policy == RUN_ALWAYS_OFF) { /* a wish to start does not outlive this policy */
+                turn_set_annotation(vm->turn, vm->object, ANNOTATION_POWER_REQUEST, NULL);
+                request = NULL;
+        }
         vm->operation = find_operation(vm);
         noted = vm->operation && request && g_str_has_suffix(request, vm->operation->uid);
         if (vm->operation) {

@@ -435,6 +435,30 @@ static void a_machine_on_a_lost_host_recovers_with_it(void)
         cloud_expect_condition(cloud, VM, "web", "Running", "True Running", NULL);
 }
 
+static void a_node_that_is_removed_is_a_lost_host(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_machine(cloud, "web", NULL);
+        cloud_settle(cloud);
+        cloud_delete(cloud, &api_node_kind, "node-a");
+        cloud_expect_condition(cloud, VM, "web", "Running", "Unknown NodeLost", "host node-a does not answer");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+}
+
+static void an_instance_that_is_removed_by_hand_is_made_again(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_machine(cloud, "web", NULL);
+        cloud_settle(cloud);
+        cloud_delete(cloud, &api_instance_kind, cloud_text(cloud, VM, "web", "/status/instanceName"));
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 2); /* epochs never come twice */
+        g_assert_nonnull(cloud_instance(cloud, "web")->spec->hardware);    /* the guest sees the same hardware (decision 3) */
+        cloud_expect_no_effects(cloud);
+}
+
 /* --- a disk has one machine at a time --- */
 
 static void a_disk_runs_in_one_machine_only(void)
@@ -472,6 +496,8 @@ int main(int argc, char **argv)
         g_test_add_func("/vm/a_machine_that_never_ran_goes_at_once", a_machine_that_never_ran_goes_at_once);
         g_test_add_func("/vm/a_lost_host_keeps_its_machines", a_lost_host_keeps_its_machines);
         g_test_add_func("/vm/a_machine_on_a_lost_host_recovers_with_it", a_machine_on_a_lost_host_recovers_with_it);
+        g_test_add_func("/vm/a_node_that_is_removed_is_a_lost_host", a_node_that_is_removed_is_a_lost_host);
+        g_test_add_func("/vm/an_instance_that_is_removed_by_hand_is_made_again", an_instance_that_is_removed_by_hand_is_made_again);
         g_test_add_func("/vm/a_disk_runs_in_one_machine_only", a_disk_runs_in_one_machine_only);
         return g_test_run();
 }
