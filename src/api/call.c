@@ -96,8 +96,12 @@ void call_account(struct call *call, int status)
         metrics_count(call->api->metrics, attributes->verb ?: "other", call->target.kind ? call->target.kind->plural : "path",
                       status, now_us - MIN(now_us, call->begun_us));
         if (call->identity && attributes->verb && call->api->options.audit)
-                auth_audit_record(call->api->options.audit, call->identity, attributes, call->peer, call->request_id,
-                                  status != 401 && status != 403, status);
+                auth_audit_record(call->api->options.audit, &(struct auth_audit_entry){.identity = call->identity,
+                                                                                       .attributes = attributes,
+                                                                                       .peer = call->peer,
+                                                                                       .request_id = call->request_id,
+                                                                                       .allowed = status != 401 && status != 403,
+                                                                                       .status = status});
 }
 
 struct store_actor call_actor(const struct call *call)

@@ -58,7 +58,9 @@ struct call {
 
 /** call_new() - for a request whose headers have come; the request holds one reference. */
 struct call *call_new(struct api *api, struct http_request *request);
+/** call_ref() - one more reference. */
 struct call *call_ref(struct call *call);
+/** call_unref() - NULL is accepted. */
 struct call *call_unref(struct call *call);
 AUTOPTR(call, call_unref);
 
@@ -93,7 +95,12 @@ struct http_request *call_hand_over(struct call *call);
 struct store_actor call_actor(const struct call *call);
 
 /* The verbs; each answers in the end. */
+
+/** read_get() - one object. */
 void read_get(struct call *call);
+/** read_list() - the objects of a kind, in pages. */
 void read_list(struct call *call);
+/** watch_begin() - a stream of events. */
 void watch_begin(struct call *call);
+/** write_begin() - create, update, patch, delete: judge the headers, then take the body. */
 void write_begin(struct call *call);

@@ -15,6 +15,7 @@ struct continue_token {
         uint64_t revision;
         uint64_t told; /* objects on all pages so far */
 };
+/** continue_token_clear() - free the key. */
 void continue_token_clear(struct continue_token *token);
 
 /** continue_token_text() - g_free(). */

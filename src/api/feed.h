@@ -21,6 +21,7 @@ struct feed_options {
 
 /** feed_new() - nothing is queued yet. */
 struct feed *feed_new(const struct feed_options *options);
+/** feed_free() - NULL is accepted; also half way. */
 struct feed *feed_free(struct feed *feed);
 /** feed_continue() - queue what the client takes now: at the beginning, and whenever the answer's stream has drained. Its last act
  *  is @done, which may free the feed. */

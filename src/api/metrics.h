@@ -7,7 +7,9 @@
 /* Counts and durations of requests in Prometheus' text format. The labels come from our own tables, never from a client. */
 struct metrics;
 
+/** metrics_new() - nothing is counted yet. */
 struct metrics *metrics_new(void);
+/** metrics_free() - NULL is accepted. */
 struct metrics *metrics_free(struct metrics *metrics);
 
 /** metrics_count() - one request of @verb on @resource was answered with @status after @duration_us. Texts are constants. */

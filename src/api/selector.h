@@ -19,6 +19,7 @@ struct selector;
  * Return: NULL with a sentence in @reterr_why (g_free()) when a text is refused.
  */
 struct selector *selector_new(const struct schema_kind *kind, const char *labels, const char *fields, char **reterr_why);
+/** selector_free() - NULL is accepted. */
 struct selector *selector_free(struct selector *selector);
 AUTOPTR(selector, selector_free);
 

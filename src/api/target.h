@@ -27,6 +27,7 @@ enum {
  * @compat: also look among the kinds' aliases
  */
 int target_parse(const char *path, bool compat, struct target *ret_target);
+/** target_clear() - free the texts. */
 void target_clear(struct target *target);
 
 /** target_canonical_version() - "v1" or "group/version" of a kind; g_free(). */

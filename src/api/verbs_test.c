@@ -488,6 +488,24 @@ static void the_same_manifest_at_once_is_created_once(void)
         g_assert_cmpuint(refused, ==, N - 1);
 }
 
+static void a_client_that_leaves_has_written_or_not_and_harms_nobody(void)
+{
+        static const struct row rows[] = {{"GET", MAPS, NULL, 200, "/kind", "ConfigMapList"},
+                                          {"DELETE", MAPS, NULL, 200, NULL, NULL}};
+
+        for (unsigned i = 0; i < 30; i++) {
+                g_autofree char *body = g_strdup_printf("{\"metadata\":{\"name\":\"m%u\"}}", i);
+
+                ask_and_leave(world, "POST", MAPS, body);
+                ask_and_leave(world, "PATCH", MAPS "/m0", "{\"data\":{\"x\":\"y\"}}");
+                ask_and_leave(world, "GET", MAPS, NULL);
+                ask_and_leave(world, "GET", MAPS "?watch=true", NULL);
+                ask_and_leave(world, "DELETE", MAPS "?labelSelector=nothing", NULL);
+                ask_and_leave(world, "DELETE", MAPS "/m1", NULL);
+        }
+        RUN_ROWS(rows);
+}
+
 static void a_dry_run_answers_and_writes_nothing(void)
 {
         uint64_t before;
@@ -971,6 +989,7 @@ int main(int argc, char **argv)
         ADD(a_stale_revision_is_a_conflict);
         ADD(patches_of_the_same_object_at_once_all_count);
         ADD(the_same_manifest_at_once_is_created_once);
+        ADD(a_client_that_leaves_has_written_or_not_and_harms_nobody);
         ADD(a_dry_run_answers_and_writes_nothing);
         ADD(finalizers_hold_a_deleted_object);
         ADD(a_delete_of_another_uid_is_refused);

@@ -306,6 +306,15 @@ void ask_together(struct world *world, const char *method, const char *path, con
                 ret_answers[i] = await_answer(world, fds[i]);
 }
 
+void ask_and_leave(struct world *world, const char *method, const char *path, const char *body)
+{
+        g_autofree char *request = request_text(world->admin, method, path, headers_of(method), body, true);
+        int fd = dial(world);
+
+        g_assert_cmpint(send(fd, request, strlen(request), MSG_NOSIGNAL), ==, strlen(request));
+        close(fd);
+}
+
 struct answer *ask(struct world *world, const char *method, const char *path, const char *body)
 {
         return ask_with(world, world->admin, method, path, headers_of(method), body);

@@ -19,8 +19,13 @@ enum write_deletion {
 /** write_deletion_op() - the operation that deletes @object (its newest version); the caller hands it to the store. */
 enum write_deletion write_deletion_op(const struct store_object *object, const struct clock *clock, struct store_op *ret_op);
 
-/* The verbs; the body has come. */
+/* The verbs when their body has come; they take it over and answer in the end. */
+
+/** write_create() - a new object of the addressed kind. */
 void write_create(struct call *call, enum body_type type, struct json_doc *body);
+/** write_modify() - update and patch, of the object or of its status. */
 void write_modify(struct call *call, enum body_type type, struct json_doc *body);
+/** write_delete() - the addressed object. @options: DeleteOptions, or null. */
 void write_delete(struct call *call, struct json_doc *options);
+/** write_delete_collection() - all that the selectors choose, in transactions of bounded size. */
 void write_delete_collection(struct call *call, struct json_doc *options);

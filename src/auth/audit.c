@@ -215,26 +215,8 @@ static bool is_routine(const struct auth_attributes *attributes)
                (attributes->nodes_only && strcmp(attributes->verb, "put") == 0);
 }
 
-void auth_audit_record(struct auth_audit *audit, const struct auth_identity *identity, const struct auth_attributes *attributes,
-                       const char *peer, const char *request_id, bool allowed, int status)
+static void set_attributes(struct json_doc *doc, const struct auth_attributes *attributes)
 {
-        struct json_doc *doc;
-
-        assert(audit && identity && attributes);
-        if (allowed && is_routine(attributes)) {
-                audit->stats.counted++;
-                return;
-        }
-        if ((identity->kind == AUTH_ANONYMOUS && !stranger_may_be_recorded(audit)) || !has_room(audit)) {
-                audit->stats.omitted++;
-                audit->omitted_before_next++;
-                return;
-        }
-        doc = line_begin(audit);
-        set_text(doc, "user", identity->user);
-        set_text(doc, "token", identity->token_id);
-        set_text(doc, "peer", peer);
-        set_text(doc, "requestId", request_id);
         set_text(doc, "verb", attributes->verb);
         set_text(doc, "group", attributes->group);
         set_text(doc, "resource", attributes->resource);
@@ -242,8 +224,30 @@ void auth_audit_record(struct auth_audit *audit, const struct auth_identity *ide
         set_text(doc, "namespace", attributes->namespace);
         set_text(doc, "name", attributes->name);
         set_text(doc, "path", attributes->path);
-        json_set_bool(doc, json_root(doc), "allowed", allowed);
-        json_set_int(doc, json_root(doc), "status", status);
+}
+
+void auth_audit_record(struct auth_audit *audit, const struct auth_audit_entry *entry)
+{
+        struct json_doc *doc;
+
+        assert(audit && entry && entry->identity && entry->attributes);
+        if (entry->allowed && is_routine(entry->attributes)) {
+                audit->stats.counted++;
+                return;
+        }
+        if ((entry->identity->kind == AUTH_ANONYMOUS && !stranger_may_be_recorded(audit)) || !has_room(audit)) {
+                audit->stats.omitted++;
+                audit->omitted_before_next++;
+                return;
+        }
+        doc = line_begin(audit);
+        set_text(doc, "user", entry->identity->user);
+        set_text(doc, "token", entry->identity->token_id);
+        set_text(doc, "peer", entry->peer);
+        set_text(doc, "requestId", entry->request_id);
+        set_attributes(doc, entry->attributes);
+        json_set_bool(doc, json_root(doc), "allowed", entry->allowed);
+        json_set_int(doc, json_root(doc), "status", entry->status);
         line_end(audit, doc);
 }
 

@@ -20,6 +20,7 @@ struct auth_ca;
 /** auth_ca_open() - load DIR/ca.crt and DIR/ca.key (0600), made when absent: RSA 3072, ten years. One process at a time: the caller
  *  holds the folder. 0 or -errno: -EPERM (the key can be read by others), -ENOENT (a certificate without its key), -EINVAL. */
 int auth_ca_open(const char *dir, const struct clock *clock, struct auth_ca **ret_ca);
+/** auth_ca_free() - NULL is accepted. */
 struct auth_ca *auth_ca_free(struct auth_ca *ca);
 AUTOPTR(auth_ca, auth_ca_free);
 /** auth_ca_pem() - the certificate; lives as long as the CA. */
@@ -77,6 +78,7 @@ bool auth_hash_equal(const char *a, const char *b);
 struct auth_seal; /* AES-256-GCM with a key file kept outside the database (32 bytes, 0600, made once) */
 /** auth_seal_open() - load the key, or make it when absent. 0 or -errno: -EPERM (can be read by others), -EINVAL (no key). */
 int auth_seal_open(const char *key_path, const struct random_source *random, struct auth_seal **ret_seal);
+/** auth_seal_free() - the key is wiped. */
 struct auth_seal *auth_seal_free(struct auth_seal *seal);
 AUTOPTR(auth_seal, auth_seal_free);
 /** auth_seal_seal() - a versioned form with a random nonce, 32 bytes longer than @plain; g_free(). 0 or -errno. */
@@ -98,6 +100,7 @@ struct auth_identity {
 };
 /** auth_identity_new() - copies; @groups NULL-terminated, or NULL for none. */
 struct auth_identity *auth_identity_new(enum auth_kind_of_identity kind, const char *user, const char *const *groups);
+/** auth_identity_free() - NULL is accepted. */
 struct auth_identity *auth_identity_free(struct auth_identity *identity);
 AUTOPTR(auth_identity, auth_identity_free);
 /** auth_identity_in_group() - whether the identity is a member of @group. */
@@ -146,11 +149,18 @@ int auth_audit_open(const char *path, const struct clock *clock, struct auth_aud
 /** auth_audit_free() - write and sync what waits, then close. */
 struct auth_audit *auth_audit_free(struct auth_audit *audit);
 AUTOPTR(auth_audit, auth_audit_free);
+/* What one line tells. Texts are borrowed. */
+struct auth_audit_entry {
+        const struct auth_identity *identity;
+        const struct auth_attributes *attributes;
+        const char *peer; /* "127.0.0.1:40000" */
+        const char *request_id;
+        bool allowed;
+        int status; /* HTTP; 0: not known, the request was handed to another facade */
+};
 /** auth_audit_record() - one line for one request: who, from where, what, decision, HTTP status. Never a body. Allowed reads (get,
- *  list, watch) of kinds other than Secret and of paths, and reports of agents, are only counted. @status 0: not known, the request
- *  was handed to another facade. */
-void auth_audit_record(struct auth_audit *audit, const struct auth_identity *identity, const struct auth_attributes *attributes,
-                       const char *peer, const char *request_id, bool allowed, int status);
+ *  list, watch) of kinds other than Secret and of paths, and reports of agents, are only counted. */
+void auth_audit_record(struct auth_audit *audit, const struct auth_audit_entry *entry);
 /** auth_audit_flush() - wait until all lines recorded so far are written (not synced), or writing fails. */
 void auth_audit_flush(struct auth_audit *audit);
 

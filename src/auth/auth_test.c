@@ -433,7 +433,12 @@ static void record(struct auth_audit *audit, const char *verb, const char *resou
         struct auth_attributes what = {
                 .verb = verb, .group = "gabbro.dev", .resource = resource, .namespace = "default", .name = "x\"y\n"};
 
-        auth_audit_record(audit, admin, &what, "127.0.0.1:4000", "request-1", allowed, allowed ? 200 : 403);
+        auth_audit_record(audit, &(struct auth_audit_entry){.identity = admin,
+                                                            .attributes = &what,
+                                                            .peer = "127.0.0.1:4000",
+                                                            .request_id = "request-1",
+                                                            .allowed = allowed,
+                                                            .status = allowed ? 200 : 403});
 }
 
 static uint64_t verified_lines(const char *path)
@@ -461,10 +466,14 @@ static void writes_refusals_and_secrets_are_recorded_reads_are_counted(void)
         record(audit, "get", "virtualmachines", true);
         record(audit, "list", "virtualmachines", false);
         record(audit, "get", "secrets", true);
-        auth_audit_record(audit, node, &(struct auth_attributes){PATH("put", "/agent/v1/lease"), .nodes_only = true}, "p", "r",
-                          true, 0);
-        auth_audit_record(audit, node, &(struct auth_attributes){PATH("post", "/agent/v1/renew"), .nodes_only = true}, "p", "r",
-                          true, 0);
+        auth_audit_record(audit, &(struct auth_audit_entry){.identity = node,
+                                                            .attributes = &(struct auth_attributes){PATH("put", "/agent/v1/lease"),
+                                                                                                    .nodes_only = true},
+                                                            .allowed = true});
+        auth_audit_record(audit, &(struct auth_audit_entry){.identity = node,
+                                                            .attributes = &(struct auth_attributes){PATH("post", "/agent/v1/renew"),
+                                                                                                    .nodes_only = true},
+                                                            .allowed = true});
         auth_audit_flush(audit);
         auth_audit_stats(audit, &stats);
         g_assert_cmpuint(stats.lines, ==, 4);
@@ -554,7 +563,7 @@ static void a_flood_of_strangers_is_counted_not_written(void)
 
         g_assert_cmpint(auth_audit_open(path, clock_system(), &audit), ==, 0);
         for (unsigned i = 0; i < 5000; i++)
-                auth_audit_record(audit, stranger, &what, "10.0.0.1:1", "r", false, 401);
+                auth_audit_record(audit, &(struct auth_audit_entry){.identity = stranger, .attributes = &what, .status = 401});
         record(audit, "create", "virtualmachines", true);
         auth_audit_stats(audit, &stats);
         g_assert_cmpuint(stats.lines, <, 1000);
