@@ -350,6 +350,11 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
         if (!intent->active && job->active) {
                 guests_look(agent->guests, intent);
         }
+        if (job->ran_epoch > intent->epoch) {
+                /* Another start: what the guest agent said before is of another guest. */
+                g_clear_pointer(&intent->guest, json_doc_free);
+                guests_look(agent->guests, intent);
+        }
         intent->active = job->active;
         intent->epoch = MAX(intent->epoch, job->ran_epoch);
         if (job->status) {

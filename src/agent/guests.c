@@ -33,6 +33,7 @@ struct poll {
         char *name, *uuid, *seed_path;
         struct json_doc *guest; /* status members */
         bool connected;
+        int64_t epoch; /* of the domain that is asked */
 };
 
 /* --- on a pool thread ------------------------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ static void poll_done(int result, void *userdata)
         if (intent) {
                 intent->guest_due_us = loop_now_us(agent->loop) + (poll->connected ? SEEN_INTERVAL_US : QUIET_INTERVAL_US);
         }
-        if (result == 0 && intent && intent->active) {
+        if (result == 0 && intent && intent->active && intent->epoch == poll->epoch) {
                 json_doc_free(intent->guest);
                 intent->guest = g_steal_pointer(&poll->guest);
                 converge_publish(agent, intent);
@@ -146,6 +147,7 @@ static void begin_poll(struct guests *guests, struct intent *intent)
         poll->guests = guests;
         poll->agent = guests->agent;
         poll->name = g_strdup(intent->name);
+        poll->epoch = intent->epoch;
         poll->uuid = g_strdup(json_find_string(json_root(intent->status), "domainUuid", NULL));
         poll->seed_path = g_strdup_printf("%s/%s.iso", guests->agent->seed_dir, intent->uid);
         guests->polling = true;

@@ -37,7 +37,8 @@ static int wait_all(struct gateway *gateway, struct waiting *waiting)
         return waiting->result;
 }
 
-/* --- objects of a new installation ---------------------------------------------------------------------------------------------- */
+/* --- objects of a new installation ----------------------------------------------------------------------------------------------
+ */
 
 static int create_objects(struct gateway *gateway, const char *pool_path, char **reterr_words)
 {

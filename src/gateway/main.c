@@ -15,8 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #define POOL_THREADS      2
 #define DEFAULT_LISTEN    "127.0.0.1:6443"

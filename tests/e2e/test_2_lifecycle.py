@@ -35,6 +35,7 @@ def test_C39_start(cloud):
     cloud.gabbro("start", "first-vm", "--wait", timeout=150)
     expect(cloud, "Running")
     assert epoch(cloud) == before + 1
+    assert not agent_ready(cloud), "nothing is said of a guest agent that cannot have spoken yet"
 
 
 def test_D70_restart_by_operation_object(cloud):
