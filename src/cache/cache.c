@@ -38,6 +38,7 @@ struct cache {
         GHashTable *by_uid;  /* uid -> struct cache_entry */
         GPtrArray *indexes;
         GArray *listeners;
+        GHashTable *gone_ahead; /* uids whose removal was told ahead and not published yet */
         uint64_t mark;
         bool synced;
         void *follower;
@@ -90,6 +91,7 @@ struct cache *cache_new(const struct schema_kind *const *kinds)
         cache->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, cache_entry_drop);
         cache->by_uid = g_hash_table_new(g_str_hash, g_str_equal);
         cache->indexes = g_ptr_array_new_with_free_func(cache_drop_index);
+        cache->gone_ahead = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         cache->listeners = g_array_new(FALSE, FALSE, sizeof(struct cache_listener));
         for (size_t i = 0; kinds[i]; i++) {
                 struct cache_kind *kind = g_new0(struct cache_kind, 1);
@@ -113,6 +115,7 @@ struct cache *cache_free(struct cache *cache)
         g_hash_table_unref(cache->by_uid);
         g_hash_table_unref(cache->kinds);
         g_ptr_array_unref(cache->indexes);
+        g_hash_table_unref(cache->gone_ahead);
         g_hash_table_unref(cache->entries);
         g_ptr_array_unref(cache->in_order);
         g_array_unref(cache->listeners);
@@ -341,6 +344,37 @@ void cache_apply(struct cache *cache, const struct schema_kind *kind, const char
         };
         cache_decode(entry);
         cache_put_entry(cache, held, entry);
+}
+
+void cache_apply_event(struct cache *cache, const struct store_event *event)
+{
+        const struct store_object *object = event->object;
+        const struct cache_object *held;
+
+        assert(cache && object);
+        if (!g_hash_table_contains(cache->kinds, object->kind))
+                return;
+        if (object->uid && g_hash_table_contains(cache->gone_ahead, object->uid)) {
+                if (event->verb == STORE_DELETE)
+                        g_hash_table_remove(cache->gone_ahead, object->uid);
+                return;
+        }
+        held = cache_get(cache, object->kind, object->namespace, object->name);
+        if (held && held->revision >= event->revision)
+                return;
+        cache_apply(cache, object->kind, object->namespace, object->name, event->verb == STORE_DELETE ? NULL : object);
+}
+
+void cache_apply_ahead(struct cache *cache, const struct schema_kind *kind, const char *namespace, const char *name,
+                       const struct store_object *object)
+{
+        const struct cache_object *held;
+
+        assert(cache && kind && name);
+        held = cache_get(cache, kind, namespace, name);
+        if (!object && held && held->uid)
+                g_hash_table_add(cache->gone_ahead, g_strdup(held->uid));
+        cache_apply(cache, kind, namespace, name, object);
 }
 
 static uint64_t cache_revision_of(const char *text)

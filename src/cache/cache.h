@@ -56,7 +56,20 @@ GPtrArray *cache_lookup(const struct cache *cache, const char *index_name, const
  */
 void cache_apply(struct cache *cache, const struct schema_kind *kind, const char *namespace, const char *name,
                  const struct store_object *object);
-/** cache_apply_doc() - the same from a document that the cache takes over (HTTP source). One without a name is dropped. */
+/**
+ * cache_apply_event() - a published event of the local store. What the cache holds already in a newer version, or was told ahead to
+ * be gone, is left alone.
+ */
+void cache_apply_event(struct cache *cache, const struct store_event *event);
+/**
+ * cache_apply_ahead() - a version that the store has accepted and not published yet; @object NULL: its removal
+ *
+ * For a writer that goes on from its own writes: what the store accepted is durable before anything that is accepted later, so a
+ * write based on it cannot outlive it. The event that the store publishes afterwards changes nothing more.
+ */
+void cache_apply_ahead(struct cache *cache, const struct schema_kind *kind, const char *namespace, const char *name,
+                       const struct store_object *object);
+/** cache_apply_doc() - as cache_apply(), from a document that the cache takes over (HTTP source). One without a name is dropped. */
 void cache_apply_doc(struct cache *cache, const struct schema_kind *kind, struct json_doc *doc);
 void cache_remove(struct cache *cache, const struct schema_kind *kind, const char *namespace, const char *name);
 /** cache_mark()/cache_sweep() - a relist: mark, apply all that exist, sweep away what was not applied (reported as removed). */

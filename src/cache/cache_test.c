@@ -218,6 +218,62 @@ static void test_a_follower_is_what_the_store_has_published(void)
         world_create(w, MAPS, "ns", "b", "1");
 }
 
+static void ignore_done(int result, const struct store_object *const *objects, size_t n_objects, void *userdata)
+{
+}
+
+static const struct store_object *newest(struct world *world, const char *name)
+{
+        return store_get_newest(world->store, MAPS, "ns", name);
+}
+
+static void commit_unseen(struct world *world, enum store_verb verb, const char *name, const char *text)
+{
+        struct store_op op = {.verb = verb, .kind = MAPS, .namespace = "ns", .name = name};
+        struct store_txn txn = {.ops = &op, .n_ops = 1};
+
+        if (text)
+                op.doc = world_doc(MAPS, "ns", name, text);
+        if (text && text[0] == '!') /* another object of the same name */
+                json_set_string(op.doc, json_get(json_root(op.doc), "metadata"), "uid", text);
+        g_assert_cmpint(store_commit(world->store, &txn, ignore_done, NULL, NULL), ==, 0);
+}
+
+/* A writer goes on from its own accepted writes; what the store publishes of them later changes nothing more. */
+static void test_what_was_told_ahead_is_not_told_again(void)
+{
+        g_autoptr(world) w = world_new(false);
+        struct scene s;
+
+        scene_init(&s, no_indexes);
+        g_assert_cmpint(cache_follow_store(s.cache, w->store), ==, 0);
+        for (unsigned i = 0; i < 3; i++) {
+                static const struct {
+                        enum store_verb verb;
+                        const char *text;
+                } writes[] = {{STORE_CREATE, "one"}, {STORE_UPDATE, "two"}, {STORE_DELETE, NULL}};
+
+                commit_unseen(w, writes[i].verb, "a", writes[i].text);
+
+                autostoreobject object = newest(w, "a");
+
+                cache_apply_ahead(s.cache, MAPS, "ns", "a", object);
+        }
+        commit_unseen(w, STORE_CREATE, "a", "!again");
+
+        autostoreobject again = newest(w, "a");
+
+        cache_apply_ahead(s.cache, MAPS, "ns", "a", again);
+        g_string_truncate(s.trace, 0);
+        world_create(w, MAPS, "ns", "z", "marks the end"); /* all before it is published then */
+        while (!cache_get(s.cache, MAPS, "ns", "z"))
+                loop_run_once(w->loop, WORLD_PATIENCE_US);
+        g_assert_true(g_str_has_prefix(s.trace->str, "+z="));
+        g_assert_cmpuint(cache_count(s.cache, MAPS), ==, 2);
+        g_assert_cmpstr(cache_get(s.cache, MAPS, "ns", "a")->uid, ==, "!again");
+        scene_clear(&s);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -228,5 +284,6 @@ int main(int argc, char **argv)
         TEST(indexes_follow_every_change);
         TEST(a_sweep_removes_what_a_relist_did_not_name);
         TEST(a_follower_is_what_the_store_has_published);
+        TEST(what_was_told_ahead_is_not_told_again);
         return g_test_run();
 }

@@ -13,12 +13,8 @@ static bool follow_fill(const struct store_object *object, void *userdata)
 
 static void follow_event(const struct store_event *event, void *userdata)
 {
-        const struct store_object *object;
-
-        if (!event)
-                return;
-        object = event->object;
-        cache_apply(userdata, object->kind, object->namespace, object->name, event->verb == STORE_DELETE ? NULL : object);
+        if (event)
+                cache_apply_event(userdata, event);
 }
 
 static void follow_end(void *watch)

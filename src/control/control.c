@@ -12,7 +12,8 @@
 #include <string.h>
 
 #define TURNS_PER_ITERATION 16
-#define LAG_MOST_US         200000ull         /* how long a committed turn waits for the cache to show its writes */
+#define INFLIGHT_MOST       256                   /* accepted turns that may wait to become durable together */
+#define UNSYNCED_AGAIN_US   50000ull          /* until the cache is filled */
 #define EXPIRE_EVERY_US     (60 * 1000000ull) /* old Events are looked for */
 
 struct running {
@@ -22,31 +23,20 @@ struct running {
         struct control *control;
 };
 
-/* An object version that a turn waits for in the cache. */
-struct awaited {
-        const struct schema_kind *kind;
-        char *namespace;
-        char *name;
-        uint64_t revision; /* of the write; of a conflict: what the cache had */
-        bool removed;
-};
-
-/* A turn whose commit is on its way, or whose writes the cache has not shown yet. */
+/* An accepted turn whose commit is not durable yet. */
 struct inflight {
-        struct running *running;
-        char *key;
+        struct running *running; /* NULL: the runner ended meanwhile */
         struct turn turn;
-        struct awaited *awaited;
-        size_t n_awaited;
-        bool committed;
-        uint64_t committed_us;
+        size_t n_ops;
 };
 
 /* A turn that was overtaken: taken again when this object moves in the cache. */
 struct overtaken {
         struct running *running;
         char *key;
-        struct awaited by;
+        const struct schema_kind *kind;
+        char *namespace;
+        char *name;
 };
 
 struct control {
@@ -60,21 +50,11 @@ struct control {
         uint64_t expire_us;
 };
 
-static void awaited_clear(struct awaited *awaited)
-{
-        g_free(awaited->namespace);
-        g_free(awaited->name);
-}
-
 static void inflight_free(gpointer data)
 {
         struct inflight *inflight = data;
 
-        for (size_t i = 0; i < inflight->n_awaited; i++)
-                awaited_clear(&inflight->awaited[i]);
-        g_free(inflight->awaited);
         turn_clear(&inflight->turn);
-        g_free(inflight->key);
         g_free(inflight);
 }
 
@@ -82,7 +62,8 @@ static void overtaken_free(gpointer data)
 {
         struct overtaken *overtaken = data;
 
-        awaited_clear(&overtaken->by);
+        g_free(overtaken->namespace);
+        g_free(overtaken->name);
         g_free(overtaken->key);
         g_free(overtaken);
 }
@@ -106,12 +87,13 @@ static void control_arm(struct control *control)
 
         if (!control->options.loop)
                 return;
-        due_us = MIN(control_due_us(control), EXPIRE_EVERY_US);
-        if (!cache_synced(control->options.cache))
-                due_us = LAG_MOST_US;
-        else if (due_us == 0)
+        if (control->inflight->len >= INFLIGHT_MOST) /* goes on when the store calls back */
+                return;
+        due_us = cache_synced(control->options.cache) ? control_due_us(control) : UNSYNCED_AGAIN_US;
+        if (due_us == 0)
                 loop_defer_set(control->run, true);
-        loop_timer_set(control->timer, due_us > 0 && control->inflight->len == 0 ? due_us : LAG_MOST_US);
+        else
+                loop_timer_set(control->timer, MIN(due_us, EXPIRE_EVERY_US));
 }
 
 static void control_on_ready(void *userdata)
@@ -130,53 +112,13 @@ static void control_on_run(struct loop_source *source, void *userdata)
 
 /* --- what the cache tells --- */
 
-static bool awaited_is(const struct awaited *awaited, const struct cache_object *object)
-{
-        return awaited->kind == object->kind && strcmp(awaited->name, object->name) == 0 &&
-               g_strcmp0(awaited->namespace, object->namespace) == 0;
-}
-
-static bool awaited_shown(const struct cache *cache, const struct awaited *awaited)
-{
-        const struct cache_object *object = cache_get(cache, awaited->kind, awaited->namespace, awaited->name);
-
-        if (awaited->removed)
-                return !object || object->revision > awaited->revision;
-        return object && object->revision >= awaited->revision;
-}
-
-static void inflight_finish(struct control *control, struct inflight *inflight)
-{
-        struct running *running = inflight->running;
-
-        workqueue_forget(running->queue, inflight->key);
-        if (inflight->turn.again_us != UINT64_MAX)
-                workqueue_add_after(running->queue, inflight->key, inflight->turn.again_us);
-        workqueue_finish(running->queue, inflight->key);
-        g_ptr_array_remove_fast(control->inflight, inflight);
-}
-
-static void control_settle(struct control *control)
-{
-        uint64_t now_us = clock_monotonic_us(control->options.clock);
-
-        for (guint i = control->inflight->len; i-- > 0;) {
-                struct inflight *inflight = control->inflight->pdata[i];
-                bool shown = inflight->committed;
-
-                for (size_t j = 0; shown && j < inflight->n_awaited; j++)
-                        shown = awaited_shown(control->options.cache, &inflight->awaited[j]);
-                if (shown || (inflight->committed && now_us >= inflight->committed_us + LAG_MOST_US))
-                        inflight_finish(control, inflight);
-        }
-}
-
 static void control_requeue_overtaken(struct control *control, const struct cache_object *changed)
 {
         for (guint i = control->overtaken->len; i-- > 0;) {
                 struct overtaken *overtaken = control->overtaken->pdata[i];
 
-                if (!awaited_is(&overtaken->by, changed))
+                if (overtaken->kind != changed->kind || strcmp(overtaken->name, changed->name) != 0 ||
+                    g_strcmp0(overtaken->namespace, changed->namespace) != 0)
                         continue;
                 workqueue_add(overtaken->running->queue, overtaken->key);
                 g_ptr_array_remove_index_fast(control->overtaken, i);
@@ -197,7 +139,6 @@ static void control_on_change(const struct cache_object *before, const struct ca
                         running->controller->related(control->options.cache, before, now, running->queue);
         }
         control_requeue_overtaken(control, changed);
-        control_settle(control);
 }
 
 /* --- a turn --- */
@@ -215,132 +156,118 @@ static void control_on_done(int result, const struct store_object *const *object
 {
         struct inflight *inflight = userdata;
         struct running *running = inflight->running;
+        g_autofree char *component = running ? g_strdup_printf("controller/%s", running->controller->name) : NULL;
 
-        if (!running) { /* the runner ended meanwhile */
+        if (!running) {
                 inflight_free(inflight);
                 return;
         }
 
         struct control *control = running->control;
-        g_autofree char *component = g_strdup_printf("controller/%s", running->controller->name);
 
-        if (result < 0) { /* the store has failed for good; its owner logs that and ends the process */
+        /* A lost commit is the end of the store: its owner logs that and ends the process. */
+        if (result < 0)
                 running->stats.failures++;
-                workqueue_retry(running->queue, inflight->key);
-                workqueue_finish(running->queue, inflight->key);
-                g_ptr_array_remove_fast(control->inflight, inflight);
-                return;
-        }
-        assert(n_objects == inflight->n_awaited);
-        for (size_t i = 0; i < n_objects; i++)
-                inflight->awaited[i].revision = objects[i]->revision;
-        running->stats.effects += n_objects;
-        inflight->committed = true;
-        inflight->committed_us = clock_monotonic_us(control->options.clock);
-        if (inflight->turn.events->len > 0)
+        else if (inflight->turn.events->len > 0)
                 recorder_write(control->recorder, component, inflight->turn.events, inflight->turn.now_us);
-        control_settle(control);
+        g_ptr_array_remove_fast(control->inflight, inflight);
+        control_arm(control);
 }
 
-static void control_overtaken(struct control *control, struct inflight *inflight, const struct store_txn *txn, size_t failed)
+static void control_overtaken(struct control *control, struct running *running, const char *key, const struct store_txn *txn, size_t failed)
 {
-        bool check = failed >= txn->n_ops;
         struct overtaken *overtaken = g_new0(struct overtaken, 1);
-        const struct store_check *by_check = check ? &txn->checks[failed - txn->n_ops] : NULL;
+        const struct store_check *check = failed >= txn->n_ops ? &txn->checks[failed - txn->n_ops] : NULL;
 
-        overtaken->running = inflight->running;
-        overtaken->key = g_strdup(inflight->key);
-        overtaken->by = (struct awaited){
-                .kind = check ? by_check->kind : txn->ops[failed].kind,
-                .namespace = g_strdup(check ? by_check->namespace : txn->ops[failed].namespace),
-                .name = g_strdup(check ? by_check->name : txn->ops[failed].name),
+        *overtaken = (struct overtaken){
+                .running = running,
+                .key = g_strdup(key),
+                .kind = check ? check->kind : txn->ops[failed].kind,
+                .namespace = g_strdup(check ? check->namespace : txn->ops[failed].namespace),
+                .name = g_strdup(check ? check->name : txn->ops[failed].name),
         };
         g_ptr_array_add(control->overtaken, overtaken);
-        inflight->running->stats.conflicts++;
+        running->stats.conflicts++;
 }
 
 /* The commit did not begin: the key is taken again after the cache moved, at the latest after its back-off. */
-static void control_refused(struct control *control, struct inflight *inflight, const struct store_txn *txn, int outcome,
+static void control_refused(struct control *control, struct running *running, const char *key, const struct store_txn *txn, int outcome,
                             size_t failed)
 {
-        struct running *running = inflight->running;
-
         if (outcome == STORE_E_CONFLICT || outcome == STORE_E_EXISTS || outcome == STORE_E_NOT_FOUND) {
-                control_overtaken(control, inflight, txn, failed);
+                control_overtaken(control, running, key, txn, failed);
         } else {
                 running->stats.failures++;
-                log_warning("a turn could not be committed", "controller", running->controller->name, "key", inflight->key,
-                            "outcome", outcome == STORE_E_BUSY ? "busy" : "failed");
+                log_debug("a turn could not be committed", "controller", running->controller->name, "key", key, "outcome",
+                          outcome == STORE_E_BUSY ? "busy" : "failed");
         }
-        workqueue_retry(running->queue, inflight->key);
-        workqueue_finish(running->queue, inflight->key);
-        inflight_free(inflight);
+        workqueue_retry(running->queue, key);
 }
 
-static void inflight_await(struct inflight *inflight, const struct store_op *ops, size_t n_ops)
+/* What was accepted is what the next turns start from: they need not wait until it is durable, for they become so after it. */
+static void control_go_ahead(struct control *control, const struct store_op *ops, size_t n_ops)
 {
-        inflight->awaited = g_new0(struct awaited, n_ops);
-        inflight->n_awaited = n_ops;
-        for (size_t i = 0; i < n_ops; i++)
-                inflight->awaited[i] = (struct awaited){
-                        .kind = ops[i].kind,
-                        .namespace = g_strdup(ops[i].namespace),
-                        .name = g_strdup(ops[i].name),
-                        .removed = ops[i].verb == STORE_DELETE,
-                };
+        for (size_t i = 0; i < n_ops; i++) {
+                autostoreobject object =
+                        ops[i].verb == STORE_DELETE ? NULL : store_get_newest(control->options.store, ops[i].kind, ops[i].namespace, ops[i].name);
+
+                if (object || ops[i].verb == STORE_DELETE)
+                        cache_apply_ahead(control->options.cache, ops[i].kind, ops[i].namespace, ops[i].name, object);
+        }
 }
 
-static void control_commit(struct control *control, struct inflight *inflight, struct store_op *ops, size_t n_ops)
+/* true: accepted. The operations' documents go to the store in every case, and so does the turn when it is accepted. */
+static bool control_commit(struct control *control, struct inflight *inflight, const char *key, struct store_op *ops)
 {
-        g_autofree char *actor = g_strdup_printf("controller/%s", inflight->running->controller->name);
+        struct running *running = inflight->running;
+        g_autofree char *actor = g_strdup_printf("controller/%s", running->controller->name);
         struct store_txn txn = {
                 .ops = ops,
-                .n_ops = n_ops,
+                .n_ops = inflight->n_ops,
                 .checks = (const struct store_check *)(void *)inflight->turn.checks->data,
                 .n_checks = inflight->turn.checks->len,
-                .actor = {.user = actor, .client = actor, .field_manager = inflight->running->controller->name},
+                .actor = {.user = actor, .client = actor, .field_manager = running->controller->name},
         };
         size_t failed = 0;
-
-        inflight_await(inflight, ops, n_ops);
-        g_ptr_array_add(control->inflight, inflight);
-
         int outcome = store_commit(control->options.store, &txn, control_on_done, inflight, &failed);
 
-        if (outcome == 0)
-                return;
-        g_ptr_array_steal_index_fast(control->inflight, control->inflight->len - 1);
-        control_refused(control, inflight, &txn, outcome, failed);
+        if (outcome != 0) {
+                control_refused(control, running, key, &txn, outcome, failed);
+                return false;
+        }
+        g_ptr_array_add(control->inflight, inflight);
+        running->stats.effects += inflight->n_ops;
+        control_go_ahead(control, ops, inflight->n_ops);
+        return true;
 }
 
 static void control_turn(struct control *control, struct running *running, const char *key, const struct cache_object *object)
 {
         struct inflight *inflight = g_new0(struct inflight, 1);
         struct store_op ops[LIMIT_STORE_TXN_OPS];
+        uint64_t again_us;
         int n;
 
         inflight->running = running;
-        inflight->key = g_strdup(key);
         turn_init(&inflight->turn, control->options.cache, object, control->options.random, clock_real_us(control->options.clock));
         running->stats.turns++;
         (void)running->controller->turn(&inflight->turn, object);
+        again_us = inflight->turn.again_us;
         n = turn_take_ops(&inflight->turn, ops);
-        if (n > 0) {
-                control_commit(control, inflight, ops, (size_t)n);
-                return;
-        }
         if (n < 0) {
                 running->stats.failures++;
-                log_error("a turn has more effects than one transaction holds", "controller", running->controller->name, "key",
-                          key);
-                workqueue_retry(running->queue, inflight->key);
-        } else {
-                workqueue_forget(running->queue, inflight->key);
-                if (inflight->turn.again_us != UINT64_MAX)
-                        workqueue_add_after(running->queue, inflight->key, inflight->turn.again_us);
+                log_error("a turn has more effects than one transaction holds", "controller", running->controller->name, "key", key);
+                workqueue_retry(running->queue, key);
         }
-        workqueue_finish(running->queue, inflight->key);
-        inflight_free(inflight);
+        inflight->n_ops = (size_t)MAX(n, 0);
+        if (n <= 0 || !control_commit(control, inflight, key, ops)) {
+                inflight_free(inflight);
+                if (n != 0)
+                        return;
+        }
+        workqueue_forget(running->queue, key);
+        if (again_us != UINT64_MAX)
+                workqueue_add_after(running->queue, key, again_us);
 }
 
 static void control_expire(struct control *control)
@@ -357,10 +284,9 @@ bool control_step(struct control *control)
 {
         assert(control);
 
-        if (!cache_synced(control->options.cache))
+        if (!cache_synced(control->options.cache) || control->inflight->len >= INFLIGHT_MOST)
                 return false;
         control_expire(control);
-        control_settle(control);
         for (size_t i = 0; i < control->n_running; i++) {
                 struct running *running = &control->running[(control->next + i) % control->n_running];
                 const char *key = workqueue_take(running->queue);
@@ -371,12 +297,11 @@ bool control_step(struct control *control)
 
                 const struct cache_object *object = control_object(control, running, key);
 
-                if (object) {
+                if (object)
                         control_turn(control, running, key, object);
-                } else {
+                else
                         workqueue_forget(running->queue, key);
-                        workqueue_finish(running->queue, key);
-                }
+                workqueue_finish(running->queue, key);
                 return true;
         }
         return false;
@@ -446,11 +371,7 @@ int control_new(const struct control_options *options, struct control **ret_cont
 static void control_disown(struct control *control)
 {
         for (guint i = control->inflight->len; i-- > 0;) {
-                struct inflight *inflight = control->inflight->pdata[i];
-
-                if (inflight->committed)
-                        continue;
-                inflight->running = NULL;
+                ((struct inflight *)control->inflight->pdata[i])->running = NULL;
                 g_ptr_array_steal_index_fast(control->inflight, i);
         }
 }

@@ -17,6 +17,7 @@ struct cloud {
         struct store_watch *check, *chaos;
         GPtrArray *parcels; /* events on their way, under chaos */
         bool lost;          /* an event was lost: a relist is due */
+        int meddled;
         GHashTable *lost_nodes;
         const struct schema_kind *held; /* intents that hosts leave alone */
 };
