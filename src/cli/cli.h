@@ -29,7 +29,7 @@ struct cli {
         bool insecure;
         char *namespace;
         /* Global options as given; NULL: not given. */
-        char *option_kubeconfig, *option_context, *option_namespace, *option_server, *option_token;
+        char *option_kubeconfig, *option_context, *option_namespace, *option_server, *option_token, *option_ca;
         gboolean option_insecure;
 };
 
@@ -41,13 +41,17 @@ struct cli_verb {
         int (*run)(struct cli *cli, int argc, char **argv);
 };
 extern const struct cli_verb cli_verbs[]; /* ends with a NULL name */
+/** cli_verb() - by its name, or NULL. */
+const struct cli_verb *cli_verb(const char *name);
 
 /* --- options
  * -------------------------------------------------------------------------------------------------------------------------------
  */
 
-/** cli_parse() - the options of a verb; prints usage or help itself. CLI_OK, or the code to exit with; cli_parsed_help tells of
- * --help. */
+/** cli_options() - the options of a verb; tells what is wrong. Prints the help and ends the program when that is asked for. CLI_OK,
+ *  or the code to exit with. @argv keeps the words: the verb first. */
+int cli_options(struct cli *cli, const char *verb, const GOptionEntry *entries, const char *description, int *argc, char ***argv);
+/** cli_parse() - cli_options(), then server and credentials. */
 int cli_parse(struct cli *cli, const char *verb, const GOptionEntry *entries, const char *description, int *argc, char ***argv);
 
 /* --- talking to the server
@@ -74,31 +78,79 @@ void cli_reply_clear(struct cli_reply *reply);
 
 /** cli_call() - CLI_OK for any answer of the server, also an error status; CLI_UNREACHABLE (told already) when there is none. */
 int cli_call(struct cli *cli, const struct cli_request *request, struct cli_reply *ret_reply);
-/** cli_expect() - cli_call() that also tells and codes every status but 2xx. */
+/** cli_expect() - cli_call() that also tells and codes every status but 2xx, and an answer that is no JSON. */
 int cli_expect(struct cli *cli, const struct cli_request *request, struct cli_reply *ret_reply);
 /** cli_tell_status() - print a Status with all its causes; the exit code that fits it. */
 int cli_tell_status(const struct cli_reply *reply);
+/** cli_create_doc() - POST; *ret_name (g_free) is the name that it got. */
+int cli_create_doc(struct cli *cli, const struct schema_kind *kind, const struct json_doc *doc, char **ret_name);
 
-/** cli_watch() - one event a call until @each returns false or the timeout passes. CLI_OK when @each ended it, CLI_TIMEOUT, or an
- * error. The caller's path has no watch parameters. */
-int cli_watch(struct cli *cli, const char *path, const char *accept, const char *resource_version, uint64_t timeout_us,
-              bool (*each)(const char *type, struct json_value *object, void *userdata), void *userdata);
+/* A watch; one that the server ends is taken up again. */
+struct cli_watch {
+        const char *path;       /* of a collection, without the parameters of watches */
+        const char *accept;     /* NULL: objects; or tables */
+        char *resource_version; /* after which; moves on; g_free() by the caller. NULL: what is there comes first */
+        uint64_t timeout_us;    /* 0: for ever */
+        bool (*each)(const char *type, struct json_value *object, void *userdata); /* false ends it; bookmarks are not told */
+        void *userdata;
+};
+/** cli_watch() - CLI_OK when @each ended it, CLI_TIMEOUT, or an error that was told. */
+int cli_watch(struct cli *cli, struct cli_watch *watch);
+
+/* --- kinds and names
+ * ------------------------------------------------------------------------------------------------------------------------ */
 
 /** cli_path() - the path of a collection (@name NULL) or object in the current namespace; g_free(). */
 char *cli_path(const struct cli *cli, const struct schema_kind *kind, const char *name);
 /** cli_path_in() - the same in a given namespace (NULL: all namespaces for a collection). */
 char *cli_path_in(const struct schema_kind *kind, const char *namespace, const char *name);
-
 /** cli_kind() - by plural, singular, short name or kind, with or without group; tells when unknown. */
 const struct schema_kind *cli_kind(const char *word);
+/** cli_kinds() - "vm,vd", "all" and other categories: the kinds behind a word. Empty after telling that there is none. */
+GPtrArray *cli_kinds(const char *words);
+/** cli_kinds_help() - a paragraph that lists them. */
+char *cli_kinds_help(void);
+
+/* An object named on the command line. */
+struct cli_target {
+        const struct schema_kind *kind;
+        char *name;
+};
+/** cli_is_slashed() - whether the word (or NULL) has the form KIND/NAME. */
+bool cli_is_slashed(const char *word);
+/** cli_targets() - "KIND NAME..." or "KIND/NAME..." behind argv[0] as an array of struct cli_target; NULL after telling what is
+ * wrong. */
+GArray *cli_targets(int argc, char **argv, const char *verb);
+/** cli_machine_name() - "web" of "web", "vm/web" and the like, within @word; NULL after telling that it is no machine. */
+const char *cli_machine_name(const char *word);
+
+/* --- manifests
+ * ------------------------------------------------------------------------------------------------------------------------------ */
+
+/** cli_read_file() - a whole file, "-" for standard input; tells on failure. */
+int cli_read_file(const char *path, char **ret_text, size_t *ret_len);
+/** cli_docs_new() - an array that owns struct json_doc. */
+GPtrArray *cli_docs_new(void);
+/** cli_manifests() - all documents of files and folders, items of Lists each by itself, as an array that owns struct json_doc.
+ * Nothing is given when one of them cannot be read. */
+int cli_manifests(char **files, char **more, GPtrArray **ret_docs);
+/** cli_kind_of() - the kind that a manifest says; NULL after telling what is wrong. */
+const struct schema_kind *cli_kind_of(const struct json_value *manifest);
 
 /* --- output
  * ---------------------------------------------------------------------------------------------------------------------------------
  */
 
 bool cli_is_terminal(int fd);
+/** cli_clean() - what may go to a terminal: control characters and bytes that are not UTF-8 become "?", line feeds stay with
+ * @lines. All functions below clean what they print; g_free(). */
+char *cli_clean(const char *text, bool lines);
 void cli_error(const char *format, ...) G_GNUC_PRINTF(1, 2);
+int cli_usage(const char *format, ...) G_GNUC_PRINTF(1, 2); /* cli_error() that gives CLI_USAGE */
 void cli_note(const char *format, ...) G_GNUC_PRINTF(1, 2); /* progress: standard error */
+void cli_hint(const char *format, ...)
+        G_GNUC_PRINTF(1, 2);                               /* what to do next, for people only: when standard error is a terminal */
+void cli_say(const char *format, ...) G_GNUC_PRINTF(1, 2); /* a line on standard output, at once */
 /** cli_print_object() - "json", "yaml" or "name". */
 void cli_print_object(const struct json_value *object, const char *format);
 
@@ -106,16 +158,17 @@ void cli_print_object(const struct json_value *object, const char *format);
 struct cli_table;
 struct cli_table *cli_table_new(void);
 void cli_table_add(struct cli_table *table, const char *const *cells); /* NULL-terminated */
+/** cli_table_print() - print the rows added since the last time; the columns stay as wide as they were. */
 void cli_table_print(struct cli_table *table);
 struct cli_table *cli_table_free(struct cli_table *table);
 
-/* A progress bar on a terminal, lines at every tenth elsewhere. */
+/* A progress bar on a terminal, lines at every quarter elsewhere. */
 struct cli_bar {
         const char *what;
-        uint64_t total;
-        int shown;
+        bool begun;
+        int percent;
 };
-void cli_bar_show(struct cli_bar *bar, uint64_t done);
+void cli_bar_show(struct cli_bar *bar, uint64_t done, uint64_t total);
 void cli_bar_end(struct cli_bar *bar);
 
 /* --- things that several verbs do
@@ -124,12 +177,12 @@ void cli_bar_end(struct cli_bar *bar);
 /** cli_wait_for() - see `gabbro wait --for`: "phase=Running", "condition=Ready", "condition=Ready=False", "delete". */
 int cli_wait_for(struct cli *cli, const struct schema_kind *kind, const char *name, const char *what, uint64_t timeout_us,
                  bool quiet);
-/** cli_apply() - create the object or patch it to what @doc says (last-applied annotation as kubectl keeps it). */
+/** cli_state() - "Pending: why", of the phase and the conditions; g_free(). */
+char *cli_state(const struct json_value *object);
+/** cli_apply_docs() - create the objects or patch them to what the manifests say (last-applied annotation as kubectl keeps it; the
+ *  documents are changed). Several are checked together first. */
+int cli_apply_docs(struct cli *cli, const GPtrArray *docs, bool dry_run);
 int cli_apply_doc(struct cli *cli, struct json_doc *doc);
-/** cli_create_doc() - POST; *ret_name (g_free) is the name that it got. */
-int cli_create_doc(struct cli *cli, const struct schema_kind *kind, const struct json_doc *doc, char **ret_name);
-/** cli_read_file() - a whole file, "-" for standard input; tells on failure. */
-int cli_read_file(const char *path, char **ret_text, size_t *ret_len);
 
 int cli_get(struct cli *cli, int argc, char **argv);
 int cli_describe(struct cli *cli, int argc, char **argv);

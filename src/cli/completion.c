@@ -58,20 +58,25 @@ static void print_fish(void)
 
 int cli_completion(struct cli *cli, int argc, char **argv)
 {
-        if (argc != 2 || argv[1][0] == '-') {
-                cli_error("which shell? gabbro completion bash|zsh|fish");
-                return CLI_USAGE;
-        }
+        int code = cli_options(cli, "completion", NULL,
+                               "Examples:\n"
+                               "  source <(gabbro completion bash)\n"
+                               "  gabbro completion fish > ~/.config/fish/completions/gabbro.fish",
+                               &argc, &argv);
+
+        if (code != CLI_OK)
+                return code;
+        if (argc != 2)
+                return cli_usage("which shell? gabbro completion bash|zsh|fish");
         if (g_str_equal(argv[1], "fish")) {
                 print_fish();
         } else if (g_str_equal(argv[1], "zsh")) {
-                printf("autoload -U +X bashcompinit && bashcompinit\n");
+                printf("autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n");
                 print_bash();
         } else if (g_str_equal(argv[1], "bash")) {
                 print_bash();
         } else {
-                cli_error("there is no completion for %s", argv[1]);
-                return CLI_USAGE;
+                return cli_usage("there is no completion for %s; for bash, zsh and fish there is", argv[1]);
         }
         return CLI_OK;
 }

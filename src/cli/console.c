@@ -149,7 +149,7 @@ static int check_machine(struct cli *cli, const char *name)
                 const char *phase = json_find_string(json_root(reply.doc), "status", "phase", NULL);
                 if (g_strcmp0(phase, "Running") != 0 && g_strcmp0(phase, "Stopping") != 0 && g_strcmp0(phase, "Migrating") != 0 &&
                     g_strcmp0(phase, "Starting") != 0) {
-                        cli_error("%s does not run (it is %s)", name, phase ?: "new");
+                        cli_error("machine %s does not run (it is %s); gabbro start %s starts it", name, phase ?: "new", name);
                         code = CLI_FAILED;
                 }
         }
@@ -162,15 +162,16 @@ int cli_console(struct cli *cli, int argc, char **argv)
         struct console console = {};
         int code = cli_parse(cli, "console", NULL, "Ctrl+] leaves the console; the machine runs on.", &argc, &argv);
 
-        if (code == CLI_OK && argc != 2) {
-                cli_error("which machine? gabbro console NAME");
-                code = CLI_USAGE;
+        if (code == CLI_OK && argc != 2)
+                code = cli_usage("which machine? gabbro console NAME");
+        if (code == CLI_OK && cli->insecure && !cli->ca_pem)
+                code = cli_usage("the console needs to know the gateway's certificate: --certificate-authority or a kubeconfig");
+        if (code == CLI_OK) {
+                console.name = cli_machine_name(argv[1]);
+                code = console.name ? check_machine(cli, console.name) : CLI_USAGE;
         }
-        if (code == CLI_OK)
-                code = check_machine(cli, argv[1]);
         if (code != CLI_OK)
                 return code;
-        console.name = argv[1];
         int r = loop_new(&console.loop);
         if (r == 0)
                 r = loop_signal(console.loop, SIGTERM, on_signal, &console, &console.terminate);

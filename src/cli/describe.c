@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "cli/cli.h"
+#include "cli/lastapplied.h"
 #include "generated/api_types.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,11 +19,20 @@ static void print_age(const char *label, const char *time)
         }
 }
 
+static void print_line(const char *label, const char *text)
+{
+        g_autofree char *clean = cli_clean(text, false);
+
+        printf("%-14s %s\n", label, clean);
+}
+
 static void print_map(const char *label, const struct json_value *map)
 {
         for (const struct json_value *m = json_first(map); m; m = json_next(m)) {
-                if (!g_str_equal(json_key(m), "kubectl.kubernetes.io/last-applied-configuration"))
-                        printf("%-14s %s=%s\n", label, json_key(m), json_string(m, ""));
+                if (g_str_equal(json_key(m), LASTAPPLIED))
+                        continue;
+                g_autofree char *text = g_strdup_printf("%s=%s", json_key(m), json_string(m, ""));
+                print_line(label, text);
                 label = "";
         }
 }
@@ -67,14 +78,35 @@ static void print_events(struct cli *cli, const struct schema_kind *kind, const 
 
         if (cli_call(cli, &(struct cli_request){.path = path}, &reply) == CLI_OK && reply.status == 200 && reply.doc) {
                 const struct json_value *items = json_get(json_root(reply.doc), "items");
+                struct cli_table *table = cli_table_new();
                 if (json_length(items) > 0)
                         printf("Events\n");
-                for (const struct json_value *e = json_first(items); e; e = json_next(e))
-                        printf("  %-20s %-8s %-24s %s\n", json_find_string(e, "lastTimestamp", NULL) ?: "",
-                               json_find_string(e, "type", NULL) ?: "", json_find_string(e, "reason", NULL) ?: "",
-                               json_find_string(e, "message", NULL) ?: "");
+                for (const struct json_value *e = json_first(items); e; e = json_next(e)) {
+                        g_autofree char *time = g_strdup_printf("  %s", json_find_string(e, "lastTimestamp", NULL) ?: "");
+                        cli_table_add(table, (const char *const[]){time, json_find_string(e, "type", NULL) ?: "",
+                                                                   json_find_string(e, "reason", NULL) ?: "",
+                                                                   json_find_string(e, "message", NULL) ?: "", NULL});
+                }
+                cli_table_print(table);
+                cli_table_free(table);
         }
         cli_reply_clear(&reply);
+}
+
+/* Of a Secret only how long each value is. */
+static void print_data(const struct schema_kind *kind, const struct json_value *data)
+{
+        if (!g_str_equal(kind->kind, "Secret")) {
+                print_part("Data", data);
+                return;
+        }
+        if (json_length(data) > 0)
+                printf("Data\n");
+        for (const struct json_value *d = json_first(data); d; d = json_next(d)) {
+                size_t len = 0;
+                g_autofree guchar *plain = g_base64_decode(json_string(d, ""), &len);
+                printf("  %s: %zu bytes\n", json_key(d), len);
+        }
 }
 
 static void print_description(struct cli *cli, const struct schema_kind *kind, const struct json_value *object)
@@ -82,15 +114,16 @@ static void print_description(struct cli *cli, const struct schema_kind *kind, c
         const struct json_value *meta = json_get(object, "metadata");
         g_autoptr(json_doc) doc = json_doc_new();
 
-        printf("%-14s %s\n", "Name", json_find_string(meta, "name", NULL) ?: "");
+        print_line("Name", json_find_string(meta, "name", NULL));
         if (kind->namespaced)
-                printf("%-14s %s\n", "Namespace", json_find_string(meta, "namespace", NULL) ?: "");
+                print_line("Namespace", json_find_string(meta, "namespace", NULL));
         printf("%-14s %s %s\n", "Kind", json_find_string(object, "apiVersion", NULL) ?: "", kind->kind);
         print_map("Labels", json_get(meta, "labels"));
         print_map("Annotations", json_get(meta, "annotations"));
         print_age("Created", json_find_string(meta, "creationTimestamp", NULL));
         print_age("Deletion", json_find_string(meta, "deletionTimestamp", NULL));
         print_part("Spec", json_get(object, "spec"));
+        print_data(kind, json_get(object, "data"));
         const struct json_value *status = json_get(object, "status");
         if (status) {
                 struct json_value *rest = json_copy(doc, status);
@@ -101,24 +134,59 @@ static void print_description(struct cli *cli, const struct schema_kind *kind, c
         print_events(cli, kind, object);
 }
 
+static int describe_all(struct cli *cli, const struct schema_kind *kind)
+{
+        g_autofree char *path = cli_path(cli, kind, NULL);
+        struct cli_reply reply = {};
+
+        int code = cli_expect(cli, &(struct cli_request){.path = path}, &reply);
+        const struct json_value *items = code == CLI_OK ? json_get(json_root(reply.doc), "items") : NULL;
+        for (const struct json_value *item = json_first(items); item; item = json_next(item)) {
+                if (item != json_first(items))
+                        putchar('\n');
+                print_description(cli, kind, item);
+        }
+        if (code == CLI_OK && json_length(items) == 0)
+                cli_note("No %s found%s%s.", kind->plural, kind->namespaced ? " in " : "", kind->namespaced ? cli->namespace : "");
+        cli_reply_clear(&reply);
+        return code;
+}
+
+static int describe_one(struct cli *cli, const struct cli_target *target, bool first)
+{
+        g_autofree char *path = cli_path(cli, target->kind, target->name);
+        struct cli_reply reply = {};
+
+        int code = cli_expect(cli, &(struct cli_request){.path = path}, &reply);
+        if (code == CLI_OK && !first)
+                putchar('\n');
+        if (code == CLI_OK)
+                print_description(cli, target->kind, json_root(reply.doc));
+        cli_reply_clear(&reply);
+        return code;
+}
+
 int cli_describe(struct cli *cli, int argc, char **argv)
 {
-        int code = cli_parse(cli, "describe", NULL, NULL, &argc, &argv);
+        int code = cli_parse(cli, "describe", NULL,
+                             "Examples:\n"
+                             "  gabbro describe vm web\n"
+                             "  gabbro describe vm/web vd/web-root\n"
+                             "  gabbro describe node",
+                             &argc, &argv);
 
-        if (code == CLI_OK && argc < 3) {
-                cli_error("what? for example gabbro describe vm NAME");
-                code = CLI_USAGE;
+        if (code != CLI_OK)
+                return code;
+        if (argc == 2 && !cli_is_slashed(argv[1])) {
+                const struct schema_kind *kind = cli_kind(argv[1]);
+                return kind ? describe_all(cli, kind) : CLI_USAGE;
         }
-        const struct schema_kind *kind = code == CLI_OK ? cli_kind(argv[1]) : NULL;
-        if (code == CLI_OK && !kind)
-                code = CLI_USAGE;
-        for (int i = 2; code == CLI_OK && i < argc; i++) {
-                g_autofree char *path = cli_path(cli, kind, argv[i]);
-                struct cli_reply reply = {};
-                code = cli_expect(cli, &(struct cli_request){.path = path}, &reply);
-                if (code == CLI_OK && reply.doc)
-                        print_description(cli, kind, json_root(reply.doc));
-                cli_reply_clear(&reply);
+        g_autoptr(GArray) targets = cli_targets(argc, argv, "describe");
+        if (!targets)
+                return CLI_USAGE;
+        for (guint i = 0; i < targets->len && code != CLI_UNREACHABLE; i++) {
+                int r = describe_one(cli, &g_array_index(targets, struct cli_target, i), i == 0);
+                code = code == CLI_OK || r == CLI_UNREACHABLE ? r : code;
         }
         return code;
 }

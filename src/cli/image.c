@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/file.h"
 #include "cli/cli.h"
 #include "generated/api_types.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -9,7 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define READ_BYTES (1u << 20)
+#define READ_BYTES     (1u << 20)
+#define NAME_CHARS     63
+#define UPLOAD_WAIT_US 600000000u
+#define IMPORT_WAIT_US 3600000000ull
 
 struct image_options {
         char *name, *sha256;
@@ -37,10 +42,10 @@ static struct json_doc *manifest(const struct image_options *options, const char
         return doc;
 }
 
-/* Hex SHA-256 of the file, g_free(); NULL when it cannot be read. */
+/* The file's SHA-256 in hex, g_free(); NULL when it cannot be read. */
 static char *hash_file(int fd, uint64_t size)
 {
-        struct cli_bar bar = {.what = "hashing  ", .total = size};
+        struct cli_bar bar = {.what = "hashing  "};
         EVP_MD_CTX *context = EVP_MD_CTX_new();
         g_autofree char *buffer = g_malloc(READ_BYTES);
         unsigned char raw[EVP_MAX_MD_SIZE];
@@ -53,7 +58,7 @@ static char *hash_file(int fd, uint64_t size)
                 EVP_DigestUpdate(context, buffer, (size_t)n);
                 done += (uint64_t)n;
                 if (cli_is_terminal(STDERR_FILENO))
-                        cli_bar_show(&bar, done);
+                        cli_bar_show(&bar, done, size);
         }
         cli_bar_end(&bar);
         EVP_DigestFinal_ex(context, raw, &n_raw);
@@ -66,17 +71,27 @@ static char *hash_file(int fd, uint64_t size)
         return g_string_free(text, FALSE);
 }
 
+/* --- upload
+ * --------------------------------------------------------------------------------------------------------------------------------
+ */
+
+struct sending {
+        struct cli_bar bar;
+        uint64_t total;
+};
+
 static void on_sent(struct http_call *call, uint64_t sent, void *userdata)
 {
-        cli_bar_show(userdata, sent);
+        struct sending *sending = userdata;
+
+        cli_bar_show(&sending->bar, sent, sending->total);
 }
 
-static int send_file(struct cli *cli, const struct image_options *options, int fd, uint64_t size)
+static int send_file(struct cli *cli, const struct image_options *options, int fd, uint64_t size, const char *hash)
 {
         g_autofree char *object = cli_path(cli, image_kind(options), options->name);
-        g_autofree char *hash = options->sha256 ? g_strdup(options->sha256) : options->no_checksum ? NULL : hash_file(fd, size);
-        g_autofree char *path = hash ? g_strdup_printf("%s/upload?sha256=%s", object, hash) : g_strdup_printf("%s/upload", object);
-        struct cli_bar bar = {.what = "uploading", .total = size};
+        g_autofree char *path = g_strconcat(object, "/upload", hash ? "?sha256=" : "", hash ?: "", NULL);
+        struct sending sending = {.bar = {.what = "uploading"}, .total = size};
         struct cli_reply reply = {};
         struct cli_request request = {
                 .method = "PUT",
@@ -86,39 +101,102 @@ static int send_file(struct cli *cli, const struct image_options *options, int f
                 .upload = true,
                 .len = size,
                 .on_sent = on_sent,
-                .userdata = &bar,
+                .userdata = &sending,
         };
 
         int code = cli_call(cli, &request, &reply);
-        cli_bar_end(&bar);
+        cli_bar_end(&sending.bar);
         if (code == CLI_OK && reply.status / 100 != 2)
                 code = cli_tell_status(&reply);
         cli_reply_clear(&reply);
         return code;
 }
 
-static int upload(struct cli *cli, const struct image_options *options, const char *file)
+/* Whether the library has the content of the object: *ret_digest (g_free) is set then. */
+static int look_for_content(struct cli *cli, const struct image_options *options, char **ret_digest)
 {
-        g_autoptr(json_doc) doc = manifest(options, "Upload");
-        struct stat about;
-        int fd = open(file, O_RDONLY | O_CLOEXEC);
+        g_autofree char *path = cli_path(cli, image_kind(options), options->name);
+        struct cli_reply reply = {};
 
-        if (fd < 0 || fstat(fd, &about) < 0 || !S_ISREG(about.st_mode)) {
-                cli_error("cannot read %s as a file", file);
-                if (fd >= 0)
-                        close(fd);
-                return CLI_FAILED;
-        }
-        int code = cli_apply_doc(cli, doc);
-        if (code == CLI_OK)
-                code = send_file(cli, options, fd, (uint64_t)about.st_size);
-        close(fd);
-        if (code == CLI_OK)
-                code = cli_wait_for(cli, image_kind(options), options->name, "phase=Ready", 600000000, true);
-        if (code == CLI_OK)
-                printf("%s/%s is ready\n", image_kind(options)->singular, options->name);
+        int code = cli_call(cli, &(struct cli_request){.path = path}, &reply);
+        if (code == CLI_OK && reply.status == 200 && reply.doc)
+                *ret_digest = g_strdup(json_find_string(json_root(reply.doc), "status", "ingest", "digest", NULL));
+        else if (code == CLI_OK && reply.status != 404)
+                code = cli_tell_status(&reply);
+        cli_reply_clear(&reply);
         return code;
 }
+
+/* The digest to send along; NULL with @*ret_code CLI_OK: none. */
+static char *choose_digest(const struct image_options *options, const char *file, int fd, uint64_t size, int *ret_code)
+{
+        *ret_code = CLI_OK;
+        if (options->no_checksum)
+                return g_strdup(options->sha256);
+        g_autofree char *hash = hash_file(fd, size);
+        if (!hash) {
+                cli_error("cannot read %s", file);
+                *ret_code = CLI_FAILED;
+        } else if (options->sha256 && g_ascii_strcasecmp(hash, options->sha256) != 0) {
+                cli_error("the SHA-256 of %s is %s, not %s: it is not the file that was expected; nothing was sent", file, hash,
+                          options->sha256);
+                *ret_code = CLI_FAILED;
+        }
+        return *ret_code == CLI_OK ? g_steal_pointer(&hash) : NULL;
+}
+
+static int upload_open(struct cli *cli, const struct image_options *options, const char *file, int fd, uint64_t size)
+{
+        const char *singular = image_kind(options)->singular;
+        g_autofree char *present = NULL;
+        int code = look_for_content(cli, options, &present);
+        g_autofree char *hash = code == CLI_OK ? choose_digest(options, file, fd, size, &code) : NULL;
+
+        if (code != CLI_OK)
+                return code;
+        if (present && g_strcmp0(present, hash) == 0) {
+                cli_say("%s/%s has this content already", singular, options->name);
+                return CLI_OK;
+        }
+        if (present) {
+                cli_error("%s/%s has other content already; delete it first (gabbro delete %s %s) or choose another --name",
+                          singular, options->name, singular, options->name);
+                return CLI_FAILED;
+        }
+        g_autoptr(json_doc) doc = manifest(options, "Upload");
+        code = cli_apply_doc(cli, doc);
+        if (code == CLI_OK)
+                code = send_file(cli, options, fd, size, hash);
+        if (code == CLI_OK)
+                code = cli_wait_for(cli, image_kind(options), options->name, "phase=Ready", UPLOAD_WAIT_US, true);
+        if (code == CLI_OK)
+                cli_say("%s/%s is ready", singular, options->name);
+        return code;
+}
+
+static int upload(struct cli *cli, const struct image_options *options, const char *file)
+{
+        struct stat about = {};
+        autofd fd = open(file, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0 || fstat(fd, &about) < 0) {
+                cli_error("cannot read %s: %s", file, g_strerror(errno));
+                return CLI_FAILED;
+        }
+        if (!S_ISREG(about.st_mode)) {
+                cli_error("%s is no file", file);
+                return CLI_FAILED;
+        }
+        if (about.st_size == 0) {
+                cli_error("%s is empty", file);
+                return CLI_FAILED;
+        }
+        return upload_open(cli, options, file, fd, (uint64_t)about.st_size);
+}
+
+/* --- import
+ * --------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static int import(struct cli *cli, const struct image_options *options, const char *url)
 {
@@ -131,22 +209,53 @@ static int import(struct cli *cli, const struct image_options *options, const ch
                 json_set_string(doc, json_ensure_object(doc, http, "checksum"), "sha256", options->sha256);
         int code = cli_apply_doc(cli, doc);
         if (code == CLI_OK)
-                code = cli_wait_for(cli, image_kind(options), options->name, "phase=Ready", 3600000000ull, false);
+                code = cli_wait_for(cli, image_kind(options), options->name, "phase=Ready", IMPORT_WAIT_US, false);
         if (code == CLI_OK)
-                printf("%s/%s is ready\n", image_kind(options)->singular, options->name);
+                cli_say("%s/%s is ready", image_kind(options)->singular, options->name);
+        else if (code == CLI_FAILED)
+                cli_hint("To try again: gabbro delete %s %s, then import once more.", image_kind(options)->singular, options->name);
         return code;
 }
 
-/* The file's or URL's last part without extensions, as a name. */
+/* The file's or URL's last part, without what tells its format, as a name: "Debian_12.qcow2.xz" is debian-12. */
 static char *name_of(const char *source)
 {
-        g_autofree char *base = g_path_get_basename(source);
+        static const char *const endings[] = {".qcow2", ".raw", ".img", ".iso", ".xz", ".gz", ".bz2", ".zst", NULL};
+        g_autofree char *whole = g_strndup(source, strcspn(source, "?#"));
+        g_autofree char *base = g_path_get_basename(whole);
+        g_autofree char *lower = g_ascii_strdown(base, -1);
         GString *name = g_string_new(NULL);
 
-        for (const char *c = base; *c && *c != '.' && *c != '?'; c++)
-                if (g_ascii_isalnum(*c) || (*c == '-' && name->len > 0))
-                        g_string_append_c(name, g_ascii_tolower(*c));
+        for (size_t i = 0; endings[i]; i++)
+                if (g_str_has_suffix(lower, endings[i])) {
+                        lower[strlen(lower) - strlen(endings[i])] = '\0';
+                        i = (size_t)-1; /* once more from the first: packed images have two */
+                }
+        for (const char *c = lower; *c && name->len < NAME_CHARS; c++) {
+                if (g_ascii_isalnum(*c))
+                        g_string_append_c(name, *c);
+                else if (name->len > 0 && name->str[name->len - 1] != '-')
+                        g_string_append_c(name, '-');
+        }
+        while (name->len > 0 && name->str[name->len - 1] == '-')
+                g_string_truncate(name, name->len - 1);
         return g_string_free(name, FALSE);
+}
+
+static int check(const struct image_options *options, int argc, char **argv)
+{
+        bool upload_wanted = argc > 1 && g_str_equal(argv[1], "upload"), import_wanted = argc > 1 && g_str_equal(argv[1], "import");
+
+        if (argc != 3 || !(upload_wanted || import_wanted))
+                return cli_usage("what? gabbro image upload FILE, or gabbro image import URL");
+        if (options->sha256 && (strlen(options->sha256) != 64 || strspn(options->sha256, "0123456789abcdefABCDEF") != 64))
+                return cli_usage("--sha256 takes 64 hexadecimal digits");
+        if (import_wanted && !g_str_has_prefix(argv[2], "http://") && !g_str_has_prefix(argv[2], "https://"))
+                return cli_usage("%s is no http or https address%s", argv[2],
+                                 g_file_test(argv[2], G_FILE_TEST_EXISTS) ? "; a file is sent by gabbro image upload" : "");
+        if (upload_wanted && strstr(argv[2], "://"))
+                return cli_usage("%s is an address; it is fetched by gabbro image import", argv[2]);
+        return CLI_OK;
 }
 
 int cli_image(struct cli *cli, int argc, char **argv)
@@ -160,15 +269,22 @@ int cli_image(struct cli *cli, int argc, char **argv)
                 {"no-checksum", 0, 0, G_OPTION_ARG_NONE, &options.no_checksum, "Upload without hashing the file first", NULL},
                 {},
         };
-        int code = cli_parse(cli, "image", entries, NULL, &argc, &argv);
+        int code =
+                cli_parse(cli, "image", entries,
+                          "Images are qcow2, raw or ISO, also packed with xz, gzip, bzip2 or zstd. upload sends a file from here;\n"
+                          "import lets the gateway fetch it.\n\n"
+                          "Examples:\n"
+                          "  gabbro image upload debian-12.qcow2 --cluster\n"
+                          "  gabbro image import https://example.org/debian-12.qcow2 --sha256 HEX",
+                          &argc, &argv);
 
-        if (code == CLI_OK && (argc != 3 || (!g_str_equal(argv[1], "upload") && !g_str_equal(argv[1], "import")))) {
-                cli_error("gabbro image upload FILE, or gabbro image import URL");
-                code = CLI_USAGE;
-        }
+        if (code == CLI_OK)
+                code = check(&options, argc, argv);
         if (code != CLI_OK)
                 return code;
         if (!options.name)
                 options.name = name_of(argv[2]);
+        if (!*options.name)
+                return cli_usage("no name can be made of %s; choose one with --name", argv[2]);
         return g_str_equal(argv[1], "upload") ? upload(cli, &options, argv[2]) : import(cli, &options, argv[2]);
 }

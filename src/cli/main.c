@@ -4,19 +4,18 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 
 const struct cli_verb cli_verbs[] = {
         {"get", "KIND [NAME...]", "Show objects as a table, or with -o as json, yaml or names; -w follows changes", cli_get},
-        {"describe", "KIND NAME", "Show all of an object, its conditions and its events", cli_describe},
+        {"describe", "KIND [NAME...]", "Show all of an object, its conditions and its events", cli_describe},
         {"apply", "-f FILE", "Create what the manifests describe, or change it to that", cli_apply},
         {"delete", "KIND NAME... | -f FILE", "Delete objects", cli_delete},
         {"create", "vm NAME", "Make a machine and its disk from an image in one go", cli_create},
-        {"start", "MACHINE", "Start a machine", cli_start},
-        {"stop", "MACHINE", "Ask the guest to shut down; after the grace period it is cut off", cli_stop},
-        {"restart", "MACHINE", "Stop and start again, with changes applied", cli_restart},
-        {"force-off", "MACHINE", "Cut a machine off at once, as by its power cord", cli_force_off},
-        {"wait", "KIND NAME --for WHAT", "Wait for phase=X, condition=TYPE[=STATUS] or delete", cli_wait},
+        {"start", "MACHINE...", "Start a machine", cli_start},
+        {"stop", "MACHINE...", "Ask the guest to shut down; after the grace period it is cut off", cli_stop},
+        {"restart", "MACHINE...", "Stop and start again, with changes applied", cli_restart},
+        {"force-off", "MACHINE...", "Cut a machine off at once, as by its power cord", cli_force_off},
+        {"wait", "KIND NAME... --for WHAT", "Wait for phase=X, condition=TYPE[=STATUS] or delete", cli_wait},
         {"console", "MACHINE", "Serial console; Ctrl+] leaves", cli_console},
         {"image", "upload FILE | import URL", "Bring an image into the library", cli_image},
         {"events", "", "What happened, oldest first; -w follows", cli_events},
@@ -35,23 +34,18 @@ static void print_help(FILE *out)
                      "  --kubeconfig FILE    where the server and the credentials are ($KUBECONFIG, ~/.kube/config)\n"
                      "  --context NAME       context of the kubeconfig\n"
                      "  -n, --namespace NS   project\n"
-                     "  --server URL, --token TOKEN, --insecure   instead of a kubeconfig\n"
-                     "\nEach verb has --help. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 not reachable, 5 "
+                     "  --server URL, --token TOKEN, --certificate-authority FILE, --insecure\n"
+                     "                       instead of a kubeconfig\n"
+                     "\ngabbro VERB --help tells more. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 not "
+                     "reachable, 5 "
                      "time is up.\n");
-}
-
-static const struct cli_verb *find_verb(const char *name)
-{
-        for (const struct cli_verb *verb = cli_verbs; verb->name; verb++)
-                if (g_str_equal(verb->name, name))
-                        return verb;
-        return NULL;
 }
 
 /* The verb is the first word that is neither an option nor the value of one. */
 static int verb_index(int argc, char **argv)
 {
-        static const char *const with_value[] = {"--kubeconfig", "--context", "-n", "--namespace", "--server", "--token", NULL};
+        static const char *const with_value[] = {
+                "--kubeconfig", "--context", "-n", "--namespace", "--server", "--token", "--certificate-authority", NULL};
 
         for (int i = 1; i < argc; i++) {
                 if (argv[i][0] != '-')
@@ -62,32 +56,50 @@ static int verb_index(int argc, char **argv)
         return -1;
 }
 
+static int run_verb(struct cli *cli, const char *name, int argc, char **argv)
+{
+        const struct cli_verb *verb = cli_verb(name);
+
+        if (!verb)
+                return cli_usage("there is no verb %s; gabbro --help lists them", name);
+        return verb->run(cli, argc, argv);
+}
+
+static int without_verb(int argc, char **argv)
+{
+        const char *word = argc > 1 ? argv[1] : "";
+
+        if (g_str_equal(word, "--version")) {
+                printf("gabbro %s\n", GABBRO_VERSION);
+                return CLI_OK;
+        }
+        bool help = g_str_equal(word, "--help") || g_str_equal(word, "-h");
+        print_help(help ? stdout : stderr);
+        return help ? CLI_OK : CLI_USAGE;
+}
+
 int main(int argc, char **argv)
 {
         struct cli cli = {};
 
         signal(SIGPIPE, SIG_DFL);
         int index = verb_index(argc, argv);
-        if (index < 0) {
-                bool help = argc > 1 && (g_str_equal(argv[1], "--help") || g_str_equal(argv[1], "-h"));
-                print_help(help ? stdout : stderr);
-                return help ? CLI_OK : CLI_USAGE;
+        if (index < 0)
+                return without_verb(argc, argv);
+        char *name = argv[index];
+        if (g_str_equal(name, "help") && index + 1 < argc) {
+                char *words[] = {argv[index + 1], "--help", NULL};
+                return run_verb(&cli, words[0], 2, words);
         }
-        const char *name = argv[index];
         if (g_str_equal(name, "help")) {
                 print_help(stdout);
                 return CLI_OK;
         }
-        const struct cli_verb *verb = find_verb(name);
-        if (!verb) {
-                cli_error("there is no verb %s; gabbro --help lists them", name);
-                return CLI_USAGE;
-        }
         /* Options before the verb count as its own. */
         for (int i = index; i > 1; i--)
                 argv[i] = argv[i - 1];
-        argv[1] = (char *)name;
-        int code = verb->run(&cli, argc - 1, argv + 1);
+        argv[1] = name;
+        int code = run_verb(&cli, name, argc - 1, argv + 1);
         config_clear(&cli);
         return code;
 }

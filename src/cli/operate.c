@@ -2,65 +2,180 @@
 #include "cli/cli.h"
 #include "generated/api_types.h"
 
+#include <assert.h>
 #include <stdio.h>
 
-/* Make a VirtualMachineOperation; with --wait follow it to its end. */
-static int operate(struct cli *cli, const char *verb, const char *type, int argc, char **argv)
-{
-        gboolean wait = FALSE, force = FALSE;
-        int timeout_s = 300;
-        const GOptionEntry entries[] = {
-                {"wait", 0, 0, G_OPTION_ARG_NONE, &wait, "Wait until it is done", NULL},
-                {"timeout", 0, 0, G_OPTION_ARG_INT, &timeout_s, "How long to wait (300)", "SECONDS"},
-                {"force", 0, 0, G_OPTION_ARG_NONE, &force, "Do not give the guest time to shut down", NULL},
-                {},
-        };
-        int code = cli_parse(cli, verb, entries, NULL, &argc, &argv);
+#define BEGIN_US 3000000u /* without --wait: how long to look whether the operation is refused */
 
-        if (code == CLI_OK && argc != 2) {
-                cli_error("which machine? gabbro %s NAME", verb);
-                code = CLI_USAGE;
-        }
-        if (code != CLI_OK)
-                return code;
-        g_autoptr(json_doc) doc = json_doc_new();
+struct operation {
+        const char *verb;  /* of the command line */
+        const char *type;  /* of the object */
+        const char *doing; /* "is being started" */
+        const char *done;  /* "runs" */
+        const char *help;
+        bool takes_force;
+};
+
+static const struct operation operations[] = {
+        {"start", "Start", "is being started", "was started",
+         "The machine's conditions tell what it waits for: gabbro describe vm MACHINE", false},
+        {"stop", "Stop", "is being stopped", "was stopped",
+         "The guest has spec.terminationGracePeriodSeconds to shut down, then it is cut off.", true},
+        {"restart", "Restart", "is being restarted", "was restarted",
+         "Changes that wait for a restart (NEED RESTART in gabbro get vm -o wide) are applied by it.", true},
+        {"force-off", "ForceOff", "is being cut off", "was cut off",
+         "The guest is not asked: what it has not written to its disks is lost.", false},
+};
+
+static const struct operation *find_operation(const char *verb)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(operations); i++)
+                if (g_str_equal(operations[i].verb, verb))
+                        return &operations[i];
+        g_assert_not_reached();
+}
+
+static struct json_doc *manifest(const struct operation *operation, const char *machine, bool force)
+{
+        struct json_doc *doc = json_doc_new();
         struct json_value *root = json_new(doc, JSON_OBJECT);
-        g_autofree char *prefix = g_strdup_printf("%s-%.40s-", verb, argv[1]);
-        g_autofree char *name = NULL;
+        g_autofree char *prefix = g_strdup_printf("%s-%.40s-", operation->verb, machine);
+
         json_set_root(doc, root);
         json_set_string(doc, root, "apiVersion", "gabbro.dev/v1");
         json_set_string(doc, root, "kind", "VirtualMachineOperation");
         json_set_string(doc, json_ensure_object(doc, root, "metadata"), "generateName", prefix);
         struct json_value *spec = json_ensure_object(doc, root, "spec");
-        json_set_string(doc, spec, "type", type);
-        json_set_string(doc, spec, "virtualMachineName", argv[1]);
+        json_set_string(doc, spec, "type", operation->type);
+        json_set_string(doc, spec, "virtualMachineName", machine);
         if (force)
                 json_set_bool(doc, spec, "force", true);
+        return doc;
+}
+
+struct beginning {
+        bool ended; /* it is under way, done or refused */
+        char *refused;
+};
+
+static bool on_event(const char *type, struct json_value *object, void *userdata)
+{
+        struct beginning *beginning = userdata;
+        const char *phase = json_find_string(object, "status", "phase", NULL);
+
+        beginning->ended = g_str_equal(type, "DELETED") || (phase && !g_str_equal(phase, "Pending"));
+        for (const struct json_value *c = json_first(json_find(object, "status", "conditions", NULL)); c; c = json_next(c))
+                if (g_strcmp0(phase, "Failed") == 0 && g_strcmp0(json_find_string(c, "type", NULL), "Completed") == 0 &&
+                    !beginning->refused)
+                        beginning->refused = g_strdup(json_find_string(c, "message", NULL));
+        if (g_strcmp0(phase, "Failed") == 0 && !beginning->refused)
+                beginning->refused = g_strdup("it failed");
+        return !beginning->ended;
+}
+
+/* Whether the operation @name is taken up. One that stays Pending for long is no failure: it says so itself. */
+static int see_beginning(struct cli *cli, const struct operation *operation, const char *name, const char *machine)
+{
+        g_autofree char *collection = cli_path(cli, &api_virtual_machine_operation_kind, NULL);
+        g_autofree char *path = g_strdup_printf("%s?fieldSelector=metadata.name%%3D%s", collection, name);
+        struct beginning beginning = {};
+        struct cli_watch watch = {.path = path, .timeout_us = BEGIN_US, .each = on_event, .userdata = &beginning};
+
+        int code = cli_watch(cli, &watch); /* from no version: what is there comes first */
+        g_free(watch.resource_version);
+        if (code == CLI_TIMEOUT)
+                code = CLI_OK;
+        if (beginning.refused) {
+                cli_error("%s of %s is refused: %s", operation->type, machine, beginning.refused);
+                code = CLI_FAILED;
+        }
+        g_free(beginning.refused);
+        return code;
+}
+
+/* An operation that takes long does not say why; its machine does. */
+static void tell_machine(struct cli *cli, const char *machine)
+{
+        g_autofree char *path = cli_path(cli, &api_virtual_machine_kind, machine);
+        struct cli_reply reply = {};
+
+        if (cli_call(cli, &(struct cli_request){.path = path}, &reply) == CLI_OK && reply.status == 200 && reply.doc) {
+                g_autofree char *state = cli_state(json_root(reply.doc));
+                cli_note("virtualmachine/%s is %s", machine, state);
+        }
+        cli_reply_clear(&reply);
+}
+
+static int operate_one(struct cli *cli, const struct operation *operation, const char *word, bool force, uint64_t wait_us)
+{
+        const char *machine = cli_machine_name(word);
+        g_autofree char *path = machine ? cli_path(cli, &api_virtual_machine_kind, machine) : NULL;
+        g_autofree char *name = NULL;
+        struct cli_reply reply = {};
+
+        if (!machine)
+                return CLI_USAGE;
+        int code = cli_expect(cli, &(struct cli_request){.path = path}, &reply);
+        cli_reply_clear(&reply);
+        if (code != CLI_OK)
+                return code;
+        g_autoptr(json_doc) doc = manifest(operation, machine, force);
         code = cli_create_doc(cli, &api_virtual_machine_operation_kind, doc, &name);
-        if (code == CLI_OK && wait)
-                code = cli_wait_for(cli, &api_virtual_machine_operation_kind, name, "phase=Completed",
-                                    (uint64_t)timeout_s * 1000000, false);
         if (code == CLI_OK)
-                printf("virtualmachineoperation/%s %s\n", name, wait ? "completed" : "created");
+                code = see_beginning(cli, operation, name, machine);
+        if (code == CLI_OK && wait_us > 0)
+                code = cli_wait_for(cli, &api_virtual_machine_operation_kind, name, "phase=Completed", wait_us, false);
+        if (code == CLI_TIMEOUT)
+                tell_machine(cli, machine);
+        if (code == CLI_OK)
+                cli_say("virtualmachine/%s %s (virtualmachineoperation/%s)", machine,
+                        wait_us > 0 ? operation->done : operation->doing, name);
+        return code;
+}
+
+static int operate(struct cli *cli, const char *verb, int argc, char **argv)
+{
+        const struct operation *operation = find_operation(verb);
+        gboolean wait = FALSE, force = FALSE;
+        int timeout_s = 300;
+        const GOptionEntry entries[] = {
+                {"wait", 0, 0, G_OPTION_ARG_NONE, &wait, "Wait until it is done", NULL},
+                {"timeout", 0, 0, G_OPTION_ARG_INT, &timeout_s, "How long to wait for each (300)", "SECONDS"},
+                {"force", 0, operation->takes_force ? 0 : G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &force,
+                 "Do not give the guest time to shut down", NULL},
+                {},
+        };
+        int code = cli_parse(cli, verb, entries, operation->help, &argc, &argv);
+
+        if (code == CLI_OK && argc < 2)
+                code = cli_usage("which machine? gabbro %s NAME", verb);
+        if (code == CLI_OK && wait && timeout_s <= 0)
+                code = cli_usage("--timeout takes seconds");
+        if (code == CLI_OK && force && !operation->takes_force)
+                code = cli_usage("%s knows no --force", verb);
+        for (int i = 1, r; i < argc && code != CLI_USAGE && code != CLI_UNREACHABLE; i++) {
+                r = operate_one(cli, operation, argv[i], force, wait ? (uint64_t)timeout_s * 1000000 : 0);
+                code = code == CLI_OK || r == CLI_UNREACHABLE ? r : code;
+        }
         return code;
 }
 
 int cli_start(struct cli *cli, int argc, char **argv)
 {
-        return operate(cli, "start", "Start", argc, argv);
+        return operate(cli, "start", argc, argv);
 }
 
 int cli_stop(struct cli *cli, int argc, char **argv)
 {
-        return operate(cli, "stop", "Stop", argc, argv);
+        return operate(cli, "stop", argc, argv);
 }
 
 int cli_restart(struct cli *cli, int argc, char **argv)
 {
-        return operate(cli, "restart", "Restart", argc, argv);
+        return operate(cli, "restart", argc, argv);
 }
 
 int cli_force_off(struct cli *cli, int argc, char **argv)
 {
-        return operate(cli, "force-off", "ForceOff", argc, argv);
+        return operate(cli, "force-off", argc, argv);
 }

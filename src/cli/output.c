@@ -1,17 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define BAR_WIDTH 30
-
 bool cli_is_terminal(int fd)
 {
-        const char *term = g_getenv("TERM");
+        return isatty(fd) && g_strcmp0(g_getenv("TERM"), "dumb") != 0;
+}
 
-        return isatty(fd) && !g_getenv("NO_COLOR") && g_strcmp0(term, "dumb") != 0;
+static bool has_colour(int fd)
+{
+        const char *no_colour = g_getenv("NO_COLOR"); /* https://no-color.org: any text but the empty one */
+
+        return cli_is_terminal(fd) && !(no_colour && *no_colour);
+}
+
+char *cli_clean(const char *text, bool lines)
+{
+        GString *clean = g_string_new(NULL);
+
+        for (const char *c = text ?: ""; *c;) {
+                gunichar character = g_utf8_get_char_validated(c, -1);
+                bool valid = character != (gunichar)-1 && character != (gunichar)-2;
+                const char *next = valid ? g_utf8_next_char(c) : c + 1;
+                if (valid && (g_unichar_isprint(character) || (lines && character == '\n')))
+                        g_string_append_len(clean, c, next - c);
+                else
+                        g_string_append_c(clean, '?');
+                c = next;
+        }
+        return g_string_free(clean, FALSE);
+}
+
+static void print_error(const char *format, va_list args)
+{
+        g_autofree char *words = g_strdup_vprintf(format, args);
+        g_autofree char *clean = cli_clean(words, true);
+
+        fflush(stdout);
+        fprintf(stderr, has_colour(STDERR_FILENO) ? "\033[31mgabbro:\033[0m %s\n" : "gabbro: %s\n", clean);
 }
 
 void cli_error(const char *format, ...)
@@ -19,12 +49,18 @@ void cli_error(const char *format, ...)
         va_list args;
 
         va_start(args, format);
-        g_autofree char *words = g_strdup_vprintf(format, args);
+        print_error(format, args);
         va_end(args);
-        if (cli_is_terminal(STDERR_FILENO))
-                fprintf(stderr, "\033[31mgabbro:\033[0m %s\n", words);
-        else
-                fprintf(stderr, "gabbro: %s\n", words);
+}
+
+int cli_usage(const char *format, ...)
+{
+        va_list args;
+
+        va_start(args, format);
+        print_error(format, args);
+        va_end(args);
+        return CLI_USAGE;
 }
 
 void cli_note(const char *format, ...)
@@ -34,25 +70,71 @@ void cli_note(const char *format, ...)
         va_start(args, format);
         g_autofree char *words = g_strdup_vprintf(format, args);
         va_end(args);
-        fprintf(stderr, "%s\n", words);
+        g_autofree char *clean = cli_clean(words, true);
+        fflush(stdout);
+        fprintf(stderr, "%s\n", clean);
+}
+
+void cli_hint(const char *format, ...)
+{
+        va_list args;
+
+        if (!isatty(STDERR_FILENO))
+                return;
+        va_start(args, format);
+        g_autofree char *words = g_strdup_vprintf(format, args);
+        va_end(args);
+        cli_note("%s", words);
+}
+
+void cli_say(const char *format, ...)
+{
+        va_list args;
+
+        va_start(args, format);
+        g_autofree char *words = g_strdup_vprintf(format, args);
+        va_end(args);
+        g_autofree char *clean = cli_clean(words, true);
+        printf("%s\n", clean);
+        fflush(stdout);
+}
+
+/* JSON as written escapes what JSON demands; here also DEL and the C1 controls, which terminals obey. They stand only in strings.
+ */
+static void print_json(const char *text)
+{
+        for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+                if (*c == 0x7f) {
+                        printf("\\u007f");
+                } else if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) {
+                        printf("\\u00%02x", c[1]);
+                        c++;
+                } else {
+                        putchar(*c);
+                }
+        }
 }
 
 void cli_print_object(const struct json_value *object, const char *format)
 {
+        assert(format);
+
         g_autoptr(GString) text = g_string_new(NULL);
 
         if (g_str_equal(format, "name")) {
                 const char *kind = json_find_string(object, "kind", NULL);
                 const char *name = json_find_string(object, "metadata", "name", NULL);
                 g_autofree char *lower = g_ascii_strdown(kind ?: "object", -1);
-                printf("%s/%s\n", lower, name ?: "");
+                cli_say("%s/%s", lower, name ?: "");
                 return;
         }
-        if (g_str_equal(format, "yaml"))
+        if (g_str_equal(format, "yaml")) {
                 json_write_yaml(object, text);
-        else
+                fputs(text->str, stdout);
+        } else {
                 json_write_pretty(object, text);
-        fwrite(text->str, 1, text->len, stdout);
+                print_json(text->str);
+        }
         if (text->len == 0 || text->str[text->len - 1] != '\n')
                 putchar('\n');
 }
@@ -61,8 +143,11 @@ void cli_print_object(const struct json_value *object, const char *format)
  * --------------------------------------------------------------------------------------------------------------------------------
  */
 
+#define TABLE_COLUMNS 64
+
 struct cli_table {
         GPtrArray *rows; /* char ** */
+        glong widths[TABLE_COLUMNS];
 };
 
 struct cli_table *cli_table_new(void)
@@ -75,44 +160,31 @@ struct cli_table *cli_table_new(void)
 
 void cli_table_add(struct cli_table *table, const char *const *cells)
 {
-        g_ptr_array_add(table->rows, g_strdupv((char **)cells));
-}
+        assert(table && cells);
 
-/* Control characters of guests and users never reach the terminal. */
-static void print_cell(const char *cell, long width)
-{
-        long shown = 0;
-
-        for (const char *c = cell; *c; c = g_utf8_next_char(c)) {
-                gunichar character = g_utf8_get_char_validated(c, -1);
-                if (character == (gunichar)-1 || character == (gunichar)-2)
-                        break;
-                if (g_unichar_isprint(character))
-                        printf("%.*s", (int)(g_utf8_next_char(c) - c), c);
-                else
-                        putchar('?');
-                shown++;
+        g_autoptr(GStrvBuilder) row = g_strv_builder_new();
+        for (guint c = 0; cells[c] && c < TABLE_COLUMNS; c++) {
+                g_autofree char *clean = cli_clean(cells[c], false);
+                table->widths[c] = MAX(table->widths[c], g_utf8_strlen(clean, -1));
+                g_strv_builder_add(row, clean);
         }
-        for (; shown < width; shown++)
-                putchar(' ');
+        g_ptr_array_add(table->rows, g_strv_builder_end(row));
 }
 
 void cli_table_print(struct cli_table *table)
 {
-        glong widths[64] = {};
+        assert(table);
 
         for (guint r = 0; r < table->rows->len; r++) {
                 char **cells = table->rows->pdata[r];
-                for (guint c = 0; cells[c] && c < G_N_ELEMENTS(widths); c++)
-                        widths[c] = MAX(widths[c], g_utf8_strlen(cells[c], -1));
-        }
-        for (guint r = 0; r < table->rows->len; r++) {
-                char **cells = table->rows->pdata[r];
-                for (guint c = 0; cells[c] && c < G_N_ELEMENTS(widths); c++)
-                        print_cell(cells[c], cells[c + 1] ? widths[c] + 3 : 0);
+                for (guint c = 0; cells[c]; c++) {
+                        glong padding = cells[c + 1] ? table->widths[c] + 3 - g_utf8_strlen(cells[c], -1) : 0;
+                        printf("%s%*s", cells[c], (int)padding, "");
+                }
                 putchar('\n');
         }
         fflush(stdout);
+        g_ptr_array_set_size(table->rows, 0);
 }
 
 struct cli_table *cli_table_free(struct cli_table *table)
@@ -122,32 +194,4 @@ struct cli_table *cli_table_free(struct cli_table *table)
         g_ptr_array_unref(table->rows);
         g_free(table);
         return NULL;
-}
-
-/* --- progress
- * ------------------------------------------------------------------------------------------------------------------------------ */
-
-void cli_bar_show(struct cli_bar *bar, uint64_t done)
-{
-        int percent = bar->total > 0 ? (int)(MIN(done, bar->total) * 100 / bar->total) : 0;
-        char filled[BAR_WIDTH + 1] = "";
-
-        if (percent == bar->shown && bar->shown > 0)
-                return;
-        if (!cli_is_terminal(STDERR_FILENO)) {
-                if (percent / 25 > bar->shown / 25)
-                        fprintf(stderr, "%s: %d %%\n", bar->what, percent);
-                bar->shown = percent;
-                return;
-        }
-        bar->shown = percent;
-        memset(filled, '#', (size_t)(percent * BAR_WIDTH / 100));
-        fprintf(stderr, "\r%s [%-*s] %3d %%", bar->what, BAR_WIDTH, filled, percent);
-        fflush(stderr);
-}
-
-void cli_bar_end(struct cli_bar *bar)
-{
-        if (bar->shown > 0 && cli_is_terminal(STDERR_FILENO))
-                fputc('\n', stderr);
 }

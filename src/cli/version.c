@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
+#include "cli/config.h"
 
 #include <stdio.h>
 
@@ -11,18 +12,21 @@ int cli_version(struct cli *cli, int argc, char **argv)
                 {},
         };
         struct cli_reply reply = {};
-        int code = cli_parse(cli, "version", entries, NULL, &argc, &argv);
+        int code = cli_options(cli, "version", entries, NULL, &argc, &argv);
 
-        printf("gabbro %s\n", GABBRO_VERSION);
+        if (code != CLI_OK)
+                return code;
+        cli_say("gabbro %s", GABBRO_VERSION);
         if (client)
                 return CLI_OK;
+        code = config_load(cli);
         if (code == CLI_OK)
                 code = cli_expect(cli, &(struct cli_request){.path = "/version"}, &reply);
-        if (code == CLI_OK && reply.doc)
-                printf("gateway %s at %s\n", json_find_string(json_root(reply.doc), "gabbroVersion", NULL)
-                                                     ?: json_find_string(json_root(reply.doc), "gitVersion", NULL)
-                                                     ?: "unknown",
-                       cli->server);
+        if (code == CLI_OK) {
+                const struct json_value *root = json_root(reply.doc);
+                const char *version = json_find_string(root, "gabbroVersion", NULL) ?: json_find_string(root, "gitVersion", NULL);
+                cli_say("gateway %s at %s", version ?: "unknown", cli->server);
+        }
         cli_reply_clear(&reply);
         return code;
 }

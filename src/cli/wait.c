@@ -1,30 +1,66 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
 #include "cli/cli.h"
 
+#include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
-/* What is waited for, parsed. */
+/* What is waited for, parsed, and how far it is. */
 struct goal {
         enum { GOAL_PHASE, GOAL_CONDITION, GOAL_DELETE } what;
         char *type, *value;
+        const struct schema_kind *kind;
         const char *name;
-        bool quiet, reached, failed;
-        char *told; /* the latest line of progress */
+        bool quiet, reached, failed, deleted;
+        char *uid;   /* of the object seen first */
+        char *state; /* "Pending: why", as it is now */
+        struct cli_bar bar;
 };
 
-static int parse_goal(const char *text, struct goal *goal)
+/* The enumeration of status.phase, or NULL. */
+static const char *const *phases_of(const struct schema_kind *kind)
+{
+        static const char *const path[] = {"status", "phase"};
+        const struct schema_type *type = kind->type;
+        const char *const *phases = NULL;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(path); i++) {
+                const struct schema_field *field = type ? type->fields : NULL;
+                while (field && field->name && !g_str_equal(field->name, path[i]))
+                        field++;
+                type = field && field->name ? field->type : NULL;
+                phases = field && field->name ? field->enumeration : NULL;
+        }
+        return phases;
+}
+
+static int parse_phase(const struct schema_kind *kind, const char *text, struct goal *goal)
+{
+        const char *const *phases = phases_of(kind);
+
+        if (!phases)
+                return cli_usage("a %s has no phase; wait for a condition or for delete", kind->singular);
+        for (const char *const *phase = phases; *phase; phase++)
+                if (g_ascii_strcasecmp(*phase, text) == 0) {
+                        goal->what = GOAL_PHASE;
+                        goal->value = g_strdup(*phase);
+                        return CLI_OK;
+                }
+        g_autofree char *known = g_strjoinv(", ", (char **)phases);
+        return cli_usage("a %s has no phase %s; it knows %s", kind->singular, text, known);
+}
+
+static int parse_goal(const struct schema_kind *kind, const char *text, struct goal *goal)
 {
         if (g_str_equal(text, "delete")) {
                 goal->what = GOAL_DELETE;
                 return CLI_OK;
         }
-        if (g_str_has_prefix(text, "phase=") && text[6]) {
-                goal->what = GOAL_PHASE;
-                goal->value = g_strdup(text + 6);
-                return CLI_OK;
-        }
+        if (g_str_has_prefix(text, "phase=") && text[6])
+                return parse_phase(kind, text + 6, goal);
         if (g_str_has_prefix(text, "condition=") && text[10]) {
                 g_auto(GStrv) parts = g_strsplit(text + 10, "=", 2);
                 goal->what = GOAL_CONDITION;
@@ -32,15 +68,15 @@ static int parse_goal(const char *text, struct goal *goal)
                 goal->value = g_strdup(parts[1] ?: "True");
                 return CLI_OK;
         }
-        cli_error("--for knows phase=X, condition=TYPE[=STATUS] and delete");
-        return CLI_USAGE;
+        return cli_usage("--for knows phase=X, condition=TYPE[=STATUS] and delete");
 }
 
 static void goal_clear(struct goal *goal)
 {
         g_free(goal->type);
         g_free(goal->value);
-        g_free(goal->told);
+        g_free(goal->uid);
+        g_free(goal->state);
 }
 
 /* The sentence that explains the phase: the first condition that is not as it should be. */
@@ -58,20 +94,39 @@ static const char *explanation(const struct json_value *object)
         return NULL;
 }
 
-static void tell_progress(struct goal *goal, const struct json_value *object)
+char *cli_state(const struct json_value *object)
 {
         const char *phase = json_find_string(object, "status", "phase", NULL);
         const char *why = explanation(object);
 
-        if (goal->quiet || !phase)
-                return;
-        g_autofree char *line =
-                why ? g_strdup_printf("%s: %s: %s", goal->name, phase, why) : g_strdup_printf("%s: %s", goal->name, phase);
-        if (g_strcmp0(line, goal->told) == 0)
-                return;
-        cli_note("%s", line);
-        g_free(goal->told);
-        goal->told = g_steal_pointer(&line);
+        return g_strdup_printf("%s%s%s", phase ?: "new", why ? ": " : "", why ?: "");
+}
+
+/* Percent of what is being made, or -1. */
+static int percent_of(const struct json_value *object)
+{
+        const char *progress = json_find_string(object, "status", "progress", NULL);
+        const char *phase = json_find_string(object, "status", "phase", NULL);
+
+        return progress && g_strcmp0(phase, "Provisioning") == 0 ? (int)g_ascii_strtoull(progress, NULL, 10) : -1;
+}
+
+static void follow(struct goal *goal, const struct json_value *object)
+{
+        const char *phase = json_find_string(object, "status", "phase", NULL);
+        int percent = percent_of(object);
+
+        g_autofree char *state = !phase ? NULL : goal->reached ? g_strdup(phase) : cli_state(object);
+        if (state && g_strcmp0(state, goal->state) != 0) {
+                g_free(goal->state);
+                goal->state = g_steal_pointer(&state);
+                if (!goal->quiet && !goal->failed) {
+                        cli_bar_end(&goal->bar);
+                        cli_note("%s: %s", goal->name, goal->state);
+                }
+        }
+        if (!goal->quiet && percent >= 0)
+                cli_bar_show(&goal->bar, (uint64_t)percent, 100);
 }
 
 static bool condition_holds(const struct goal *goal, const struct json_value *object)
@@ -84,73 +139,86 @@ static bool condition_holds(const struct goal *goal, const struct json_value *ob
 
 static bool on_event(const char *type, struct json_value *object, void *userdata)
 {
+        static const char *const final_phases[] = {"Failed", "Superseded", NULL}; /* nothing leaves them */
         struct goal *goal = userdata;
         const char *phase = json_find_string(object, "status", "phase", NULL);
+        const char *uid = json_find_string(object, "metadata", "uid", NULL);
 
-        if (g_str_equal(type, "BOOKMARK"))
-                return true;
-        if (g_str_equal(type, "DELETED")) {
+        if (!goal->uid)
+                goal->uid = g_strdup(uid);
+        goal->deleted = g_str_equal(type, "DELETED") || g_strcmp0(uid, goal->uid) != 0;
+        if (goal->deleted) {
                 goal->reached = goal->what == GOAL_DELETE;
                 goal->failed = !goal->reached;
                 return false;
         }
-        tell_progress(goal, object);
-        if (goal->what == GOAL_PHASE)
+        if (goal->what == GOAL_PHASE) {
                 goal->reached = g_strcmp0(phase, goal->value) == 0;
-        else if (goal->what == GOAL_CONDITION)
+                goal->failed = !goal->reached && phase && g_strv_contains(final_phases, phase);
+        } else if (goal->what == GOAL_CONDITION) {
                 goal->reached = condition_holds(goal, object);
-        /* A phase that nothing leaves ends the wait for another one. */
-        if (goal->what == GOAL_PHASE && !goal->reached && g_strcmp0(phase, "Failed") == 0) {
-                goal->failed = true;
-                if (goal->quiet && explanation(object))
-                        cli_note("%s: %s: %s", goal->name, phase, explanation(object));
         }
+        follow(goal, object);
         return !goal->reached && !goal->failed;
 }
 
-static uint64_t now_us(void)
+/* Look once, then watch until the end, the time or the server says stop. */
+static int look_and_watch(struct cli *cli, struct goal *goal, uint64_t timeout_us)
 {
-        struct timespec now;
+        g_autofree char *object_path = cli_path(cli, goal->kind, goal->name);
+        g_autofree char *collection = cli_path(cli, goal->kind, NULL);
+        g_autofree char *escaped = g_uri_escape_string(goal->name, NULL, FALSE);
+        g_autofree char *path = g_strdup_printf("%s?fieldSelector=metadata.name%%3D%s", collection, escaped);
+        struct cli_watch watch = {.path = path, .timeout_us = MAX(timeout_us, 1), .each = on_event, .userdata = goal};
+        struct cli_reply reply = {};
 
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+        int code = cli_call(cli, &(struct cli_request){.path = object_path}, &reply);
+        if (code == CLI_OK && reply.status == 404 && goal->what == GOAL_DELETE) {
+                goal->reached = true;
+        } else if (code == CLI_OK && (reply.status != 200 || !reply.doc)) {
+                code = cli_tell_status(&reply);
+        } else if (code == CLI_OK && on_event("ADDED", json_root(reply.doc), goal)) {
+                watch.resource_version = g_strdup(json_find_string(json_root(reply.doc), "metadata", "resourceVersion", NULL));
+                code = cli_watch(cli, &watch);
+        }
+        g_free(watch.resource_version);
+        cli_reply_clear(&reply);
+        return code;
+}
+
+static int tell_outcome(const struct goal *goal, const char *what, uint64_t timeout_us, int code)
+{
+        const char *singular = goal->kind->singular;
+
+        if (code == CLI_TIMEOUT) {
+                bool delete = goal->what == GOAL_DELETE;
+                cli_error("%s/%s %s %s within %g s%s%s", singular, goal->name, delete ? "was not deleted" : "did not reach",
+                          delete ? "" : what, (double)timeout_us / 1e6, goal->state ? "; it is " : "", goal->state ?: "");
+                cli_hint("gabbro describe %s %s tells more.", singular, goal->name);
+        } else if (code == CLI_OK && goal->failed) {
+                if (goal->deleted)
+                        cli_error("%s/%s was deleted meanwhile", singular, goal->name);
+                else
+                        cli_error("%s/%s is %s", singular, goal->name, goal->state);
+                return CLI_FAILED;
+        }
+        return code;
 }
 
 int cli_wait_for(struct cli *cli, const struct schema_kind *kind, const char *name, const char *what, uint64_t timeout_us,
                  bool quiet)
 {
-        struct goal goal = {.name = name, .quiet = quiet};
-        g_autofree char *object_path = cli_path(cli, kind, name);
-        g_autofree char *collection = cli_path(cli, kind, NULL);
-        g_autofree char *escaped = g_uri_escape_string(name, NULL, FALSE);
-        g_autofree char *path = g_strdup_printf("%s?fieldSelector=metadata.name%%3D%s", collection, escaped);
-        uint64_t end = now_us() + timeout_us;
-        int code = parse_goal(what, &goal);
+        assert(cli && kind && name && what);
 
-        while (code == CLI_OK && !goal.reached && !goal.failed) {
-                struct cli_reply reply = {};
-                g_autofree char *version = NULL;
-                code = cli_call(cli, &(struct cli_request){.path = object_path}, &reply);
-                if (code == CLI_OK && reply.status == 404 && goal.what == GOAL_DELETE) {
-                        goal.reached = true;
-                } else if (code == CLI_OK && reply.status != 200) {
-                        code = cli_tell_status(&reply);
-                } else if (code == CLI_OK && on_event("ADDED", json_root(reply.doc), &goal)) {
-                        version = g_strdup(json_find_string(json_root(reply.doc), "metadata", "resourceVersion", NULL));
-                        uint64_t now = now_us();
-                        code = now < end ? cli_watch(cli, path, NULL, version, end - now, on_event, &goal) : CLI_TIMEOUT;
-                        /* A watch that the server ended is taken up again. */
-                        if (code == CLI_TIMEOUT && now_us() < end)
-                                code = CLI_OK;
-                }
-                cli_reply_clear(&reply);
-        }
-        if (code == CLI_TIMEOUT)
-                cli_error("%s/%s: no %s in time", kind->singular, name, what);
-        if (code == CLI_OK && goal.failed) {
-                cli_error("%s/%s: %s will not come", kind->singular, name, what);
-                code = CLI_FAILED;
-        }
+        struct goal goal = {.kind = kind, .name = name, .quiet = quiet, .bar = {.what = name}};
+
+        int code = parse_goal(kind, what, &goal);
+        if (code == CLI_OK)
+                code = look_and_watch(cli, &goal, timeout_us);
+        if (code == CLI_OK && goal.reached && goal.bar.begun)
+                cli_bar_show(&goal.bar, 100, 100);
+        cli_bar_end(&goal.bar);
+        code = tell_outcome(&goal, what, timeout_us, code);
         goal_clear(&goal);
         return code;
 }
@@ -158,22 +226,33 @@ int cli_wait_for(struct cli *cli, const struct schema_kind *kind, const char *na
 int cli_wait(struct cli *cli, int argc, char **argv)
 {
         g_autofree char *what = NULL;
+        g_autoptr(GArray) targets = NULL;
         int timeout_s = 300;
         gboolean quiet = FALSE;
         const GOptionEntry entries[] = {
                 {"for", 0, 0, G_OPTION_ARG_STRING, &what, "phase=X, condition=TYPE[=STATUS] or delete", "WHAT"},
-                {"timeout", 0, 0, G_OPTION_ARG_INT, &timeout_s, "How long (300)", "SECONDS"},
+                {"timeout", 0, 0, G_OPTION_ARG_INT, &timeout_s, "How long for each (300)", "SECONDS"},
                 {"quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "No progress", NULL},
                 {},
         };
-        int code = cli_parse(cli, "wait", entries, NULL, &argc, &argv);
+        int code = cli_parse(cli, "wait", entries,
+                             "Examples:\n"
+                             "  gabbro wait vm web --for phase=Running\n"
+                             "  gabbro wait cvi/debian-12 --for condition=Ready --timeout 600\n"
+                             "  gabbro wait vm web --for delete",
+                             &argc, &argv);
 
-        if (code == CLI_OK && (argc != 3 || !what || timeout_s < 0)) {
-                cli_error("for what? for example gabbro wait vm NAME --for phase=Running");
-                code = CLI_USAGE;
+        if (code == CLI_OK && !what)
+                code = cli_usage("for what? for example gabbro wait vm NAME --for phase=Running");
+        if (code == CLI_OK && timeout_s < 0)
+                code = cli_usage("--timeout takes seconds");
+        if (code == CLI_OK) {
+                targets = cli_targets(argc, argv, "wait");
+                code = targets ? CLI_OK : CLI_USAGE;
         }
-        const struct schema_kind *kind = code == CLI_OK ? cli_kind(argv[1]) : NULL;
-        if (code == CLI_OK && !kind)
-                code = CLI_USAGE;
-        return code == CLI_OK ? cli_wait_for(cli, kind, argv[2], what, (uint64_t)timeout_s * 1000000, quiet) : code;
+        for (guint i = 0; code == CLI_OK && i < targets->len; i++) {
+                const struct cli_target *target = &g_array_index(targets, struct cli_target, i);
+                code = cli_wait_for(cli, target->kind, target->name, what, (uint64_t)timeout_s * 1000000, quiet);
+        }
+        return code;
 }
