@@ -127,6 +127,8 @@ static void handle_console(struct http_request *request, const struct auth_ident
                 api_reply_status(request, 400, "BadRequest", "a console is a WebSocket (see gabbro console)", NULL);
                 return;
         }
+        /* What is typed before the agent has dialled waits. */
+        http_ws_pause(session->user, true);
         g_hash_table_insert(streams->by_nonce, session->nonce, session);
         loop_timer(gateway->loop, DIAL_TIMEOUT_US, on_timeout, session, &session->timeout);
         if (!manifests_ask_stream(gateway->manifests, node, session->nonce, vm->uid, "serial"))
@@ -150,6 +152,7 @@ static void handle_dial(struct http_request *request, const struct auth_identity
                 return;
         }
         session->dialled = true;
+        http_ws_pause(session->user, false);
 }
 
 void streams_init(struct gateway *gateway)
