@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define FINALIZER_POOL "gabbro.dev/storagepool-cleanup"
+#define SIZES_AFTER_US 10000000ull
 
 struct pool_turn {
         struct turn *turn;
@@ -234,13 +235,25 @@ static enum turn_result pool_take_turn(struct turn *turn, const struct cache_obj
         return TURN_DONE;
 }
 
+/* Sizes that nodes report move all the time: they are told a little later, together. */
+static bool pool_later(const struct cache_object *object, void *userdata)
+{
+        g_autofree char *key = g_strdup_printf("-/%s", object->name);
+
+        workqueue_add_after(userdata, key, SIZES_AFTER_US);
+        return true;
+}
+
 static void pool_related(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                          struct workqueue *queue)
 {
         const struct cache_object *object = now ? now : before;
 
         if (object->kind == &api_node_kind) {
-                kind_enqueue(cache, &api_storage_pool_kind, NULL, queue);
+                if (node_moved(before, now))
+                        kind_enqueue(cache, &api_storage_pool_kind, NULL, queue);
+                else if (!json_equal(json_get(before->root, "status"), json_get(now->root, "status")))
+                        cache_each(cache, &api_storage_pool_kind, NULL, pool_later, queue);
         } else if (object->kind == &api_host_task_kind) {
                 const struct api_host_task *task = object->view;
 
