@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define TURNS_PER_ITERATION 16
-#define INFLIGHT_MOST       256                   /* accepted turns that may wait to become durable together */
+#define INFLIGHT_MOST       256               /* accepted turns that may wait to become durable together */
 #define UNSYNCED_AGAIN_US   50000ull          /* until the cache is filled */
 #define EXPIRE_EVERY_US     (60 * 1000000ull) /* old Events are looked for */
 
@@ -174,7 +174,8 @@ static void control_on_done(int result, const struct store_object *const *object
         control_arm(control);
 }
 
-static void control_overtaken(struct control *control, struct running *running, const char *key, const struct store_txn *txn, size_t failed)
+static void control_overtaken(struct control *control, struct running *running, const char *key, const struct store_txn *txn,
+                              size_t failed)
 {
         struct overtaken *overtaken = g_new0(struct overtaken, 1);
         const struct store_check *check = failed >= txn->n_ops ? &txn->checks[failed - txn->n_ops] : NULL;
@@ -191,8 +192,8 @@ static void control_overtaken(struct control *control, struct running *running, 
 }
 
 /* The commit did not begin: the key is taken again after the cache moved, at the latest after its back-off. */
-static void control_refused(struct control *control, struct running *running, const char *key, const struct store_txn *txn, int outcome,
-                            size_t failed)
+static void control_refused(struct control *control, struct running *running, const char *key, const struct store_txn *txn,
+                            int outcome, size_t failed)
 {
         if (outcome == STORE_E_CONFLICT || outcome == STORE_E_EXISTS || outcome == STORE_E_NOT_FOUND) {
                 control_overtaken(control, running, key, txn, failed);
@@ -208,8 +209,9 @@ static void control_refused(struct control *control, struct running *running, co
 static void control_go_ahead(struct control *control, const struct store_op *ops, size_t n_ops)
 {
         for (size_t i = 0; i < n_ops; i++) {
-                autostoreobject object =
-                        ops[i].verb == STORE_DELETE ? NULL : store_get_newest(control->options.store, ops[i].kind, ops[i].namespace, ops[i].name);
+                autostoreobject object = ops[i].verb == STORE_DELETE ? NULL
+                                                                     : store_get_newest(control->options.store, ops[i].kind,
+                                                                                        ops[i].namespace, ops[i].name);
 
                 if (object || ops[i].verb == STORE_DELETE)
                         cache_apply_ahead(control->options.cache, ops[i].kind, ops[i].namespace, ops[i].name, object);
@@ -256,7 +258,8 @@ static void control_turn(struct control *control, struct running *running, const
         n = turn_take_ops(&inflight->turn, ops);
         if (n < 0) {
                 running->stats.failures++;
-                log_error("a turn has more effects than one transaction holds", "controller", running->controller->name, "key", key);
+                log_error("a turn has more effects than one transaction holds", "controller", running->controller->name, "key",
+                          key);
                 workqueue_retry(running->queue, key);
         }
         inflight->n_ops = (size_t)MAX(n, 0);

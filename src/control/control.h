@@ -42,7 +42,9 @@ struct controller {
 /* --- workqueue: keys, each once, in order, with back-off ------------------------------------------------------------------------
  */
 
+/** workqueue_new() - an empty queue whose delays go by the monotonic time of @clock. */
 struct workqueue *workqueue_new(const struct clock *clock);
+/** workqueue_free() - with everything queued; NULL is accepted. */
 struct workqueue *workqueue_free(struct workqueue *queue);
 AUTOPTR(workqueue, workqueue_free);
 /** workqueue_add() - now; a key that is being worked on is queued again when it is finished. */
@@ -50,12 +52,15 @@ void workqueue_add(struct workqueue *queue, const char *key);
 void workqueue_add_after(struct workqueue *queue, const char *key, uint64_t delay_us); /* the earliest of several wins */
 /** workqueue_retry() - after a back-off that doubles from 50 ms to 60 s; workqueue_forget() resets it. */
 void workqueue_retry(struct workqueue *queue, const char *key);
+/** workqueue_forget() - the key did well: its back-off begins anew. */
 void workqueue_forget(struct workqueue *queue, const char *key);
 /** workqueue_take() - the next due key (owned by the queue until workqueue_finish()), or NULL. */
 const char *workqueue_take(struct workqueue *queue);
+/** workqueue_finish() - after workqueue_take(): what was wanted meanwhile is queued now. */
 void workqueue_finish(struct workqueue *queue, const char *key);
 /** workqueue_due_us() - delay until the next key is due; UINT64_MAX: none. */
 uint64_t workqueue_due_us(const struct workqueue *queue);
+/** workqueue_length() - keys that wait, now or for a later time; one being worked on does not count. */
 size_t workqueue_length(const struct workqueue *queue);
 void workqueue_on_ready(struct workqueue *queue, void (*ready)(void *userdata), void *userdata);
 
@@ -65,6 +70,7 @@ void controller_enqueue(struct workqueue *queue, const char *namespace, const ch
 /* --- inside a turn --------------------------------------------------------------------------------------------------------------
  */
 
+/** turn_cache() - what there is, with everything that controllers have written before; borrowed objects are good for the turn. */
 const struct cache *turn_cache(const struct turn *turn);
 uint64_t turn_now_us(const struct turn *turn); /* real time */
 const struct random_source *turn_random(const struct turn *turn);
@@ -82,14 +88,18 @@ struct turn_created {
 struct turn_created turn_create(struct turn *turn, const struct schema_kind *kind, const void *view);
 /** turn_random_name() - @prefix and five random letters, as generateName gives; in the turn's arena. */
 const char *turn_random_name(struct turn *turn, const char *prefix);
-/** turn_update_spec() / turn_update_status() - replace what the view knows of the object's spec or status; unknown members stay.
+/** turn_update_spec() - replace what the view knows of the spec; unknown members stay.
  *  No effect (and no write) when nothing differs. metadata.generation grows when the spec differs. */
 void turn_update_spec(struct turn *turn, const struct cache_object *object, const void *spec_view);
+/** turn_update_status() - the same for the status; see turn_update_spec(). */
 void turn_update_status(struct turn *turn, const struct cache_object *object, const void *status_view);
-/** turn_set_metadata() - set (or with NULL value remove) a label or annotation. */
+/** turn_set_label() - set, or with a NULL value remove. */
 void turn_set_label(struct turn *turn, const struct cache_object *object, const char *key, const char *value);
+/** turn_set_annotation() - set, or with a NULL value remove. */
 void turn_set_annotation(struct turn *turn, const struct cache_object *object, const char *key, const char *value);
+/** turn_add_finalizer() - unless it is there. */
 void turn_add_finalizer(struct turn *turn, const struct cache_object *object, const char *finalizer);
+/** turn_remove_finalizer() - the last one of an object being deleted takes the object with it. */
 void turn_remove_finalizer(struct turn *turn, const struct cache_object *object, const char *finalizer);
 /** turn_delete() - as a DELETE request: sets deletionTimestamp when there are finalizers, else removes. */
 void turn_delete(struct turn *turn, const struct cache_object *object);
@@ -125,7 +135,9 @@ void conditions_say(const struct conditions *conditions, const char *type, const
                     const char *format, ...) G_GNUC_PRINTF(5, 6);
 /** condition_remove() - take one out, if it is there. */
 void condition_remove(const struct conditions *conditions, const char *type);
+/** condition_get() - the condition of a type, or NULL. */
 const struct api_condition *condition_get(const struct api_condition *conditions, size_t n_conditions, const char *type);
+/** condition_is() - whether it is there with this status. */
 bool condition_is(const struct api_condition *conditions, size_t n_conditions, const char *type, const char *status);
 
 /* --- runner --- */

@@ -16,7 +16,9 @@ struct recorder;
 #define RECORDER_KEEP_US   (3600 * 1000000ull)
 #define RECORDER_OBJECTS   4096 /* budgets remembered; the oldest is forgotten first */
 
+/** recorder_new() - writes to @store; borrowed arguments. */
 struct recorder *recorder_new(struct store *store, const struct clock *clock, const struct random_source *random);
+/** recorder_free() - NULL is accepted. */
 struct recorder *recorder_free(struct recorder *recorder);
 AUTOPTR(recorder, recorder_free);
 

@@ -35,8 +35,10 @@ struct turn {
         uint64_t again_us;  /* UINT64_MAX: not asked for */
 };
 
+/** turn_init() - a turn of @object; turn_clear() frees what it gathered and its arena. */
 void turn_init(struct turn *turn, const struct cache *cache, const struct cache_object *object, const struct random_source *random,
                uint64_t now_us);
+/** turn_clear() - also after turn_take_ops(), whose documents are not its own any more. */
 void turn_clear(struct turn *turn);
 
 /**

@@ -131,7 +131,8 @@ static void relist(struct cloud *cloud)
 /* Another writer touches an object that the cache shows in an older version: whoever writes it next is overtaken. */
 static bool meddle(struct cloud *cloud)
 {
-        static const struct schema_kind *const touched[] = {&api_virtual_machine_kind, &api_virtual_disk_kind, &api_instance_kind, &api_node_kind};
+        static const struct schema_kind *const touched[] = {&api_virtual_machine_kind, &api_virtual_disk_kind, &api_instance_kind,
+                                                            &api_node_kind};
         const struct schema_kind *kind = touched[random_below(&cloud->random, G_N_ELEMENTS(touched))];
         g_autoptr(GPtrArray) objects = cache_list(cloud->cache, kind, NULL);
         const struct cache_object *object;

@@ -27,9 +27,11 @@
 
 /** object_meta() - the metadata of any object; never NULL. */
 const struct api_object_meta *object_meta(const struct cache_object *object);
+/** object_deleting() - whether its deletion was asked for. */
 bool object_deleting(const struct cache_object *object);
 const char *object_annotation(const struct cache_object *object, const char *key); /* NULL: absent */
 const char *object_label(const struct cache_object *object, const char *key);
+/** object_has_finalizer() - whether it waits for @finalizer. */
 bool object_has_finalizer(const struct cache_object *object, const char *finalizer);
 /** object_created_us() - its creationTimestamp; 0 when absent. */
 uint64_t object_created_us(const struct cache_object *object);
@@ -60,6 +62,7 @@ struct intent_owner {
         const char *name;
         const char *uid;
 };
+/** intent_owner_of() - an object as the owner of intents. */
 struct intent_owner intent_owner_of(const struct cache_object *object);
 
 /** intent_name() - "<letter>-<uid>-<n>" in @arena. */

@@ -28,6 +28,7 @@ struct disk_plan {
         int64_t capacity_bytes;
         int progress_percent; /* of fetching the content into the library */
 };
+/** disk_plan() - look at source, pool and size of a disk that has no Volume yet. */
 void disk_plan(const struct cache *cache, const struct cache_object *disk, struct arena *arena, struct disk_plan *ret_plan);
 
 /** disk_volume() - the Volume that holds a disk, or NULL. */

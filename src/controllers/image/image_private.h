@@ -14,6 +14,7 @@ struct image_view {
         const char *ref_name;
         struct api_virtual_image_status status;
 };
+/** image_view() - of an object of either kind. */
 struct image_view image_view(const struct cache_object *object);
 
 /** image_user() - a running machine whose Instance has the image, in words, or NULL. */
@@ -25,7 +26,9 @@ bool image_volumes_retire(struct turn *turn, const struct cache_object *image, b
 /* Which images of @kind a change of another object concerns. */
 void image_enqueue_users(const struct cache *cache, const struct cache_object *image, const struct schema_kind *kind,
                          struct workqueue *queue);
+/** image_enqueue_owner() - the image that a Volume belongs to. */
 void image_enqueue_owner(const struct cache *cache, const struct cache_object *volume, const struct schema_kind *kind,
                          struct workqueue *queue);
+/** image_enqueue_devices() - the images of a machine or Instance that came, went or changed what it uses. */
 void image_enqueue_devices(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                            const struct schema_kind *kind, struct workqueue *queue);

@@ -83,25 +83,34 @@ struct vm_context {
 void vm_block(struct vm_context *vm, const char *reason, const char *words);
 
 /* needs.c: what the machine needs besides devices and networks; each sets its condition. */
+/** vm_look_at_class() - condition VirtualMachineClassReady. */
 void vm_look_at_class(struct vm_context *vm);
+/** vm_look_at_size() - cores, share and memory; condition SizingPolicyMatched. */
 void vm_look_at_size(struct vm_context *vm);
+/** vm_look_at_provisioning() - user data or Secret; condition ProvisioningReady (D82-D86). */
 void vm_look_at_provisioning(struct vm_context *vm);
 /** vm_seed() - the first-boot configuration for an Instance, or NULL when the machine has none. */
 struct api_instance_seed *vm_seed(struct vm_context *vm);
 
 /* devices.c */
+/** vm_look_at_devices() - disks and images; condition BlockDevicesReady. */
 void vm_look_at_devices(struct vm_context *vm);
 /** vm_bind_devices() - Volumes on the chosen node; false: blocked. */
 bool vm_bind_devices(struct vm_context *vm);
+/** vm_instance_disks() - the disks of the Instance in boot order, after vm_bind_devices(). */
 struct api_instance_disk *vm_instance_disks(struct vm_context *vm);
+/** vm_release_devices() - at the machine's end its disks are free for others. */
 void vm_release_devices(struct vm_context *vm);
 
 /* interfaces.c */
+/** vm_look_at_interfaces() - networks, addresses (made when absent) and policy; conditions VirtualMachineIPAddressReady,
+ * NetworkReady. */
 void vm_look_at_interfaces(struct vm_context *vm);
 /** vm_write_ports() - Ports on the chosen node: made, or changed to what the machine wants now. */
 void vm_write_ports(struct vm_context *vm);
 /** vm_renew_policies() - policies follow their security groups at once, also while the machine runs. */
 void vm_renew_policies(struct vm_context *vm);
+/** vm_port_names() - of the Ports in the order of the interfaces. */
 const char **vm_port_names(struct vm_context *vm);
 /** vm_retire_ports() - end Ports that the machine has no use for (@all: all); true when none of those is left. */
 bool vm_retire_ports(struct vm_context *vm, bool all);
@@ -117,7 +126,9 @@ char *vm_applied_text(const struct cache_object *machine);
 void vm_changes(struct vm_context *vm, struct json_doc *doc);
 
 /* status.c */
+/** vm_mirror() - phase, the other conditions and everything else of the status. */
 void vm_mirror(struct vm_context *vm);
 
 /* teardown.c */
+/** vm_teardown() - a turn of a machine that is being deleted (D54). */
 enum turn_result vm_teardown(struct vm_context *vm);

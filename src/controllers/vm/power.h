@@ -43,6 +43,7 @@ struct power_decision {
         bool force;         /* the guest is not asked */
 };
 
+/** power_decide() - what to do with the machine now; the tables of vm-api 2.10 and 4.4 are its test. */
 struct power_decision power_decide(const struct power_facts *facts);
 
 /** power_back_off_us() - how long the @count-th start after an end (from 1) waits: none, then 10 s doubling up to 5 minutes. */
