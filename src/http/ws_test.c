@@ -20,13 +20,13 @@ static GString *frame(unsigned first, const char *data, size_t len)
 
         g_string_append_c(out, first);
         if (len < 126) {
-                g_string_append_c(out, 0x80 | len);
+                g_string_append_c(out, (char)(0x80 | len));
         } else if (len < 65536) {
-                g_string_append_c(out, 0x80 | 126);
+                g_string_append_c(out, (char)(0x80 | 126));
                 g_string_append_c(out, len >> 8);
                 g_string_append_c(out, len & 0xff);
         } else {
-                g_string_append_c(out, 0x80 | 127);
+                g_string_append_c(out, (char)(0x80 | 127));
                 for (int shift = 56; shift >= 0; shift -= 8)
                         g_string_append_c(out, (uint64_t)len >> shift & 0xff);
         }
