@@ -35,6 +35,7 @@ char *cli_clean(const char *text, bool lines)
         return g_string_free(clean, FALSE);
 }
 
+static void print_error(const char *format, va_list args) G_GNUC_PRINTF(1, 0);
 static void print_error(const char *format, va_list args)
 {
         g_autofree char *words = g_strdup_vprintf(format, args);
