@@ -252,6 +252,7 @@ static int read_info(virStoragePoolPtr pool, struct virt_pool_info *ret_info, st
 int virt_pool_refresh(struct virt *virt, const char *pool, struct virt_pool_info *ret_info, struct virt_error *reterr)
 {
         AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
+        g_autoptr(GMutexLocker) turn G_GNUC_UNUSED = NULL;
         AUTO_POOL found = NULL;
         int r;
 
@@ -259,6 +260,7 @@ int virt_pool_refresh(struct virt *virt, const char *pool, struct virt_pool_info
 
         if (!connection)
                 return VIRT_E_UNREACHABLE;
+        turn = virt_storage_turn();
         r = find_pool(connection, pool, &found, reterr);
         if (!r && virStoragePoolRefresh(found, 0) < 0)
                 r = virt_fail(reterr, "PoolFailed");

@@ -68,3 +68,7 @@ static inline void virt_textp(char **text)
 }
 /* Text that libvirt allocated. */
 #define AUTO_TEXT __attribute__((cleanup(virt_textp))) char *
+
+/* libvirt 9 refuses to refresh a pool while a volume is being made in it ("has asynchronous jobs running"): what changes pools and
+ * volumes takes turns. */
+GMutexLocker *virt_storage_turn(void);

@@ -182,10 +182,18 @@ static int verify(virStoragePoolPtr pool, virStorageVolPtr volume, bool is_test,
         return 0;
 }
 
+GMutexLocker *virt_storage_turn(void)
+{
+        static GMutex mutex;
+
+        return g_mutex_locker_new(&mutex);
+}
+
 int virt_volume_create(struct virt *virt, const struct virt_volume_options *options, struct virt_volume *ret_volume,
                        struct virt_error *reterr)
 {
         AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
+        g_autoptr(GMutexLocker) turn G_GNUC_UNUSED = NULL;
         g_autofree char *xml = NULL;
         AUTO_VOLUME volume = NULL;
         AUTO_POOL pool = NULL;
@@ -208,6 +216,7 @@ int virt_volume_create(struct virt *virt, const struct virt_volume_options *opti
         if (options->format == VIRT_FORMAT_QCOW2 && !options->no_preallocation && !virt_is_test(virt))
                 flags |= VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA;
         xml = volume_xml(options);
+        turn = virt_storage_turn();
         volume = virStorageVolCreateXML(pool, xml, flags);
         if (!volume) {
                 r = virt_fail(reterr, "VolumeFailed");
@@ -222,6 +231,7 @@ int virt_volume_create(struct virt *virt, const struct virt_volume_options *opti
 int virt_volume_delete(struct virt *virt, const char *pool, const char *name, struct virt_error *reterr)
 {
         AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
+        g_autoptr(GMutexLocker) turn G_GNUC_UNUSED = NULL;
         AUTO_VOLUME volume = NULL;
         int r;
 
@@ -229,6 +239,7 @@ int virt_volume_delete(struct virt *virt, const char *pool, const char *name, st
 
         if (!connection)
                 return VIRT_E_UNREACHABLE;
+        turn = virt_storage_turn();
         r = find_volume(connection, pool, name, &volume, reterr);
         if (!r && virStorageVolDelete(volume, 0) < 0)
                 r = virt_fail(reterr, "VolumeFailed");
