@@ -115,7 +115,12 @@ def peer_xml(bench, domain, disk):
     for tag in ("uuid", "metadata"):
         for node in root.findall(tag):
             root.remove(node)
+    for entry in root.findall("sysinfo/system"):
+        for field in [e for e in entry if e.get("name") == "uuid"]:
+            entry.remove(field)
     devices = root.find("devices")
+    for graphics in devices.findall("graphics"):
+        graphics.attrib.pop("socket", None)
     for disk_node in devices.findall("disk"):
         if disk_node.get("device") == "cdrom":
             devices.remove(disk_node)

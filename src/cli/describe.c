@@ -104,8 +104,9 @@ static void print_data(const struct schema_kind *kind, const struct json_value *
                 printf("Data\n");
         for (const struct json_value *d = json_first(data); d; d = json_next(d)) {
                 size_t len = 0;
-                g_autofree guchar *plain = g_base64_decode(json_string(d, ""), &len);
+                guchar *plain = g_base64_decode(json_string(d, ""), &len);
                 printf("  %s: %zu bytes\n", json_key(d), len);
+                g_free(plain);
         }
 }
 
