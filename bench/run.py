@@ -79,7 +79,7 @@ class Events:
             while True:
                 for when, line in self.seen:
                     if when >= since and re.search(pattern, line):
-                        return when
+                        return when, re.search(r"domain '([^']+)'", line).group(1)
                 if not self.changed.wait(max(0, end - time.monotonic())):
                     raise SystemExit(f"bench: no event {pattern} in {seconds} s")
 
@@ -147,10 +147,6 @@ def machine_manifest(name):
                                 "blockDeviceRefs": [{"kind": "VirtualDisk", "name": "first-vm-root"}]}})
 
 
-def domain_of(bench, name):
-    return bench.get("instances.host.gabbro.dev", "-l", f"gabbro.dev/owner-name={name}")["items"][0]["status"]["domainName"]
-
-
 def bench_start(bench, rounds):
     events = Events(bench)
     bench.gabbro("delete", "vm", "first-vm", "--wait")
@@ -159,9 +155,9 @@ def bench_start(bench, rounds):
         name = f"bench-{n}"
         start = time.monotonic()
         bench.gabbro("apply", "-f", "-", input=machine_manifest(name))
-        ours.append(events.wait(r"Resumed", start) - start)
-        ours_serial.append(first_serial_byte(bench, bench.run("virsh", "list", "--name").stdout.strip()) - start)
-        domain = domain_of(bench, name)
+        when, domain = events.wait(r"Resumed", start)
+        ours.append(when - start)
+        ours_serial.append(first_serial_byte(bench, domain) - start)
         source = bench.get("volumes.host.gabbro.dev", "-l", "gabbro.dev/owner-name=first-vm-root")["items"][0]["status"]["path"]
         copy = bench.folder / "peer.qcow2"
         bench.gabbro("force-off", name, "--wait")
@@ -171,7 +167,7 @@ def bench_start(bench, rounds):
         start = time.monotonic()
         bench.run("virsh", "define", xml)
         bench.run("virsh", "start", "peer")
-        peers.append(events.wait(r"peer.*Started", start) - start)
+        peers.append(events.wait(r"peer.*Started", start)[0] - start)
         peers_serial.append(first_serial_byte(bench, "peer") - start)
         bench.run("virsh", "destroy", "peer")
         bench.run("virsh", "undefine", "peer")
@@ -236,16 +232,13 @@ def bench_api(bench):
     print(bench.run("/usr/bin/python3", "-c", API_SCRIPT, __file__, bench.folder).stdout, end="")
 
 
-def resident_mib(pid):
-    text = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", text).group(1)) / 1024
-
-
 def bench_memory(bench):
     for name, aim in (("gateway", "<= 32"), ("agent", "<= 16")):
         pid = int(bench.run("sh", "-c", f"cut -d' ' -f1 {bench.demo}/run/{name}.pid").stdout)
-        inside = bench.run("sh", "-c", f"grep VmRSS /proc/{pid}/status").stdout
-        show(f"idle memory of the {name}", int(inside.split()[1]) / 1024, "MiB", aim=aim)
+        text = bench.run("cat", f"/proc/{pid}/status").stdout
+        resident, own = (int(re.search(rf"{field}:\s+(\d+)", text).group(1)) / 1024 for field in ("VmRSS", "RssAnon"))
+        show(f"idle memory of the {name}", resident, "MiB", aim=aim)
+        show(f"  of it its own (the rest: files, shared)", own, "MiB")
 
 
 def bench_store(folder):

@@ -9,6 +9,7 @@
 
 #include <getopt.h>
 #include <glib.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -282,6 +283,7 @@ int main(int argc, char **argv)
         }
         log_setup("gabbro-agent", options.level, options.json);
         signal(SIGPIPE, SIG_IGN);
+        mallopt(M_ARENA_MAX, 2); /* a dozen threads that mostly wait: arenas of their own would only cost memory */
         umask(022);
         r = file_ensure_dir(options.data_dir, 0711);
         if (r < 0) {
