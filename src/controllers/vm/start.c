@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define STABLE_RUN_US  600000000ull /* a run that lasts this long ends the count of failures */
-#define PLACE_AGAIN_US 10000000ull  /* room may come back without an event, at the latest seen then */
+#define PLACE_AGAIN_US 60000000ull  /* room may come back without an event, at the latest seen then */
 
 void vm_block(struct vm_context *vm, const char *reason, const char *words)
 {

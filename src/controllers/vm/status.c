@@ -74,6 +74,56 @@ static void note_transition(struct vm_context *vm, enum vm_phase phase)
         stats->n_phases_transitions = n + 1;
 }
 
+static const char *duration_text(struct vm_context *vm, uint64_t from_us, uint64_t to_us)
+{
+        uint64_t seconds = to_us > from_us ? (to_us - from_us) / 1000000 : 0;
+
+        if (seconds < 60)
+                return arena_printf(vm->arena, "%" PRIu64 "s", seconds);
+        return arena_printf(vm->arena, "%" PRIu64 "m%" PRIu64 "s", seconds / 60, seconds % 60);
+}
+
+/* When the machine entered a phase the last time; 0: not as far as is kept. */
+static uint64_t entered_us(const struct api_machine_stats *stats, enum vm_phase phase)
+{
+        for (size_t i = stats->n_phases_transitions; i-- > 0;)
+                if (g_strcmp0(stats->phases_transitions[i].phase, vm_phase_to_text(phase)) == 0)
+                        return time_us(stats->phases_transitions[i].timestamp);
+        return 0;
+}
+
+/* How long the latest start took, part by part. */
+static void note_launch(struct vm_context *vm, enum vm_phase phase)
+{
+        struct api_machine_stats *stats = stats_of(vm);
+        uint64_t waited_us = entered_us(stats, VM_PENDING), begun_us = entered_us(stats, VM_STARTING);
+        struct api_launch_times *times = arena_new0(vm->arena, struct api_launch_times);
+
+        if (phase == VM_STARTING)
+                times->waiting_for_dependencies = waited_us > 0 && vm->has_phase_before && vm->phase_before == VM_PENDING
+                                                          ? duration_text(vm, waited_us, begun_us)
+                                                          : "0s";
+        else if (stats->launch_time_duration)
+                *times = *stats->launch_time_duration;
+        if (phase == VM_RUNNING && begun_us > 0)
+                times->virtual_machine_starting = duration_text(vm, begun_us, entered_us(stats, VM_RUNNING));
+        if (phase == VM_STARTING || phase == VM_RUNNING)
+                stats->launch_time_duration = times;
+}
+
+static void note_agent(struct vm_context *vm)
+{
+        struct api_machine_stats *stats = stats_of(vm);
+        struct api_launch_times *times = arena_new0(vm->arena, struct api_launch_times);
+        uint64_t running_us = entered_us(stats, VM_RUNNING);
+
+        if (running_us == 0 || !stats->launch_time_duration || stats->launch_time_duration->guest_os_agent_starting)
+                return;
+        *times = *stats->launch_time_duration;
+        times->guest_os_agent_starting = duration_text(vm, running_us, turn_now_us(vm->turn));
+        stats->launch_time_duration = times;
+}
+
 static void tell_phase(struct vm_context *vm, enum vm_phase phase)
 {
         if (phase == VM_RUNNING)
@@ -91,6 +141,7 @@ static enum vm_phase set_phase(struct vm_context *vm)
         if (vm->has_phase_before && vm->phase_before == phase)
                 return phase;
         note_transition(vm, phase);
+        note_launch(vm, phase);
         tell_phase(vm, phase);
         return phase;
 }
@@ -195,12 +246,14 @@ static void say_agent(struct vm_context *vm, bool runs)
 {
         const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
 
-        if (runs && status && status->agent_connected)
+        if (runs && status && status->agent_connected) {
+                note_agent(vm);
                 conditions_say(&vm->conditions, "AgentReady", "True", REASON_AGENT_READY, "the guest agent answers");
-        else
+        } else {
                 conditions_say(&vm->conditions, "AgentReady", "False", REASON_AGENT_NOT_READY, "%s",
                                runs ? "the guest agent does not answer: it is not installed, or the guest is still starting"
                                     : "the machine does not run");
+        }
 }
 
 static void say_migratable(struct vm_context *vm)

@@ -222,6 +222,33 @@ static void the_guest_agent_fills_its_facts(void)
         g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/guestOSInfo/versionId"), ==, "12");
 }
 
+static void the_parts_of_a_start_are_timed(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const char *instance;
+
+        cloud_machine(cloud, "web", "  nodeSelector: {rack: b}\n");
+        cloud_settle(cloud);
+        cloud_advance(cloud, 65 * SECOND_US);
+        cloud_hold(cloud, &api_instance_kind);
+        cloud_apply(cloud,
+                    "{apiVersion: v1, kind: Node, metadata: {name: node-a, labels: {rack: b, kubernetes.io/hostname: node-a}}}");
+        cloud_settle(cloud);
+        cloud_advance(cloud, 7 * SECOND_US);
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/stats/launchTimeDuration/waitingForDependencies"), ==, "1m5s");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/stats/launchTimeDuration/virtualMachineStarting"), ==, "7s");
+        cloud_advance(cloud, 3 * SECOND_US);
+        instance = cloud_text(cloud, VM, "web", "/status/instanceName");
+        cloud_status(cloud, &api_instance_kind, instance, "{\"agentConnected\": true}");
+        cloud_settle(cloud);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/stats/launchTimeDuration/guestOSAgentStarting"), ==, "3s");
+        cloud_advance(cloud, 60 * SECOND_US);
+        cloud_expect_no_effects(cloud);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/stats/launchTimeDuration/guestOSAgentStarting"), ==, "3s");
+}
+
 /* --- D39-D44 --- */
 
 static const struct resources_case {
@@ -488,6 +515,7 @@ int main(int argc, char **argv)
         g_test_add_func("/vm/a_blocked_machine_goes_on_when_its_need_is_met", a_blocked_machine_goes_on_when_its_need_is_met);
         g_test_add_func("/vm/D51_D52_D53_D55_good_conditions_stay_with_a_message", good_conditions_stay_with_a_message);
         g_test_add_func("/vm/D49_D50_the_guest_agent_fills_its_facts", the_guest_agent_fills_its_facts);
+        g_test_add_func("/vm/the_parts_of_a_start_are_timed", the_parts_of_a_start_are_timed);
         g_test_add_func("/vm/D39_D44_resources_tell_cores_share_and_topology", resources_tell_cores_share_and_topology);
         g_test_add_func("/vm/D52_D53_D79_changes_wait_for_a_restart_and_are_listed", changes_wait_for_a_restart_and_are_listed);
         g_test_add_func("/vm/the_way_of_every_change_is_known", the_way_of_every_change_is_known);
