@@ -291,6 +291,7 @@ static void call_set_transport(struct http_call *call, const struct http_call_op
         curl_easy_setopt(easy, CURLOPT_USERAGENT,
                          call->settings->user_agent ? call->settings->user_agent : "gabbro/" GABBRO_VERSION);
         curl_easy_setopt(easy, CURLOPT_URL, options->url);
+        curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* an object named ".." is not its collection's parent */
 }
 
 int http_call_new(const struct http_client_settings *settings, const struct http_call_options *options, void *userdata,

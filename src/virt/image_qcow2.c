@@ -96,7 +96,9 @@ static int check_references(const struct qcow2_header *h, struct image_refusal *
                 return image_refuse(reterr, "ImageHasBackingFile",
                                     "the image refers to a backing file; flatten it with qemu-img convert before the upload");
         if (h->incompatible & INCOMPATIBLE_DATA_FILE || h->autoclear & AUTOCLEAR_RAW_EXTERNAL)
-                return image_refuse(reterr, "ImageHasDataFile", "the image keeps its data in another file");
+                return image_refuse(reterr, "ImageHasDataFile",
+                                    "the image keeps its content in an external data file; put it into one file with qemu-img "
+                                    "convert before the upload");
         if (h->crypt_method)
                 return image_refuse(reterr, "ImageEncrypted", "the image is encrypted");
         return 0;
