@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ATTEMPTS 100
+#define PAUSE_US 30000
+
 /*
  * Several objects are first sent with dryRun, so that a fault in the last one is told before the first one is made. What only the
  * real order can satisfy (an object in a namespace that comes with it) does not count there.
@@ -112,8 +115,12 @@ static int apply_object(struct cli *cli, const struct applied *applied, enum app
         bool again = true;
         int code = CLI_OK;
 
-        for (unsigned attempt = 0; again && attempt < 3; attempt++) /* somebody was faster: patch theirs */
+        /* Somebody was faster: patch theirs. It can be read a moment after it is known to be there. */
+        for (unsigned attempt = 0; again && attempt < ATTEMPTS; attempt++) {
+                if (attempt > 0)
+                        g_usleep(PAUSE_US);
                 code = apply_once(cli, applied, mode, &again);
+        }
         if (!again)
                 return code;
         cli_error("%s/%s comes and goes while it is applied; try again", applied->kind->singular, applied->name);
@@ -217,7 +224,8 @@ int cli_apply(struct cli *cli, int argc, char **argv)
         };
         int code = cli_parse(cli, "apply", entries,
                              "Fields that an earlier apply set and the manifest no longer has are removed; what others set stays.\n"
-                             "Several objects are checked together before the first one is made.\n\n"
+                             "Several objects are checked together before the first one is made. What gabbro get -o yaml printed\n"
+                             "can be changed and applied.\n\n"
                              "Examples:\n"
                              "  gabbro apply -f machine.yaml\n"
                              "  gabbro apply -f manifests/\n"

@@ -41,8 +41,8 @@ static char *read_password(void)
         if (terminal) {
                 hidden = before;
                 hidden.c_lflag &= ~(tcflag_t)ECHO;
-                fputs("Password of the user in the guest: ", stderr);
                 tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+                fputs("Password of the user in the guest: ", stderr);
         }
         bool came = fgets(line, sizeof(line), stdin) != NULL;
         if (terminal) {

@@ -167,8 +167,9 @@ static int upload_open(struct cli *cli, const struct image_options *options, con
         code = cli_apply_doc(cli, doc);
         if (code == CLI_OK)
                 code = send_file(cli, options, fd, size, hash);
+        /* Not for the phase: of an earlier attempt it may still be Failed. */
         if (code == CLI_OK)
-                code = cli_wait_for(cli, image_kind(options), options->name, "phase=Ready", UPLOAD_WAIT_US, true);
+                code = cli_wait_for(cli, image_kind(options), options->name, "condition=Ready", UPLOAD_WAIT_US, true);
         if (code == CLI_OK)
                 cli_say("%s/%s is ready", singular, options->name);
         return code;

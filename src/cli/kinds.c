@@ -128,14 +128,13 @@ static void target_clear(void *item)
 
 static bool add_target(GArray *targets, const struct schema_kind *kind, const char *name)
 {
-        struct cli_target target = {.kind = kind, .name = g_strdup(name)};
-
-        if (!kind || !*name) {
-                if (kind)
-                        cli_error("a name is missing after %s", kind->singular);
-                g_free(target.name);
+        if (!kind)
+                return false;
+        if (!*name || strchr(name, '/')) {
+                cli_error(*name ? "%s is no name" : "a name is missing%s", name);
                 return false;
         }
+        struct cli_target target = {.kind = kind, .name = g_strdup(name)};
         g_array_append_val(targets, target);
         return true;
 }

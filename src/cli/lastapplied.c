@@ -54,6 +54,19 @@ static char *escaped(const char *text)
         return g_string_free(out, FALSE);
 }
 
+/* A manifest that `get -o yaml` printed has these; what they say is of the past. */
+static void drop_what_the_gateway_writes(struct json_value *root, struct json_value *metadata)
+{
+        static const char *const members[] = {"creationTimestamp", "deletionGracePeriodSeconds",
+                                              "deletionTimestamp", "generation",
+                                              "managedFields",     "resourceVersion",
+                                              "selfLink",          "uid"};
+
+        json_remove(root, "status");
+        for (size_t i = 0; i < G_N_ELEMENTS(members); i++)
+                json_remove(metadata, members[i]);
+}
+
 void lastapplied_set(struct json_doc *doc, const char *namespace)
 {
         assert(doc);
@@ -61,6 +74,7 @@ void lastapplied_set(struct json_doc *doc, const char *namespace)
         struct json_value *metadata = json_ensure_object(doc, json_root(doc), "metadata");
         struct json_value *annotations = json_ensure_object(doc, metadata, "annotations");
 
+        drop_what_the_gateway_writes(json_root(doc), metadata);
         json_remove(annotations, LASTAPPLIED);
         if (namespace)
                 json_set_string(doc, metadata, "namespace", namespace);
@@ -106,6 +120,12 @@ struct json_value *lastapplied_patch(struct json_doc *doc, const struct json_val
         struct json_value *patch = three_way(doc, last ? json_root(last) : NULL, json_root(doc), live, 0);
         json_remove(patch, "apiVersion");
         json_remove(patch, "kind");
-        json_remove(patch, "status");
+        /* Whoever put a finalizer there takes it away, also when an earlier manifest had a copy of it. */
+        struct json_value *metadata = json_get(patch, "metadata");
+        if (json_is(json_get(metadata, "finalizers"), JSON_NULL)) {
+                json_remove(metadata, "finalizers");
+                if (json_length(metadata) == 0)
+                        json_remove(patch, "metadata");
+        }
         return patch;
 }

@@ -192,7 +192,7 @@ static int tell_outcome(const struct goal *goal, const char *what, uint64_t time
 
         if (code == CLI_TIMEOUT) {
                 bool delete = goal->what == GOAL_DELETE;
-                cli_error("%s/%s %s %s within %g s%s%s", singular, goal->name, delete ? "was not deleted" : "did not reach",
+                cli_error("%s/%s %s%s within %g s%s%s", singular, goal->name, delete ? "was not deleted" : "did not reach ",
                           delete ? "" : what, (double)timeout_us / 1e6, goal->state ? "; it is " : "", goal->state ?: "");
                 cli_hint("gabbro describe %s %s tells more.", singular, goal->name);
         } else if (code == CLI_OK && goal->failed) {

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Machines where no host has joined: what can be said of them without one."""
+import base64
+
+import pytest
+import yaml
+
+from conftest import FAILED, NOT_FOUND, OK, TIMEOUT, UNREACHABLE, USAGE, disk, machine
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJb1 someone@example"
+
+
+def cloud_image(name):
+    return {"apiVersion": "gabbro.dev/v1", "kind": "ClusterVirtualImage", "metadata": {"name": name},
+            "spec": {"dataSource": {"type": "Upload"}}}
+
+
+def user_data(secret):
+    text = base64.b64decode(secret["data"]["userData"]).decode()
+    assert text.startswith("#cloud-config\n")
+    return yaml.safe_load(text)
+
+
+# --- create
+
+
+def test_create_vm_makes_disk_secret_and_machine(user):
+    user.apply(cloud_image("tiny"))
+    (user.folder / "key.pub").write_text(f"# mine\n{KEY}\n\n{KEY}2\n")
+    result = user.gabbro("create", "vm", "web", "--image", "tiny", "--cores", "2", "--core-fraction", "20%", "--memory", "256Mi", "--disk-size",
+                         "64Mi", "--ssh-key", "key.pub", "--user", "me", "--hostname", "web-1")
+    assert result.lines == ["secret/web-cloud-init created", "virtualdisk/web-root created", "virtualmachine/web created"]
+    spec = user.get("vm", "web")["spec"]
+    assert spec["cpu"] == {"cores": 2, "coreFraction": "20%"} and spec["memory"]["size"] == "256Mi"
+    assert user.get("vd", "web-root")["spec"]["dataSource"]["objectRef"] == {"kind": "ClusterVirtualImage", "name": "tiny"}
+    config = user_data(user.get("secret", "web-cloud-init"))
+    assert config["hostname"] == "web-1"
+    assert config["users"][0]["name"] == "me" and config["users"][0]["ssh_authorized_keys"] == [KEY, KEY + "2"]
+    again = user.gabbro("create", "vm", "web", "--image", "tiny", "--cores", "4", code=FAILED)
+    assert "virtualmachine/web already" in again.err and "gabbro apply" in again.err
+    assert user.get("vm", "web")["spec"]["cpu"]["cores"] == 2
+
+
+def test_create_vm_with_a_password(user):
+    user.gabbro("create", "vm", "a", "--disk-size", "16Mi", "--password-stdin", input="hunter2 hunter2\n")
+    config = user_data(user.get("secret", "a-cloud-init"))
+    assert config["users"][0]["plain_text_passwd"] == "hunter2 hunter2" and config["users"][0]["lock_passwd"] is False
+    assert "no password" in user.gabbro("create", "vm", "b", "--disk-size", "16Mi", "--password-stdin", input="\n", code=USAGE).err
+    user.gabbro("get", "vm", "b", code=NOT_FOUND)
+
+
+def test_create_vm_with_user_data_of_ones_own(user):
+    (user.folder / "data").write_text("#cloud-config\nruncmd: [ls]\n")
+    user.gabbro("create", "vm", "a", "--disk-size", "16Mi", "--user-data", "data")
+    assert user_data(user.get("secret", "a-cloud-init")) == {"runcmd": ["ls"]}
+    assert "--user-data" in user.gabbro("create", "vm", "b", "--disk-size", "16Mi", "--user-data", "data", "--user", "me", code=USAGE).err
+
+
+def test_create_vm_keeps_private_keys_here(user):
+    (user.folder / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n-----END OPENSSH PRIVATE KEY-----\n")
+    result = user.gabbro("create", "vm", "a", "--disk-size", "16Mi", "--ssh-key", "key", code=USAGE)
+    assert "key.pub" in result.err
+    assert "key.pub: No such file" in user.gabbro("create", "vm", "a", "--disk-size", "16Mi", "--ssh-key", "key.pub", code=FAILED).err
+    user.gabbro("get", "secret", "a-cloud-init", code=NOT_FOUND)
+
+
+def test_create_vm_from_an_image_that_is_not_there(user):
+    result = user.gabbro("create", "vm", "a", "--image", "absent", code=NOT_FOUND)
+    assert "no image absent" in result.err and "gabbro get vi,cvi" in result.err
+
+
+def test_create_vm_of_wrong_size_makes_nothing(user):
+    (user.folder / "key.pub").write_text(KEY)
+    result = user.gabbro("create", "vm", "a", "--disk-size", "16Mi", "--cores", "17", "--ssh-key", "key.pub", code=FAILED)
+    assert "spec.cpu.cores" in result.err
+    for kind, name in (("secret", "a-cloud-init"), ("vd", "a-root"), ("vm", "a")):
+        user.gabbro("get", kind, name, code=NOT_FOUND)
+
+
+def test_dry_run_of_create_needs_no_gateway_and_applies(user):
+    (user.folder / "key.pub").write_text(KEY)
+    printed = user.gabbro("create", "vm", "dry", "--disk-size", "16Mi", "--ssh-key", "key.pub", "--dry-run",
+                          env={"KUBECONFIG": "/nonexistent"}).out
+    assert [d["kind"] for d in yaml.safe_load_all(printed)] == ["Secret", "VirtualDisk", "VirtualMachine"]
+    assert all(d["metadata"]["namespace"] == user.project for d in yaml.safe_load_all(printed))
+    user.gabbro("get", "vm", "dry", code=NOT_FOUND)
+    assert user.gabbro("apply", "-f", "-", input=printed).lines[-1] == "virtualmachine/dry created"
+    assert user.kubectl("get", "vm", "dry", "-o", "jsonpath={.spec.provisioning.type}").out == "UserDataRef"
+
+
+# --- start and stop
+
+
+def test_operations_on_a_machine_that_does_not_run(user):
+    user.apply(machine("a"), disk("a-root"))
+    for verb, type_ in (("stop", "Stop"), ("restart", "Restart"), ("force-off", "ForceOff")):
+        for more in ([], ["--wait"]):
+            result = user.gabbro(verb, "a", *more, code=FAILED)
+            assert f"{type_} of a is refused: {type_} is not possible while the machine is Stopped" in result.err, result
+            assert result.out == ""
+
+
+def test_operations_on_a_machine_that_is_not_there(user):
+    for verb in ("start", "stop", "restart", "force-off"):
+        assert '"absent" not found' in user.gabbro(verb, "absent", code=NOT_FOUND).err
+    assert "No virtualmachineoperations" in user.gabbro("get", "vmop").err
+
+
+def test_start_that_cannot_be_tells_why(user):
+    user.apply(machine("a"), disk("a-root"))
+    result = user.gabbro("start", "a", "--wait", "--timeout", "1", code=TIMEOUT)
+    assert "did not reach phase=Completed within 1 s" in result.err
+    assert "virtualmachine/a is Pending: VirtualMachineClass generic is not ready" in result.err
+    again = user.gabbro("start", "a", code=FAILED)
+    assert "Start of a is refused" in again.err
+
+
+def test_start_can_be_taken_back(user):
+    user.apply(machine("a"), disk("a-root"))
+    assert "virtualmachine/a is being started" in user.gabbro("start", "vm/a").out
+    assert "virtualmachine/a was stopped" in user.gabbro("stop", "a", "--wait").out
+    user.gabbro("wait", "vm", "a", "--for", "phase=Stopped", "--timeout", "10")
+
+
+def test_several_machines_at_once(user):
+    user.apply(machine("a"), machine("b"))
+    result = user.gabbro("stop", "a", "absent", "b", code=None)
+    assert result.code != OK
+    assert [word in result.err for word in ("Stop of a", '"absent"', "Stop of b")] == [True] * 3
+
+
+def test_an_operation_that_another_replaced_ends_its_wait(user):
+    user.apply(machine("a"))
+    user.gabbro("start", "a")
+    first = user.get("vmop")["items"][0]["metadata"]["name"]
+    user.gabbro("stop", "a")
+    result = user.gabbro("wait", "vmop", first, "--for", "phase=Completed", "--timeout", "20", code=FAILED)
+    assert "is Superseded" in result.err
+
+
+def test_console_of_a_machine_that_does_not_run(user):
+    user.apply(machine("a"))
+    result = user.gabbro("console", "a", code=FAILED)
+    assert "machine a does not run (it is Stopped)" in result.err and "gabbro start a" in result.err
+    user.gabbro("console", "absent", code=NOT_FOUND)
+    user.gabbro("console", "vm/a", "--insecure", "--server", "https://127.0.0.1:1", "--token", "x", code=USAGE)
+    user.gabbro("console", "a", "--server", "https://127.0.0.1:1", code=UNREACHABLE)
+
+
+# --- wait
+
+
+def test_wait(user):
+    user.apply(machine("a"))
+    assert user.gabbro("wait", "vm", "a", "--for", "phase=stopped").err == "a: Stopped\n"
+    assert user.gabbro("wait", "vm", "a", "--for", "condition=SizingPolicyMatched", "--quiet").err == ""
+    user.gabbro("wait", "vm/a", "--for", "condition=Running=False")
+    result = user.gabbro("wait", "vm", "a", "--for", "phase=Running", "--timeout", "1", code=TIMEOUT)
+    assert "virtualmachine/a did not reach phase=Running within 1 s; it is Stopped: " in result.err
+    user.gabbro("wait", "vm", "absent", "--for", "phase=Running", code=NOT_FOUND)
+    user.gabbro("wait", "vm", "absent", "--for", "delete")
+
+
+def test_wait_sees_the_change_and_the_end(user):
+    user.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "finalizers": ["example.org/a"]}})
+    user.gabbro("delete", "cm", "a")
+    with user.follow("wait", "cm", "a", "--for", "delete") as waiting:
+        user.kubectl("patch", "cm", "a", "--type", "merge", "-p", '{"metadata":{"finalizers":null}}')
+        assert waiting.process.wait(10) == OK
+    user.apply(machine("b"))
+    with user.follow("wait", "vm", "b", "--for", "phase=Running") as waiting:
+        user.gabbro("delete", "vm", "b", "--wait")
+        assert waiting.process.wait(10) == FAILED
+        assert b"was deleted meanwhile" in waiting.process.stderr.read()
