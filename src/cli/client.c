@@ -111,8 +111,9 @@ int cli_tell_status(const struct cli_reply *reply)
         for (const struct json_value *cause = json_first(causes); cause; cause = json_next(cause)) {
                 const char *field = json_find_string(cause, "field", NULL);
                 const char *words = json_find_string(cause, "message", NULL) ?: "";
-                if (!strstr(first, words))
-                        cli_note("  * %s%s%s", field ?: "", field && *field ? ": " : "", words);
+                const char *reason = json_find_string(cause, "reason", NULL) ?: "Unknown";
+                const char *told = strstr(first, words) ? "" : words; /* once is enough; the stable code always */
+                cli_note("  * %s%s%s%s(%s)", field ?: "", field && *field ? ": " : "", told, *told ? " " : "", reason);
         }
         if (reply->status == 401) {
                 cli_note("The credentials are not valid, or not any more. With the gateway stopped, gabbro-gateway --admin-reset "
