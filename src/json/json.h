@@ -62,7 +62,8 @@ int json_parse_within(const char *text, size_t len, size_t max_bytes, size_t max
  * Plain scalars resolve as kubectl's users expect: null true false, decimal, 0x, 0o and 0644 (octal, as kubectl reads file modes)
  * integers, floats; yes, no, on and off are strings. Outcomes as json_parse().
  *
- * json_parse_yaml_stream() gives every document of a multi-document text in turn through @each; empty documents are skipped.
+ * json_parse_yaml_stream() gives every document of a multi-document text in turn through @each, which
+ * owns it; empty documents are skipped.
  */
 int json_parse_yaml(const char *text, size_t len, struct json_doc **ret_doc, struct json_fault *reterr_fault);
 int json_parse_yaml_stream(const char *text, size_t len, int (*each)(struct json_doc *doc, void *userdata), void *userdata,

@@ -20,8 +20,9 @@ static const struct schema_kind *kind_of(const struct json_value *object)
         return NULL;
 }
 
-static int judge(struct json_doc *doc, void *userdata)
+static int judge(struct json_doc *given, void *userdata)
 {
+        g_autoptr(json_doc) doc = given;
         g_autoptr(schema_faults) faults = schema_faults_new();
         const struct schema_kind *kind = kind_of(json_root(doc));
         g_autofree char *text = NULL;
