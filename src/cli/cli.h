@@ -85,12 +85,14 @@ int cli_tell_status(const struct cli_reply *reply);
 /** cli_create_doc() - POST; *ret_name (g_free) is the name that it got. */
 int cli_create_doc(struct cli *cli, const struct schema_kind *kind, const struct json_doc *doc, char **ret_name);
 
-/* A watch; one that the server ends is taken up again. */
+/* A watch; one that the server ends, or that is lost while a gateway restarts, is taken up again. */
 struct cli_watch {
         const char *path;       /* of a collection, without the parameters of watches */
         const char *accept;     /* NULL: objects; or tables */
         char *resource_version; /* after which; moves on; g_free() by the caller. NULL: what is there comes first */
         uint64_t timeout_us;    /* 0: for ever */
+        bool stop_when_gone;    /* when the version is too old: end with CLI_OK and @gone; else what is there comes once more */
+        bool gone;
         bool (*each)(const char *type, struct json_value *object, void *userdata); /* false ends it; bookmarks are not told */
         void *userdata;
 };

@@ -162,26 +162,32 @@ static bool on_event(const char *type, struct json_value *object, void *userdata
         return !goal->reached && !goal->failed;
 }
 
-/* Look once, then watch until the end, the time or the server says stop. */
-static int look_and_watch(struct cli *cli, struct goal *goal, uint64_t timeout_us)
+/* Look once, then watch until the end or the time. @*ret_again: look again. */
+static int look_and_watch(struct cli *cli, struct goal *goal, uint64_t end_us, bool *ret_again)
 {
         g_autofree char *object_path = cli_path(cli, goal->kind, goal->name);
         g_autofree char *collection = cli_path(cli, goal->kind, NULL);
         g_autofree char *escaped = g_uri_escape_string(goal->name, NULL, FALSE);
         g_autofree char *path = g_strdup_printf("%s?fieldSelector=metadata.name%%3D%s", collection, escaped);
-        struct cli_watch watch = {.path = path, .timeout_us = MAX(timeout_us, 1), .each = on_event, .userdata = goal};
         struct cli_reply reply = {};
 
+        *ret_again = false;
         int code = cli_call(cli, &(struct cli_request){.path = object_path}, &reply);
-        if (code == CLI_OK && reply.status == 404 && goal->what == GOAL_DELETE) {
-                goal->reached = true;
+        if (code == CLI_OK && reply.status == 404 && (goal->what == GOAL_DELETE || goal->uid)) {
+                goal->deleted = true;
+                goal->reached = goal->what == GOAL_DELETE;
+                goal->failed = !goal->reached;
         } else if (code == CLI_OK && (reply.status != 200 || !reply.doc)) {
                 code = cli_tell_status(&reply);
         } else if (code == CLI_OK && on_event("ADDED", json_root(reply.doc), goal)) {
+                uint64_t now_us = clock_monotonic_us(clock_system());
+                struct cli_watch watch = {.path = path, .stop_when_gone = true, .each = on_event, .userdata = goal};
+                watch.timeout_us = now_us < end_us ? end_us - now_us : 1;
                 watch.resource_version = g_strdup(json_find_string(json_root(reply.doc), "metadata", "resourceVersion", NULL));
                 code = cli_watch(cli, &watch);
+                *ret_again = watch.gone;
+                g_free(watch.resource_version);
         }
-        g_free(watch.resource_version);
         cli_reply_clear(&reply);
         return code;
 }
@@ -212,9 +218,12 @@ int cli_wait_for(struct cli *cli, const struct schema_kind *kind, const char *na
 
         struct goal goal = {.kind = kind, .name = name, .quiet = quiet, .bar = {.what = name}};
 
+        uint64_t end_us = clock_monotonic_us(clock_system()) + timeout_us;
+        bool again = true;
+
         int code = parse_goal(kind, what, &goal);
-        if (code == CLI_OK)
-                code = look_and_watch(cli, &goal, timeout_us);
+        while (code == CLI_OK && again)
+                code = look_and_watch(cli, &goal, end_us, &again);
         if (code == CLI_OK && goal.reached && goal.bar.begun)
                 cli_bar_show(&goal.bar, 100, 100);
         cli_bar_end(&goal.bar);

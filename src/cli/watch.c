@@ -7,13 +7,17 @@
 #include <errno.h>
 #include <string.h>
 
-#define PAUSE_US 200000 /* before a watch that the server ended is taken up again */
+#define PAUSE_US    200000 /* before a watch that the server ended is taken up again */
+#define PATIENCE_US 30000000u
+#define HTTP_GONE   410
 
 struct watching {
         struct cli_watch *watch;
         GString *buffer;
         struct json_doc *status; /* why the server ended it */
         bool ended;              /* by the caller */
+        bool answered;           /* since the connection was lost */
+        uint64_t lost_us;
 };
 
 /* Where a watch goes on after @object: of a row of a table, its object has it. */
@@ -44,6 +48,7 @@ static bool watch_line(struct watching *watching, const char *line, size_t len)
                 json_set_root(watching->status, json_copy(watching->status, object ?: json_root(doc)));
                 return false;
         }
+        watching->answered = true;
         note_version(watching->watch, object);
         if (!g_str_equal(type, "BOOKMARK"))
                 watching->ended = !watching->watch->each(type, object, watching->watch->userdata);
@@ -69,8 +74,10 @@ static bool watch_piece(struct http_call *call, const char *piece, size_t len, v
         return go_on;
 }
 
-/* One connection. CLI_OK: the server ended it, or @watching->ended. */
-static int watch_once(struct cli *cli, struct watching *watching, uint64_t timeout_us)
+enum ending { ENDED_BY_CALLER, ENDED_BY_SERVER, ENDED_BY_TIME, ENDED_BY_LOSS, ENDED_BY_REFUSAL };
+
+/* One connection. @*ret_lost, @*ret_words (g_free): of ENDED_BY_LOSS. */
+static enum ending watch_once(struct cli *cli, struct watching *watching, uint64_t timeout_us, int *ret_lost, char **ret_words)
 {
         struct cli_watch *watch = watching->watch;
         struct http_client_options client = client_options(cli);
@@ -79,28 +86,51 @@ static int watch_once(struct cli *cli, struct watching *watching, uint64_t timeo
         g_auto(GStrv) headers = client_headers(cli, watch->accept, NULL);
         struct http_call_options call = {
                 .url = url, .headers = (const char *const *)headers, .timeout_us = timeout_us, .on_piece = watch_piece};
-        g_autofree char *words = NULL;
         int status = 0;
 
         g_string_truncate(watching->buffer, 0);
-        int r = http_fetch(&client, &call, watching, &status, NULL, &words);
-        if (watching->ended || (r == 0 && status == 200))
-                return CLI_OK;
-        if (watching->status) {
-                struct cli_reply reply = {.doc = watching->status};
-                int64_t number = 0;
-                if (json_int64(json_get(json_root(reply.doc), "code"), &number) == 0)
-                        reply.status = (int)number;
-                return cli_tell_status(&reply);
-        }
+        int r = http_fetch(&client, &call, watching, &status, NULL, ret_words);
+        if (watching->ended)
+                return ENDED_BY_CALLER;
+        if (watching->status || (r == 0 && status != 200))
+                return ENDED_BY_REFUSAL;
         if (r == -ETIMEDOUT && timeout_us > 0)
-                return CLI_TIMEOUT;
-        if (r < 0) {
-                client_tell_unreachable(cli, r, words);
-                return CLI_UNREACHABLE;
+                return ENDED_BY_TIME;
+        *ret_lost = r;
+        return r < 0 ? ENDED_BY_LOSS : ENDED_BY_SERVER;
+}
+
+/* The Status that the server gave, or none. Too old a version is no failure: what is there is looked at again. */
+static int on_refusal(struct watching *watching)
+{
+        struct cli_reply reply = {.doc = watching->status};
+        int64_t number = 0;
+
+        if (reply.doc && json_int64(json_get(json_root(reply.doc), "code"), &number) == 0)
+                reply.status = (int)number;
+        if (reply.status == HTTP_GONE) {
+                g_clear_pointer(&watching->watch->resource_version, g_free);
+                watching->watch->gone = true;
+                g_clear_pointer(&watching->status, json_doc_free);
+                return CLI_OK;
         }
-        cli_error("the watch was refused with status %d", status);
-        return status == 404 ? CLI_NOT_FOUND : CLI_FAILED;
+        return cli_tell_status(&reply);
+}
+
+/* A gateway that restarts is waited for: it had answered, at least the request before the watch. */
+static int on_loss(struct cli *cli, struct watching *watching, int r, const char *words)
+{
+        uint64_t now_us = clock_monotonic_us(clock_system());
+
+        if (watching->answered) {
+                cli_note("The connection to %s is lost; trying again.", cli->server);
+                watching->answered = false;
+                watching->lost_us = now_us;
+        }
+        if (r != -EKEYREJECTED && now_us - watching->lost_us < PATIENCE_US)
+                return CLI_OK;
+        client_tell_unreachable(cli, r, words);
+        return CLI_UNREACHABLE;
 }
 
 int cli_watch(struct cli *cli, struct cli_watch *watch)
@@ -109,15 +139,23 @@ int cli_watch(struct cli *cli, struct cli_watch *watch)
 
         const struct clock *clock = clock_system();
         uint64_t end_us = clock_monotonic_us(clock) + watch->timeout_us;
-        struct watching watching = {.watch = watch, .buffer = g_string_new(NULL)};
+        struct watching watching = {.watch = watch, .buffer = g_string_new(NULL), .answered = true};
         int code = CLI_OK;
 
-        while (code == CLI_OK && !watching.ended) {
+        watch->gone = false;
+        while (code == CLI_OK && !watching.ended && !(watch->gone && watch->stop_when_gone)) {
+                g_autofree char *words = NULL;
                 uint64_t now_us = clock_monotonic_us(clock);
-                if (watch->timeout_us > 0 && now_us >= end_us)
+                enum ending ending = ENDED_BY_TIME;
+                int r = 0;
+                if (watch->timeout_us == 0 || now_us < end_us)
+                        ending = watch_once(cli, &watching, watch->timeout_us > 0 ? end_us - now_us : 0, &r, &words);
+                if (ending == ENDED_BY_TIME)
                         code = CLI_TIMEOUT;
-                else
-                        code = watch_once(cli, &watching, watch->timeout_us > 0 ? end_us - now_us : 0);
+                else if (ending == ENDED_BY_REFUSAL)
+                        code = on_refusal(&watching);
+                else if (ending == ENDED_BY_LOSS)
+                        code = on_loss(cli, &watching, r, words);
                 if (code == CLI_OK && !watching.ended)
                         g_usleep(PAUSE_US);
         }

@@ -95,6 +95,13 @@ static int fetch_once(struct import *import, bool *ret_again)
         r = http_fetch(&client, &call, import, &status, NULL, &words);
         if (import->write_error == -ENOSPC)
                 return fail(import, REASON_DISK_FULL, "the gateway's disk is full");
+        if (import->write_error == -EFBIG)
+                return fail(import, REASON_IMAGE_TOO_LARGE, "the file is larger than an image may be");
+        if (r == -EACCES) {
+                g_autofree char *why =
+                        g_strdup_printf("%s; private ones only with gabbro-gateway --allow-private-downloads", words);
+                return fail(import, REASON_IMAGE_URL_REFUSED, why);
+        }
         if (r == 0 && status == 200)
                 return blob_intake_finish(import->intake, &import->facts, &import->fault);
         *ret_again = r < 0 || status >= 500;

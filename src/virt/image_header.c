@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -124,6 +125,22 @@ static bool is_vmdk_descriptor(const struct image_view *view)
         return false;
 }
 
+/* What a download brings when its address is that of a page about the image. */
+static bool is_web_page(const struct image_view *view)
+{
+        static const char *const beginnings[] = {"<!doctype html", "<html"};
+        size_t at = 0;
+
+        while (at < view->len && strchr(" \t\r\n", view->bytes[at]) && view->bytes[at])
+                at++;
+        for (size_t i = 0; i < sizeof(beginnings) / sizeof(*beginnings); i++) {
+                size_t len = strlen(beginnings[i]);
+                if (view->len - at >= len && !strncasecmp((const char *)view->bytes + at, beginnings[i], len))
+                        return true;
+        }
+        return false;
+}
+
 static bool is_iso(const struct image_view *view)
 {
         const uint8_t *id = view->bytes + ISO_FIRST_DESCRIPTOR + 1;
@@ -184,6 +201,9 @@ int image_header_judge_bytes(const uint8_t *bytes, size_t len, const uint8_t *ta
         if (!r && is_vmdk_descriptor(&view))
                 r = image_refuse(reterr_refusal, "ImageFormatUnknown",
                                  "VMDK descriptors are not supported; convert the image to qcow2 or raw");
+        if (!r && is_web_page(&view))
+                r = image_refuse(reterr_refusal, "ImageFormatUnknown",
+                                 "the file is a web page, not an image; is its address right?");
         return r ? r : judge_plain(&view, ret_facts, reterr_refusal);
 }
 

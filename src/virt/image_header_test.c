@@ -145,6 +145,31 @@ static void endless_header_extensions_are_refused(void)
         g_assert_cmpstr(refusal.reason, ==, "ImageHeaderInvalid");
 }
 
+static void a_web_page_is_no_image(void)
+{
+        static const struct {
+                const char *text;
+                int outcome;
+        } cases[] = {
+                {"<!DOCTYPE html>\n<title>404", IMAGE_E_REFUSED},
+                {" \r\n\t<HTML>", IMAGE_E_REFUSED},
+                {"<htm", 0},
+                {"  ", 0},
+                {"\0<html>", 0},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                struct image_facts facts;
+                struct image_refusal refusal = {};
+                uint8_t b[32] = {};
+
+                memcpy(b, cases[i].text, strlen(cases[i].text + 1) + 1);
+                g_assert_cmpint(image_header_judge_bytes(b, sizeof(b), NULL, sizeof(b), &facts, &refusal), ==, cases[i].outcome);
+                if (cases[i].outcome)
+                        g_assert_nonnull(strstr(refusal.words, "web page"));
+        }
+}
+
 static void every_cut_of_a_sound_image_is_refused_or_raw(void)
 {
         g_autofree uint8_t *b = g_malloc(SOUND_BYTES);
@@ -287,6 +312,7 @@ int main(int argc, char **argv)
         g_test_add_func("/image/every_dangerous_field_is_refused_with_its_reason",
                         every_dangerous_field_is_refused_with_its_reason);
         g_test_add_func("/image/endless_header_extensions_are_refused", endless_header_extensions_are_refused);
+        g_test_add_func("/image/a_web_page_is_no_image", a_web_page_is_no_image);
         g_test_add_func("/image/every_cut_of_a_sound_image_is_refused_or_raw", every_cut_of_a_sound_image_is_refused_or_raw);
         g_test_add_func("/image/other_containers_are_refused", other_containers_are_refused);
         g_test_add_func("/image/blank_lines_to_the_end_are_raw_and_read_nothing_beyond",

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import subprocess
@@ -21,15 +22,24 @@ OK, FAILED, USAGE, NOT_FOUND, UNREACHABLE, TIMEOUT = range(6)
 
 class Gateway:
     def __init__(self, folder, *options):
-        self.folder = folder
+        self.folder, self.options = folder, options
         self.kubeconfig = folder / "data/admin.kubeconfig"
         self.log = []
+        self.start("127.0.0.1:0")
+
+    def start(self, listen):
         self.serving = threading.Event()
-        self.process = subprocess.Popen([str(BIN / "gabbro-gateway"), "--data-dir", str(folder / "data"), "--listen", "127.0.0.1:0",
-                                         "--compat-api", *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        self.process = subprocess.Popen([str(BIN / "gabbro-gateway"), "--data-dir", str(self.folder / "data"), "--listen", listen,
+                                         "--compat-api", *self.options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, text=True)
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
+
+    def restart(self):
+        listen = re.search("server: https://(.*)", self.kubeconfig.read_text()).group(1)
+        self.stop()
+        self.start(listen)
+        assert self.serving.wait(60) and self.process.poll() is None, "".join(self.log)
 
     def read(self):
         for line in self.process.stderr:
@@ -140,22 +150,22 @@ class User:
 
 
 class Following:
-    """A command that does not end by itself."""
+    """A command that does not end by itself; both its outputs."""
 
     def __init__(self, user, words):
         self.process = subprocess.Popen(user.argv(words), env=user.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE)
+                                        stderr=subprocess.STDOUT)
         self.text = b""
 
-    def until(self, words, timeout=10):
+    def until(self, words, timeout=10, count=1):
         end = time.monotonic() + timeout
-        while words.encode() not in self.text:
+        while self.text.count(words.encode()) < count:
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
                 raise AssertionError(f"{words!r} did not come:\n{self.text.decode()}")
             piece = os.read(self.process.stdout.fileno(), 65536)
             if not piece:
-                raise AssertionError(f"ended: {self.text.decode()}\n{self.process.stderr.read().decode()}")
+                raise AssertionError(f"ended without {words!r}:\n{self.text.decode()}")
             self.text += piece
         return self.text.decode()
 
@@ -166,7 +176,6 @@ class Following:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
-        self.process.stderr.close()
 
 
 def start_gateway(folder, *options):

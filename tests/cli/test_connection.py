@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from conftest import FAILED, NOT_FOUND, OK, TIMEOUT, UNREACHABLE, USAGE, machine
+from conftest import FAILED, NOT_FOUND, OK, TIMEOUT, UNREACHABLE, USAGE, User, config_map, machine
 
 
 @pytest.fixture
@@ -145,3 +145,19 @@ def test_join_token(admin):
     first, second = admin.gabbro("node", "join-token"), admin.gabbro("node", "join-token", "--ttl", "60", "--name", "host-1")
     assert len(first.out.split()) == 1 and first.out.startswith("gbj1.") and first.err == ""
     assert second.out != first.out
+
+
+def test_what_follows_or_waits_outlives_a_restart_of_the_gateway(new_gateway, tmp_path):
+    user = User(new_gateway(), tmp_path)
+    user.apply(config_map("a", {}, finalizers=["example.org/held"]))
+    user.gabbro("delete", "cm", "a")
+    with user.follow("get", "cm", "-w") as watch, user.follow("wait", "cm", "a", "--for", "delete") as waiting:
+        watch.until("a ")
+        user.kubectl("label", "cm", "a", "seen=yes")  # both have begun when this has come
+        watch.until("a ", count=2)
+        user.gateway.restart()
+        user.apply(config_map("later", {}))
+        watch.until("later", timeout=20)
+        user.kubectl("patch", "cm", "a", "--type", "merge", "-p", '{"metadata":{"finalizers":null}}')
+        assert waiting.process.wait(20) == OK
+        assert user.gateway.stop() == 0

@@ -98,7 +98,10 @@ class Files(http.server.BaseHTTPRequestHandler):
         self.send_response(200 if content is not None else 404)
         self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
-        self.wfile.write(content or b"")
+        content, half = content or b"", len(content or b"") // 2
+        self.wfile.write(content[:half])
+        self.server.rest.wait(20)
+        self.wfile.write(content[half:])
 
     def do_HEAD(self):
         self.send_error(405)
@@ -110,7 +113,8 @@ class Files(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def web():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
-    server.files = {}
+    server.files, server.rest = {}, threading.Event()
+    server.rest.set()
     server.url = "http://127.0.0.1:%d" % server.server_address[1]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -137,6 +141,24 @@ def test_import_that_fails_tells_why(user, web):
     assert "virtualimage/absent is Failed" in result.err and "404" in result.err
     result = user.gabbro("image", "import", f"{web.url}/a.qcow2", "--sha256", "0" * 64, code=FAILED)
     assert "SHA-256" in result.err
+    web.files["/page.qcow2"] = b"<!DOCTYPE html>\n<html><title>Choose a mirror</title></html>"
+    result = user.gabbro("image", "import", f"{web.url}/page.qcow2", code=FAILED)
+    assert "web page" in result.err
+
+
+def test_import_shows_how_far_it_is(user, web):
+    path = user.folder / "a.raw"
+    path.write_bytes(bytes(1 << 20))
+    web.files["/a.raw"], web.rest = path.read_bytes(), threading.Event()
+    shown = []
+    thread = threading.Thread(target=lambda: shown.append(user.on_terminal("image", "import", f"{web.url}/a.raw")))
+    thread.start()
+    with user.follow("get", "vi", "-w", "-o", "json") as watch:
+        watch.until('"progress": "50%"')
+        web.rest.set()
+        thread.join()
+    assert "\ra [###############               ]  50 %" in shown[0].out and shown[0].code == 0
+    assert "a: Ready\n" in shown[0].out
 
 
 def test_private_addresses_are_refused_unless_allowed(new_gateway, web, tmp_path):
@@ -144,4 +166,4 @@ def test_private_addresses_are_refused_unless_allowed(new_gateway, web, tmp_path
     web.files["/a.qcow2"] = make(user, "a.qcow2").read_bytes()
     for host in ("127.0.0.1", "localhost"):
         result = user.gabbro("image", "import", web.url.replace("127.0.0.1", host) + "/a.qcow2", "--name", host.replace(".", "-"), code=FAILED)
-        assert "not allowed" in result.err and "is Failed" in result.err
+        assert "not allowed" in result.err and "is Failed" in result.err and "--allow-private-downloads" in result.err

@@ -169,6 +169,7 @@ def test_wait_sees_the_change_and_the_end(user):
         assert waiting.process.wait(10) == OK
     user.apply(machine("b"))
     with user.follow("wait", "vm", "b", "--for", "phase=Running") as waiting:
+        waiting.until("b: ")
         user.gabbro("delete", "vm", "b", "--wait")
+        waiting.until("virtualmachine/b was deleted meanwhile")
         assert waiting.process.wait(10) == FAILED
-        assert b"was deleted meanwhile" in waiting.process.stderr.read()
