@@ -59,6 +59,7 @@ static void on_synced(void *userdata)
         if (!agent->synced) {
                 agent->synced = true;
                 log_info("the manifest is complete: catching up");
+                guests_sweep_seeds(agent);
                 intents_queue_all(agent->intents);
         }
         converge_build_net(agent);
@@ -99,6 +100,9 @@ static void on_intent_forgotten(struct intent *intent, void *userdata)
         converge_forgotten(agent, intent);
         if (!intent->gone) {
                 log_warning("an intent left the manifest before it was torn down; what it made stays", "intent", intent->key);
+        }
+        if (!intent->gone && intent->kind == &api_port_kind && !agent->stopping) {
+                converge_drop_port(agent, intent->name);
         }
 }
 

@@ -563,3 +563,39 @@ void converge_build_net(struct agent *agent)
         agent->net_building = true;
         loop_pool_submit(agent->jobs, net_build_work, net_build_done, build);
 }
+
+struct net_drop {
+        struct agent *agent;
+        char *name, *words;
+        int outcome;
+};
+
+static int net_drop_work(void *userdata)
+{
+        struct net_drop *drop = userdata;
+
+        drop->outcome = net_engine_remove(drop->agent->net, drop->name, &drop->words);
+        return 0;
+}
+
+static void net_drop_done(int result, void *userdata)
+{
+        struct net_drop *drop = userdata;
+
+        if (drop->outcome) {
+                /* The next start of the agent rebuilds without it. */
+                log_warning("a port without an intent keeps its rules", "port", drop->name, "error", drop->words);
+        }
+        g_free(drop->name);
+        g_free(drop->words);
+        g_free(drop);
+}
+
+void converge_drop_port(struct agent *agent, const char *name)
+{
+        struct net_drop *drop = g_new0(struct net_drop, 1);
+
+        drop->agent = agent;
+        drop->name = g_strdup(name);
+        loop_pool_submit(agent->jobs, net_drop_work, net_drop_done, drop);
+}

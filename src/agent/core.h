@@ -82,6 +82,8 @@ void converge_pump(struct agent *agent);
 void converge_dependents(struct agent *agent, const struct intent *changed);
 /** converge_build_net() - hand the ports of the manifest to the network engine; the first time before anything else. */
 void converge_build_net(struct agent *agent);
+/** converge_drop_port() - a port left the manifest without a teardown: its rules go when its tap is gone. */
+void converge_drop_port(struct agent *agent, const char *name);
 /** converge_publish() - tell the status of an intent, with what the guest agent said. */
 void converge_publish(struct agent *agent, struct intent *intent);
 /** converge_image_changed() - the image cache has news of a digest. */
@@ -122,6 +124,8 @@ int guests_new(struct agent *agent, struct guests **ret_guests);
 struct guests *guests_free(struct guests *guests);
 /** guests_look() - poll the guest agent of an instance soon. */
 void guests_look(struct guests *guests, struct intent *intent);
+/** guests_sweep_seeds() - remove seed images of instances that are not in the manifest. */
+void guests_sweep_seeds(struct agent *agent);
 
 /* --- console.c -------------------------------------------------------------------------------------------------------------------
  */

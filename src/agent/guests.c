@@ -201,6 +201,26 @@ struct guests *guests_free(struct guests *guests)
         return NULL;
 }
 
+void guests_sweep_seeds(struct agent *agent)
+{
+        g_autoptr(GHashTable) known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(GPtrArray) instances = intents_list(agent->intents, &api_instance_kind);
+        g_autoptr(GDir) folder = g_dir_open(agent->seed_dir, 0, NULL);
+        const char *name;
+
+        for (unsigned i = 0; i < instances->len; i++) {
+                g_hash_table_add(known, g_strconcat(((const struct intent *)instances->pdata[i])->uid, ".iso", NULL));
+        }
+        while (folder && (name = g_dir_read_name(folder))) {
+                g_autofree char *path = g_build_filename(agent->seed_dir, name, NULL);
+
+                if (!g_hash_table_contains(known, name) && unlink(path) < 0) {
+                        log_warning("a seed image that nobody needs could not be removed", "path", path, "error",
+                                    g_strerror(errno));
+                }
+        }
+}
+
 void guests_look(struct guests *guests, struct intent *intent)
 {
         intent->guest_due_us = 0;

@@ -147,6 +147,10 @@ static int load(struct journal *journal)
                 struct entry *entry;
                 size_t len;
 
+                if (strstr(file->d_name, SUFFIX ".") && !g_str_has_suffix(file->d_name, ".bad")) {
+                        /* A write that a kill cut short; the file itself is as it was before. */
+                        (void)unlink(path);
+                }
                 if (!g_str_has_suffix(file->d_name, SUFFIX) || file_read(path, ENTRY_BYTES_MAX, &text, &len) < 0) {
                         continue;
                 }

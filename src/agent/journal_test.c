@@ -120,6 +120,17 @@ static void damaged_files_are_moved_aside(struct fixture *fixture, const void *d
         }
 }
 
+static void write_that_was_cut_short_is_cleaned_up(struct fixture *fixture, const void *data)
+{
+        g_autofree char *temporary = g_strdup_printf("%s/" UID "-1.json.Ab12Cd", fixture->dir);
+
+        g_assert_cmpint(journal_begin(fixture->journal, &first, "create"), ==, 0);
+        g_assert_true(g_file_set_contents(temporary, "{\"ver", -1, NULL));
+        reopen(fixture);
+        g_assert_cmpint(journal_step(fixture->journal, UID, "create"), ==, JOURNAL_BEGUN);
+        g_assert_cmpuint(files(fixture), ==, 1);
+}
+
 #define ADD(name) g_test_add("/journal/" #name, struct fixture, NULL, set_up, name, tear_down)
 
 int main(int argc, char **argv)
@@ -130,5 +141,6 @@ int main(int argc, char **argv)
         ADD(acknowledgement_of_an_older_generation_keeps_the_newer);
         ADD(kill_between_two_generations_keeps_the_newer);
         ADD(damaged_files_are_moved_aside);
+        ADD(write_that_was_cut_short_is_cleaned_up);
         return g_test_run();
 }

@@ -281,6 +281,8 @@ int main(int argc, char **argv)
         if (!options.node_name) {
                 options.node_name = host_name();
         }
+        /* Threads come and go with libvirt's calls: two heaps are enough, and what is idle is small. */
+        mallopt(M_ARENA_MAX, 2);
         log_setup("gabbro-agent", options.level, options.json);
         signal(SIGPIPE, SIG_IGN);
         mallopt(M_ARENA_MAX, 2); /* a dozen threads that mostly wait: arenas of their own would only cost memory */
