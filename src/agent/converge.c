@@ -408,8 +408,17 @@ static void job_done(int result, void *userdata)
         converge_pump(agent);
 }
 
+static void log_turn(const struct job *job, uint64_t begin)
+{
+        static const char *const results[] = {"done", "retry", "image", "wait", "gone"};
+        g_autofree char *us = g_strdup_printf("%" G_GUINT64_FORMAT, clock_monotonic_us(clock_system()) - begin);
+
+        log_debug("turn", "intent", job_key(job).name, "result", results[job->result], "us", us);
+}
+
 static int job_work(void *userdata)
 {
+        uint64_t begin = clock_monotonic_us(clock_system());
         static const struct {
                 const struct schema_kind *kind;
                 void (*converge)(struct job *job);
@@ -426,6 +435,7 @@ static int job_work(void *userdata)
                         table[i].converge(job);
                 }
         }
+        log_turn(job, begin);
         return 0;
 }
 

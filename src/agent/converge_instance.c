@@ -170,6 +170,7 @@ void instance_progress(struct instance_turn *turn, const char *state, const char
 
         status.state = state;
         status.step = step;
+        log_debug("step", "instance", turn->instance->metadata->name, "step", step);
         job_progress(turn->job, &api_instance_status_type, &status);
 }
 

@@ -63,4 +63,4 @@ struct stop_progress {
 /** stop_decide() - what to do at @now_us and, with STOP_ASK and STOP_WAIT, after how long to look again. */
 enum stop_action stop_decide(const struct stop_progress *progress, bool force, uint64_t grace_us, uint64_t now_us,
                              uint64_t *ret_again_us);
-#define STOP_ASK_INTERVAL_US 10000000ull
+#define STOP_ASK_INTERVAL_US 5000000ull

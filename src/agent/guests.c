@@ -18,7 +18,7 @@
 #define QUIET_INTERVAL_US  10000000ull /* no agent seen so far */
 #define SEEN_INTERVAL_US   60000000ull
 #define ANSWER_S           3
-#define SEED_AFTER_AGENT_S 30
+#define SEED_AFTER_AGENT_S 10
 #define SEED_AT_MOST_S     600
 
 struct guests {
@@ -33,7 +33,8 @@ struct poll {
         char *name, *uuid, *seed_path;
         struct json_doc *guest; /* status members */
         bool connected;
-        int64_t epoch; /* of the domain that is asked */
+        bool seed_left; /* the seed image still lies there */
+        int64_t epoch;  /* of the domain that is asked */
 };
 
 /* --- on a pool thread ------------------------------------------------------------------------------------------------------------
@@ -75,7 +76,7 @@ static void take_addresses(struct poll *poll, struct api_instance_status *status
 }
 
 /* User data do not lie about longer than the first boot needs them. */
-static void remove_seed_in_time(const struct poll *poll)
+static void remove_seed_in_time(struct poll *poll)
 {
         struct stat info;
         int64_t age;
@@ -85,6 +86,7 @@ static void remove_seed_in_time(const struct poll *poll)
         }
         age = g_get_real_time() / 1000000 - info.st_mtime;
         if (age < (poll->connected ? SEED_AFTER_AGENT_S : SEED_AT_MOST_S)) {
+                poll->seed_left = true;
                 return;
         }
         if (unlink(poll->seed_path) < 0 && errno != ENOENT) {
@@ -126,7 +128,8 @@ static void poll_done(int result, void *userdata)
 
         poll->guests->polling = false;
         if (intent) {
-                intent->guest_due_us = loop_now_us(agent->loop) + (poll->connected ? SEEN_INTERVAL_US : QUIET_INTERVAL_US);
+                intent->guest_due_us =
+                        loop_now_us(agent->loop) + (poll->connected && !poll->seed_left ? SEEN_INTERVAL_US : QUIET_INTERVAL_US);
         }
         if (result == 0 && intent && intent->active && intent->epoch == poll->epoch) {
                 json_doc_free(intent->guest);
