@@ -44,10 +44,12 @@ def fail(words, log=None):
 # --- processes: each has a file with its pid and start time, so that a reused pid is never signalled ---------------------------------
 
 def start_time(pid):
+    """When the process began, or None when it has ended (also when nobody has waited for it yet)."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return None
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def recorded(name):
@@ -258,7 +260,7 @@ def hand_over():
 # --- down ----------------------------------------------------------------------------------------------------------------------------
 
 def delete_objects():
-    if not recorded("gateway") or gabbro("version", check=False).returncode:
+    if not recorded("agent") or not recorded("gateway") or gabbro("version", check=False).returncode:
         return
     for kind in ("vm", "vd", "vi", "cvi"):
         scope = [] if kind == "cvi" else ["-A"]
