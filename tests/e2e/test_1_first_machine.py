@@ -7,7 +7,7 @@ import select
 import subprocess
 import time
 
-from conftest import BIN
+from cloud import BIN
 
 
 def ssh(cloud, *command):

@@ -6,6 +6,8 @@ import pathlib
 import random
 import time
 
+from cloud import Daemon
+
 MACHINES = ["k0", "k1", "k2"]
 
 
@@ -39,31 +41,6 @@ spec:
 """
 
 
-class Agent:
-    """The demo's agent, ended and begun again with the same command line."""
-
-    def __init__(self, cloud):
-        self.cloud = cloud
-        self.pid_file = cloud.demo / "run/agent.pid"
-        self.argv = cloud.run("cat", f"/proc/{self.pid()}/cmdline").stdout.split("\0")[:-1]
-
-    def pid(self):
-        return int(self.pid_file.read_text().split()[0])
-
-    def end(self, signal):
-        script = f"kill -{signal} {self.pid()}; while kill -0 {self.pid()} 2>/dev/null; do :; done"
-        self.cloud.run("bash", "-c", script)
-
-    def begin(self):
-        script = (f'setsid "$@" </dev/null >>{self.cloud.demo}/log/agent.log 2>&1 & '
-                  f"echo $! $(sed 's/.*) //' /proc/$!/stat | cut -d' ' -f20) >{self.pid_file}")
-        self.cloud.run("bash", "-c", script, "agent", *self.argv)
-
-    def again(self, signal="KILL"):
-        self.end(signal)
-        self.begin()
-
-
 def machines(cloud, names):
     return {v["metadata"]["name"]: v["status"].get("phase") for v in cloud.get("vm")["items"] if v["metadata"]["name"] in names}
 
@@ -89,7 +66,7 @@ def ensure_running(cloud):
 
 def test_A4_decision_12_guest_and_network_outlive_the_agent(cloud):
     ensure_running(cloud)
-    agent = Agent(cloud)
+    agent = Daemon(cloud, "agent")
     before = (pids(cloud, "qemu-system"), pids(cloud, "dnsmasq --conf"), epoch(cloud, "first-vm"))
     assert len(before[0]) == 1 and len(before[1]) == 1
     for signal in ("TERM", "KILL"):
@@ -102,7 +79,7 @@ def test_A4_decision_12_guest_and_network_outlive_the_agent(cloud):
 
 
 def test_A4_rules_flushed_while_the_agent_was_down_come_back(cloud):
-    agent = Agent(cloud)
+    agent = Daemon(cloud, "agent")
     agent.end("KILL")
     cloud.run("nft", "flush", "ruleset")
     agent.begin()
@@ -123,7 +100,7 @@ def test_decision_13_libvirtd_dies_and_comes_back(cloud):
 
 
 def test_C2_C16_agent_killed_at_any_instant_of_creation_and_teardown(cloud):
-    agent, chance = Agent(cloud), random.Random(20261121)
+    agent, chance = Daemon(cloud, "agent"), random.Random(20261121)
 
     def kill_for(seconds):
         end = time.monotonic() + seconds
