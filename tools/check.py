@@ -121,8 +121,10 @@ def pytest(total, folder, timeout_s):
 def main():
     parser = argparse.ArgumentParser(description="Run the tests.")
     parser.add_argument("--long", action="store_true", help="also what takes long")
-    parser.add_argument("--only", nargs="*", help="parts: static unit sanitised clang black-box")
+    parser.add_argument("--only", nargs="*", help="parts: static unit sanitised clang vm black-box fuzz")
     args = parser.parse_args()
+    if args.long:
+        os.environ["GABBRO_LONG"] = "1"
     total = Sum()
     start = time.monotonic()
 
@@ -156,8 +158,12 @@ def main():
             total.add("build images/tiny", "failed")
         for folder in sorted(p.parent for p in (ROOT / "tests").glob("*/conftest.py")):
             pytest(total, folder, 1500)
-    if args.long:
-        run([PYTHON, ROOT / "tools/fuzz.py", "--seconds", "60"])
+    if args.long and part("fuzz"):
+        junit = BUILD / "fuzz.xml"
+        junit.unlink(missing_ok=True)
+        code = run([PYTHON, ROOT / "tools/fuzz.py", "--seconds", "60", "--junit", junit])
+        if not add_junit(total, junit, "fuzz"):
+            total.add("fuzz", "failed", f"exit code {code}")
     print(f"=== done ({time.monotonic() - start:.0f} s)")
     for words in total.reasons:
         print("skipped: " + words)

@@ -120,12 +120,26 @@ static const char *path_verb(const struct http_request *request)
         return "other";
 }
 
+/* Connections and what they keep in memory are charged to whom they belong. */
+static bool admit(struct call *call)
+{
+        int r = http_request_vouch(call->request, call->identity->user);
+
+        if (r < 0)
+                call_refuse(call, &(struct refusal){.code = 429,
+                                                    .message = r == -EUSERS ? "too many connections of this user are open"
+                                                                            : "too much of what this user's clients send, or do "
+                                                                              "not read, is kept in memory",
+                                                    .retry_after_s = 1});
+        return r == 0;
+}
+
 static bool authenticate(struct call *call)
 {
         int r = identity_resolve(&call->api->identities, call->request, &call->identity);
 
         if (r == 0 && call->identity->kind != AUTH_ANONYMOUS)
-                return true;
+                return admit(call);
         if (!call->identity)
                 call->identity = auth_identity_new(AUTH_ANONYMOUS, "gabbro:anonymous", NULL);
         http_reply_header(call->request, "WWW-Authenticate", "Bearer");

@@ -188,9 +188,15 @@ void api_metrics_http(GString *out, void *server)
         metrics_value(out, "gabbro_http_connections_total", "counter", "Connections accepted.", (double)stats.connections_total);
         metrics_value(out, "gabbro_http_refused_connections_total", "counter", "Connections refused at a bound.",
                       (double)stats.refused_connections);
+        metrics_value(out, "gabbro_http_evicted_connections_total", "counter",
+                      "Connections without an authenticated request that made room for others.", (double)stats.evicted_connections);
         metrics_value(out, "gabbro_http_received_bytes_total", "counter", "Bytes received.", (double)stats.bytes_in);
         metrics_value(out, "gabbro_http_sent_bytes_total", "counter", "Bytes sent.", (double)stats.bytes_out);
         metrics_value(out, "gabbro_http_connections", "gauge", "Open connections.", (double)stats.connections);
+        metrics_value(out, "gabbro_http_unauthenticated_connections", "gauge", "Open connections without an authenticated request.",
+                      (double)stats.unauthenticated);
+        metrics_value(out, "gabbro_http_memory_bytes", "gauge", "Memory kept by bodies that come and answers that are not read.",
+                      (double)stats.memory);
         metrics_value(out, "gabbro_http_streams", "gauge", "Open streamed answers.", (double)stats.streams);
 }
 

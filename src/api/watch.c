@@ -15,7 +15,6 @@
 #define BOOKMARK_US    30000000ull
 #define TIMEOUT_MIN_US 1800000000ull /* without timeoutSeconds: half an hour and up to as much again */
 #define TIMEOUT_MAX_S  86400
-#define AHEAD_BYTES    (256u << 10) /* queued for one client before its watch waits */
 #define GONE_WORDS     "too old resource version: list again"
 
 enum frame_type { FRAME_ADDED, FRAME_MODIFIED, FRAME_DELETED, N_FRAME_TYPES };
@@ -172,6 +171,12 @@ static void hub_remove(struct watch_hub *hub, struct stream *stream)
 /* --- writing
  * ------------------------------------------------------------------------------------------------------------------------- */
 
+/* What may be queued for one client before its watch waits: the more watches, the less. */
+static size_t ahead_bytes(const struct watch_hub *hub)
+{
+        return CLAMP(LIMIT_WATCHES_AHEAD_BYTES / MAX(hub->streams->len, 1), LIMIT_WATCH_AHEAD_LEAST_BYTES, LIMIT_WATCH_AHEAD_BYTES);
+}
+
 static void stream_write(struct stream *stream, GBytes *bytes)
 {
         if (stream->ended || !stream->call->request)
@@ -182,7 +187,7 @@ static void stream_write(struct stream *stream, GBytes *bytes)
                 return;
         }
         stream->last_us = clock_monotonic_us(stream->hub->api->options.clock);
-        if (stream->watch && !stream->paused && http_stream_pending(stream->call->request) > AHEAD_BYTES) {
+        if (stream->watch && !stream->paused && http_stream_pending(stream->call->request) > ahead_bytes(stream->hub)) {
                 stream->paused = true;
                 store_watch_pause(stream->watch, true);
         }

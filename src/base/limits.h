@@ -13,9 +13,16 @@
 #define LIMIT_HTTP_BODY_TIME_US         60000000ull  /* an API body must be complete */
 #define LIMIT_HTTP_IDLE_TIME_US         120000000ull /* keep-alive without a request */
 #define LIMIT_HTTP_STALL_TIME_US        60000000ull  /* a response or upload that does not move */
-#define LIMIT_HTTP_CONNECTIONS          20000        /* all connections of a server */
-#define LIMIT_HTTP_CONNECTIONS_PER_PEER 12000        /* connections of one peer address */
-#define LIMIT_HTTP_UNAUTHENTICATED      2000         /* connections that have not finished their first request's headers */
+#define LIMIT_HTTP_CONNECTIONS          20000        /* all connections of a server; fewer where fewer descriptors are allowed */
+#define LIMIT_HTTP_CONNECTIONS_PER_PEER 12000        /* connections of one peer address (IPv4, or an IPv6 /64) */
+/* Connections without an authenticated request; a new one takes the place of the oldest of the address that has most. Each costs
+ * the time of a handshake and some 70 KB at most, so that strangers never hold more than some 150 MB. */
+#define LIMIT_HTTP_UNAUTHENTICATED 2000
+/* Connections of one user or node: five must conspire to keep all others out. */
+#define LIMIT_HTTP_CONNECTIONS_PER_PRINCIPAL 4000
+/* Bodies that are coming and answers that are not read, of one user or node: more is refused until some of it has gone. */
+#define LIMIT_HTTP_MEMORY_PER_PRINCIPAL (128u << 20)
+#define LIMIT_HTTP_MEMORY_BYTES         (384u << 20) /* of all; beyond it everybody has an eighth of the share */
 #define LIMIT_HTTP_OUT_BYTES            (8u << 20) /* unsent bytes of one streaming response (a slow watcher) before it is ended */
 #define LIMIT_HTTP_WS_FRAME_BYTES       (1u << 20) /* one WebSocket message */
 
@@ -31,10 +38,15 @@
 #define LIMIT_LIST_PAGE            10000         /* largest page of a list */
 #define LIMIT_SELECTOR_TERMS       64
 #define LIMIT_WATCHES_PER_IDENTITY 2000
-#define LIMIT_LABELS_BYTES         (256u << 10) /* annotations of one object, all together */
-#define LIMIT_USER_DATA_BYTES      2048         /* inline cloud-init (requirement D82) */
-#define LIMIT_SECRET_BYTES         (1u << 20)
-#define LIMIT_FAULTS               64 /* causes listed in one refusal; a last one says how many more */
+/* Events that wait in the queues of watches whose clients do not read, before they wait in the ring of events instead: of one
+ * watch, and of all together, but for the least that lets a watch go on. */
+#define LIMIT_WATCH_AHEAD_BYTES       (256u << 10)
+#define LIMIT_WATCH_AHEAD_LEAST_BYTES (16u << 10)
+#define LIMIT_WATCHES_AHEAD_BYTES     (64u << 20)
+#define LIMIT_LABELS_BYTES            (256u << 10) /* annotations of one object, all together */
+#define LIMIT_USER_DATA_BYTES         2048         /* inline cloud-init (requirement D82) */
+#define LIMIT_SECRET_BYTES            (1u << 20)
+#define LIMIT_FAULTS                  64 /* causes listed in one refusal; a last one says how many more */
 
 /* Store */
 #define LIMIT_STORE_TXN_OPS             100   /* revisions of one transaction, on every driver */

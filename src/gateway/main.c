@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "cache/cache.h"
 #include "control/control.h"
@@ -109,6 +110,7 @@ struct program {
         struct cache *cache;
         struct control *control;
         struct loop_source *sigterm, *sigint, *drain;
+        size_t descriptors; /* that the process may have open */
         int lock_fd;
         uint16_t port;
 };
@@ -234,14 +236,29 @@ static int make_tls(struct program *program)
         return r;
 }
 
+static void on_calm(void *userdata)
+{
+        malloc_trim(0);
+}
+
 static int start_server(struct program *program)
 {
         struct gateway *gateway = &program->gateway;
+        struct http_limits limits = *http_limits_default();
+        http_limits_within(&limits, program->descriptors);
+        if (limits.connections < http_limits_default()->connections / 2) {
+                g_autofree char *descriptors = g_strdup_printf("%zu", program->descriptors);
+                g_autofree char *connections = g_strdup_printf("%zu", limits.connections);
+                log_warning("few descriptors are allowed, so fewer connections are: raise LimitNOFILE", "descriptors", descriptors,
+                            "connections", connections);
+        }
         struct http_server_options server = {.loop = gateway->loop,
                                              .tls = program->tls,
                                              .on_request = api_handle,
+                                             .on_calm = on_calm,
                                              .userdata = gateway->api,
-                                             .server_name = "gabbro"};
+                                             .server_name = "gabbro",
+                                             .limits = &limits};
         int r = say(http_server_new(&server, &program->server), "cannot set up the server");
 
         if (r == 0) {
@@ -411,18 +428,29 @@ static int run(struct program *program)
         return loop_run(gateway->loop);
 }
 
+/* As many descriptors as all connections need, if that is allowed, else as many as are. Return: how many it became. */
+static size_t raise_descriptors(void)
+{
+        struct rlimit files = {}, wanted = {.rlim_cur = 2 * LIMIT_HTTP_CONNECTIONS, .rlim_max = 2 * LIMIT_HTTP_CONNECTIONS};
+
+        if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+                return wanted.rlim_cur;
+        if (files.rlim_max < wanted.rlim_max && setrlimit(RLIMIT_NOFILE, &wanted) == 0)
+                return wanted.rlim_cur;
+        files.rlim_cur = files.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+                (void)getrlimit(RLIMIT_NOFILE, &files); /* then what there was */
+        return files.rlim_cur;
+}
+
 int main(int argc, char **argv)
 {
         struct program program = {.lock_fd = -1};
-        struct rlimit files = {};
 
         signal(SIGPIPE, SIG_IGN);
         mallopt(M_ARENA_MAX, 2);
         umask(077);
-        if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-                files.rlim_cur = files.rlim_max;
-                setrlimit(RLIMIT_NOFILE, &files);
-        }
+        program.descriptors = raise_descriptors();
         int r = parse_options(argc, argv, &program.options);
         if (program.options.version) {
                 printf("gabbro-gateway %s\n", GABBRO_VERSION);

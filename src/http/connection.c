@@ -72,7 +72,6 @@ static void connection_on_head(struct http_connection *connection)
         struct http_server *server = connection->server;
         size_t used;
 
-        http_server_authenticated(server, connection);
         request->seen = true;
         request->body_ended = http_parser_ended(&connection->parser);
         if (request->body_ended)
@@ -92,10 +91,14 @@ static void connection_on_piece(struct http_connection *connection)
                 request->on_piece(request, piece, len, request->userdata);
         if (request->body != BODY_WHOLE)
                 return;
-        if (len > request->body_max - request->collected->len)
+        if (len > request->body_max - request->collected->len) {
                 request->body_too_large = true;
-        else
-                g_string_append_len(request->collected, piece, len);
+                return;
+        }
+        g_string_append_len(request->collected, piece, len);
+        http_admission_charge(connection->server, connection);
+        if (http_admission_is_over(connection->server, connection) && request->answer == ANSWER_NONE)
+                http_reply_refuse(request, 429, "too much of what this client has sent or asked for is kept in memory: try again");
 }
 
 /* Tell the owner of what became due outside of its own calls: the end of the body, or that it is too large. */
@@ -200,8 +203,9 @@ static bool connection_input(struct http_connection *connection, bool *readable)
         }
         if (!*readable && !http_transport_pending(&connection->transport))
                 return false;
-        ssize_t n = http_transport_read(&connection->transport, server->read_buffer, sizeof(server->read_buffer));
-        *readable = n == sizeof(server->read_buffer);
+        size_t room = connection->known ? sizeof(server->read_buffer) : HTTP_STRANGER_READ_BYTES;
+        ssize_t n = http_transport_read(&connection->transport, server->read_buffer, room);
+        *readable = n == (ssize_t)room;
         if (n == -EAGAIN)
                 return false;
         if (n <= 0) {
@@ -280,6 +284,8 @@ static void connection_turn(struct http_connection *connection, unsigned events)
 {
         bool readable = events & (LOOP_READ | LOOP_HANGUP) || connection->transport.tls_wants_write;
 
+        if (events & LOOP_READ)
+                http_admission_heard(connection->server, connection);
         if (connection->transport.handshaking) {
                 int r = http_transport_handshake(&connection->transport);
                 if (r < 0 && r != -EAGAIN)
@@ -343,6 +349,7 @@ void http_connection_pump(struct http_connection *connection, unsigned events)
                 connection->held_len = 0;
         }
         connection->pumping = false;
+        http_admission_charge(connection->server, connection);
         if (!connection->dead && !connection->ws &&
             http_transport_watch(&connection->transport, connection_wanted_events(connection, events)) < 0)
                 connection->dead = true;
@@ -373,6 +380,7 @@ int http_connection_new(struct http_server *server, int fd, const struct sockadd
         connection->since_us = loop_now_us(server->options.loop);
         http_output_init(&connection->output);
         http_parser_init(&connection->parser, &server->limits);
+        http_admission_enter(server, connection);
         http_server_link(server, connection);
         return 0;
 }
@@ -388,7 +396,7 @@ static void connection_check_head(struct http_connection *connection, uint64_t n
         const struct http_limits *limits = &connection->server->limits;
 
         if (!connection->request) {
-                uint64_t limit_us = connection->served ? limits->idle_time_us : limits->header_time_us;
+                uint64_t limit_us = connection->served && connection->known ? limits->idle_time_us : limits->header_time_us;
                 if (is_over(connection->since_us, limit_us, now_us))
                         http_connection_abort(connection);
         } else if (is_over(connection->since_us, limits->header_time_us, now_us)) {

@@ -60,16 +60,21 @@ struct http_limits {
         size_t header_bytes; /* request line and headers */
         unsigned headers;
         uint64_t header_time_us, body_time_us, idle_time_us, stall_time_us;
-        size_t connections, connections_per_peer, unauthenticated; /* per peer: an IPv4 address or an IPv6 /64 */
+        size_t connections, connections_per_peer, connections_per_principal; /* per peer: an IPv4 address or an IPv6 /64 */
+        size_t unauthenticated;                                              /* connections nobody has vouched for */
+        size_t memory, memory_per_principal; /* bytes of bodies that come and of answers that are not read */
         size_t out_bytes, ws_message_bytes;
 };
 /** http_limits_default() - LIMIT_HTTP_*; a static object. */
 const struct http_limits *http_limits_default(void);
+/** http_limits_within() - lower them so that @descriptors (RLIMIT_NOFILE) are enough for all connections and everything else. */
+void http_limits_within(struct http_limits *limits, size_t descriptors);
 
 struct http_server_options {
         struct loop *loop;
         struct http_tls *tls; /* borrowed until the server is freed; NULL: no TLS (tests, sockets behind a proxy) */
         void (*on_request)(struct http_request *request, void *userdata);
+        void (*on_calm)(void *userdata); /* many connections have closed: free memory could be given back. May be NULL */
         void *userdata;
         const char *server_name;          /* Server header, or NULL */
         const struct http_limits *limits; /* copied; NULL: http_limits_default() */
@@ -87,8 +92,8 @@ int http_server_listen(struct http_server *server, const char *address_port, uin
 void http_server_drain(struct http_server *server);
 
 struct http_server_stats {
-        uint64_t requests, connections_total, refused_connections, bytes_in, bytes_out;
-        size_t connections, streams;
+        uint64_t requests, connections_total, refused_connections, evicted_connections, bytes_in, bytes_out;
+        size_t connections, streams, unauthenticated, memory;
 };
 /** http_server_stats() - counters since the beginning, and what there is now. */
 void http_server_stats(const struct http_server *server, struct http_server_stats *ret_stats);
@@ -116,6 +121,11 @@ const char *const *http_request_peer_organizations(const struct http_request *re
 const char *http_request_peer_serial(const struct http_request *request);
 /** http_request_content_length() - of the body; -1: chunked (unknown), 0: none. */
 int64_t http_request_content_length(const struct http_request *request);
+
+/** http_request_vouch() - its owner has found out that @name sends it: the connection is no stranger any more, which a new one may
+ * push out, and is charged to @name. 0, or what is to be refused with 429: -EUSERS (@name has too many connections) or -ENOBUFS
+ * (too much of its bodies and unread answers is kept). */
+int http_request_vouch(struct http_request *request, const char *name);
 
 /** http_request_userdata() - what http_request_set_userdata() set: the last argument of every callback of this request. */
 void *http_request_userdata(const struct http_request *request);

@@ -30,8 +30,15 @@ static uint64_t segment_total(const struct http_output_segment *segment)
         return segment->head_len + segment->len + segment->tail_len;
 }
 
-static void segment_free(struct http_output_segment *segment)
+/* Memory that it keeps. */
+static size_t segment_cost(const struct http_output_segment *segment)
 {
+        return sizeof(*segment) + segment->room + (segment->bytes ? segment->len : 0);
+}
+
+static void segment_free(struct http_output *output, struct http_output_segment *segment)
+{
+        output->kept -= segment_cost(segment);
         if (segment->bytes)
                 g_bytes_unref(segment->bytes);
         fd_close(segment->fd);
@@ -51,7 +58,7 @@ void http_output_clear(struct http_output *output)
 
         for (struct http_output_segment *segment = output->head, *next; segment; segment = next) {
                 next = segment->next;
-                segment_free(segment);
+                segment_free(output, segment);
         }
         http_output_init(output);
 }
@@ -63,6 +70,7 @@ static struct http_output_segment *output_add(struct http_output *output, size_t
         *segment = (struct http_output_segment){.room = room, .fd = -1};
         *output->tail = segment;
         output->tail = &segment->next;
+        output->kept += segment_cost(segment);
         return segment;
 }
 
@@ -107,6 +115,7 @@ void http_output_bytes(struct http_output *output, GBytes *bytes, bool chunked)
         segment->bytes = g_bytes_ref(bytes);
         segment->data = data;
         segment->len = len;
+        output->kept += len;
         if (chunked) {
                 segment->head_len = g_snprintf(segment->head, sizeof(segment->head), "%zx\r\n", len);
                 segment->tail_len = 2;
@@ -201,7 +210,7 @@ static void output_consume(struct http_output *output, size_t written)
                 output->head = segment->next;
                 if (!output->head)
                         output->tail = &output->head;
-                segment_free(segment);
+                segment_free(output, segment);
         }
 }
 

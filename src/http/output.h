@@ -11,6 +11,7 @@ struct http_output_segment;
 struct http_output {
         struct http_output_segment *head, **tail;
         uint64_t pending; /* bytes not yet taken by the transport */
+        size_t kept;      /* memory that the queue holds; what is shared counts for each */
 };
 
 #define HTTP_OUTPUT_SCRATCH_BYTES 16384 /* a TLS record */

@@ -169,6 +169,8 @@ void http_reply_refuse(struct http_request *request, int status, const char *wor
         request->answered_by_core = true;
         if (request->reply_headers)
                 g_string_truncate(request->reply_headers, 0);
+        if (status == 429)
+                http_reply_header(request, "Retry-After", "1");
         http_reply(request, status, "application/json", body->str, body->len);
 }
 

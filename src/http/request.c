@@ -172,6 +172,12 @@ int64_t http_request_content_length(const struct http_request *request)
         return request->head.content_length;
 }
 
+int http_request_vouch(struct http_request *request, const char *name)
+{
+        assert(request && name);
+        return http_admission_vouch(request->connection->server, request->connection, name);
+}
+
 void *http_request_userdata(const struct http_request *request)
 {
         assert(request);

@@ -14,15 +14,13 @@
 
 #define SERVER_BACKLOG           4096
 #define SERVER_ACCEPTS_PER_TURN  64
+#define SERVER_TURNS_OF_STRANGER 16   /* that it lasts at least, however many others come */
+#define SERVER_CALM_FROM         256u /* connections: the memory of fewer is not worth giving back */
 #define SERVER_SWEEP_LONGEST_US  1000000ull
 #define SERVER_SWEEP_SHORTEST_US 5000ull
 #define SERVER_KEEPALIVE_S       30
-
-/* Connections of one peer: an IPv4 address, or the first half of an IPv6 address. */
-struct http_peer_account {
-        uint8_t key[16];
-        size_t connections;
-};
+#define SERVER_UNSENT_BYTES      (128 << 10) /* of one connection that the kernel keeps beyond what is on its way */
+#define SERVER_DESCRIPTORS_KEPT  512         /* for all that is not a connection */
 
 const struct http_limits *http_limits_default(void)
 {
@@ -35,120 +33,79 @@ const struct http_limits *http_limits_default(void)
                 .stall_time_us = LIMIT_HTTP_STALL_TIME_US,
                 .connections = LIMIT_HTTP_CONNECTIONS,
                 .connections_per_peer = LIMIT_HTTP_CONNECTIONS_PER_PEER,
+                .connections_per_principal = LIMIT_HTTP_CONNECTIONS_PER_PRINCIPAL,
                 .unauthenticated = LIMIT_HTTP_UNAUTHENTICATED,
+                .memory = LIMIT_HTTP_MEMORY_BYTES,
+                .memory_per_principal = LIMIT_HTTP_MEMORY_PER_PRINCIPAL,
                 .out_bytes = LIMIT_HTTP_OUT_BYTES,
                 .ws_message_bytes = LIMIT_HTTP_WS_FRAME_BYTES,
         };
         return &limits;
 }
 
-static guint peer_hash(gconstpointer key)
+void http_limits_within(struct http_limits *limits, size_t descriptors)
 {
-        const uint8_t *bytes = key;
-        guint hash = 5381;
+        assert(limits);
 
-        for (int i = 0; i < 16; i++)
-                hash = hash * 33 + bytes[i];
-        return hash;
-}
-
-static gboolean peer_equal(gconstpointer a, gconstpointer b)
-{
-        return memcmp(a, b, 16) == 0;
-}
-
-static void peer_key(const struct sockaddr_storage *peer, uint8_t *key)
-{
-        memset(key, 0, 16);
-        if (peer->ss_family == AF_INET) {
-                key[10] = key[11] = 0xff;
-                memcpy(key + 12, &((const struct sockaddr_in *)peer)->sin_addr, 4);
-        } else if (peer->ss_family == AF_INET6) {
-                const struct in6_addr *address = &((const struct sockaddr_in6 *)peer)->sin6_addr;
-                memcpy(key, address, IN6_IS_ADDR_V4MAPPED(address) ? 16 : 8);
-        }
-}
-
-/* Count one more connection of @peer, or refuse it. */
-static bool peer_admit(struct http_server *server, const struct sockaddr_storage *peer)
-{
-        uint8_t key[16];
-
-        peer_key(peer, key);
-        struct http_peer_account *account = g_hash_table_lookup(server->peers, key);
-        if (account && account->connections >= server->limits.connections_per_peer)
-                return false;
-        if (!account) {
-                account = g_new0(struct http_peer_account, 1);
-                memcpy(account->key, key, sizeof(key));
-                g_hash_table_insert(server->peers, account->key, account);
-        }
-        account->connections++;
-        return true;
-}
-
-static void peer_release(struct http_server *server, const struct sockaddr_storage *peer)
-{
-        uint8_t key[16];
-
-        peer_key(peer, key);
-        struct http_peer_account *account = g_hash_table_lookup(server->peers, key);
-        assert(account && account->connections > 0);
-        if (--account->connections == 0)
-                g_hash_table_remove(server->peers, key);
-}
-
-static bool server_admits(struct http_server *server, const struct sockaddr_storage *peer)
-{
-        return server->stats.connections < server->limits.connections &&
-               server->n_unauthenticated < server->limits.unauthenticated && peer_admit(server, peer);
+        size_t kept = MIN(SERVER_DESCRIPTORS_KEPT, descriptors / 2);
+        limits->connections = MIN(limits->connections, descriptors - kept);
+        limits->connections_per_peer = MIN(limits->connections_per_peer, limits->connections);
+        limits->unauthenticated = MIN(limits->unauthenticated, MAX(limits->connections / 4, 1));
 }
 
 static void server_tune_socket(int fd)
 {
-        const int one = 1, idle_s = SERVER_KEEPALIVE_S;
+        const int one = 1, idle_s = SERVER_KEEPALIVE_S, unsent = SERVER_UNSENT_BYTES;
 
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle_s, sizeof(idle_s));
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 }
 
 static void server_take(struct http_server *server, int fd, const struct sockaddr_storage *peer)
 {
-        if (!server_admits(server, peer)) {
+        if (!http_admission_open(server, peer)) {
                 server->stats.refused_connections++;
                 close(fd);
                 return;
         }
         server_tune_socket(fd);
-        server->stats.connections++;
-        server->stats.connections_total++;
-        server->n_unauthenticated++;
-        if (http_connection_new(server, fd, peer) < 0) {
-                server->stats.connections--;
-                server->n_unauthenticated--;
+        if (http_connection_new(server, fd, peer) < 0)
                 server->stats.refused_connections++;
-                peer_release(server, peer);
-        }
 }
 
-/* No descriptor is left: take the connection with the spare one and end it, or the listener would be ready for ever. */
-static void server_shed(struct http_server *server, int listener)
+/* No descriptor is left: take the connection with the spare one and end it, or the listener would be ready for ever. Whether that
+ * went well. */
+static bool server_shed(struct http_server *server, int listener)
 {
         server->spare_fd = fd_close(server->spare_fd);
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
                 close(fd);
-        server->stats.refused_connections++;
         server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (fd >= 0)
+                server->stats.refused_connections++;
+        return fd >= 0;
+}
+
+static void server_begin_sweeps(struct http_server *server);
+
+/* Others wait in the backlog until the next sweep, when there may be descriptors again. */
+static void server_rest(struct http_listener *listener)
+{
+        loop_fd_set(listener->source, 0);
+        listener->rests = true;
+        server_begin_sweeps(listener->server);
 }
 
 static void server_on_accept(struct loop_source *source, int fd, unsigned events, void *userdata)
 {
         struct http_listener *listener = userdata;
+        size_t share = listener->server->limits.unauthenticated / SERVER_TURNS_OF_STRANGER;
 
-        for (int i = 0; i < SERVER_ACCEPTS_PER_TURN; i++) {
+        for (size_t i = 0; i < CLAMP(share, 1, SERVER_ACCEPTS_PER_TURN); i++) {
                 struct sockaddr_storage peer = {0};
                 socklen_t len = sizeof(peer);
                 int accepted = accept4(fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -156,10 +113,13 @@ static void server_on_accept(struct loop_source *source, int fd, unsigned events
                         server_take(listener->server, accepted, &peer);
                         continue;
                 }
-                if (errno == EMFILE || errno == ENFILE)
-                        server_shed(listener->server, fd);
-                if (errno != ECONNABORTED && errno != EINTR)
+                if (errno == EAGAIN)
                         return;
+                bool scarce = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+                if (scarce && !server_shed(listener->server, fd)) {
+                        server_rest(listener);
+                        return;
+                }
         }
 }
 
@@ -172,6 +132,27 @@ static uint64_t server_sweep_period_us(const struct http_server *server)
         return CLAMP(shortest / 4, SERVER_SWEEP_SHORTEST_US, SERVER_SWEEP_LONGEST_US);
 }
 
+static void server_begin_sweeps(struct http_server *server)
+{
+        if (server->sweeping)
+                return;
+        server->sweeping = true;
+        loop_timer_set(server->sweep, server_sweep_period_us(server));
+}
+
+/* After a flood: what it had taken is free, but still the process's. */
+static void server_look_for_calm(struct http_server *server)
+{
+        size_t connections = server->stats.connections;
+
+        server->high_water = MAX(server->high_water, connections);
+        if (server->high_water < SERVER_CALM_FROM || connections > server->high_water / 2)
+                return;
+        server->high_water = connections;
+        if (server->options.on_calm)
+                server->options.on_calm(server->options.userdata);
+}
+
 static void server_on_sweep(struct loop_source *source, void *userdata)
 {
         struct http_server *server = userdata;
@@ -181,9 +162,16 @@ static void server_on_sweep(struct loop_source *source, void *userdata)
                 next = connection->next;
                 http_connection_check_deadline(connection, now_us);
         }
-        server->sweeping = server->connections != NULL;
-        if (server->sweeping)
-                loop_timer_set(server->sweep, server_sweep_period_us(server));
+        for (unsigned i = 0; i < server->n_listeners; i++) {
+                if (!server->listeners[i].rests)
+                        continue;
+                server->listeners[i].rests = false;
+                loop_fd_set(server->listeners[i].source, LOOP_READ);
+        }
+        server_look_for_calm(server);
+        server->sweeping = false;
+        if (server->connections)
+                server_begin_sweeps(server);
 }
 
 static void server_on_kick(struct loop_source *source, void *userdata)
@@ -238,7 +226,7 @@ int http_server_new(const struct http_server_options *options, struct http_serve
         g_autoptr(http_server) server = g_new0(struct http_server, 1);
         server->options = *options;
         server->limits = options->limits ? *options->limits : *http_limits_default();
-        server->peers = g_hash_table_new_full(peer_hash, peer_equal, NULL, g_free);
+        http_admission_init(&server->admission);
         server->reply_head = g_string_sized_new(512);
         server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         int r = loop_defer(options->loop, server_on_kick, server, &server->kick);
@@ -274,7 +262,7 @@ struct http_server *http_server_free(struct http_server *server)
         loop_source_free(server->kick);
         loop_source_free(server->sweep);
         fd_close(server->spare_fd);
-        g_hash_table_unref(server->peers);
+        http_admission_clear(&server->admission);
         g_string_free(server->reply_head, TRUE);
         g_free(server);
         return NULL;
@@ -364,10 +352,7 @@ void http_server_link(struct http_server *server, struct http_connection *connec
         if (connection->next)
                 connection->next->previous = connection;
         server->connections = connection;
-        if (!server->sweeping) {
-                server->sweeping = true;
-                loop_timer_set(server->sweep, server_sweep_period_us(server));
-        }
+        server_begin_sweeps(server);
 }
 
 void http_server_forget(struct http_server *server, struct http_connection *connection)
@@ -381,19 +366,7 @@ void http_server_forget(struct http_server *server, struct http_connection *conn
                 server->connections = connection->next;
         if (connection->next)
                 connection->next->previous = connection->previous;
-        http_server_authenticated(server, connection);
-        peer_release(server, &connection->peer);
-        server->stats.connections--;
-}
-
-void http_server_authenticated(struct http_server *server, struct http_connection *connection)
-{
-        assert(server && connection);
-
-        if (connection->authenticated)
-                return;
-        connection->authenticated = true;
-        server->n_unauthenticated--;
+        http_admission_leave(server, connection);
 }
 
 void http_server_drain(struct http_server *server)
@@ -412,6 +385,8 @@ void http_server_stats(const struct http_server *server, struct http_server_stat
 {
         assert(server && ret_stats);
         *ret_stats = server->stats;
+        ret_stats->unauthenticated = http_admission_strangers(&server->admission);
+        ret_stats->memory = server->admission.bytes;
 }
 
 const char *http_server_date(struct http_server *server)

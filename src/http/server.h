@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "http/admission.h"
 #include "http/output.h"
 #include "http/parser.h"
 
 #include <netinet/in.h>
 
 /*
- * The server from within. server.c: listeners, accounts of connections, the sweep of deadlines; connection.c: one connection's
- * turns; request.c: what its owner reads; reply.c and stream.c: what its owner answers. All I/O of a connection happens in
- * http_connection_pump(), which the loop calls: nothing that an owner calls runs the owner's callbacks.
+ * The server from within. server.c: listeners, the sweep of deadlines; admission.c: who may be connected; connection.c: one
+ * connection's turns; request.c: what its owner reads; reply.c and stream.c: what its owner answers. All I/O of a connection
+ * happens in http_connection_pump(), which the loop calls: nothing that an owner calls runs the owner's callbacks.
  */
 
-#define HTTP_SERVER_READ_BYTES  (64u << 10)
-#define HTTP_SERVER_LISTENERS   8
-#define HTTP_SERVER_SPARE_HEADS 64
-#define HTTP_LINGER_TIME_US     2000000ull  /* for the peer to read the last answer and end */
-#define HTTP_DISCARD_BYTES      (64u << 10) /* of an unread body that may be skipped to keep a connection */
+#define HTTP_SERVER_READ_BYTES   (64u << 10)
+#define HTTP_STRANGER_READ_BYTES (16u << 10) /* what it sends ahead of its turn is kept: less of it */
+#define HTTP_SERVER_LISTENERS    8
+#define HTTP_SERVER_SPARE_HEADS  64
+#define HTTP_LINGER_TIME_US      2000000ull  /* for the peer to read the last answer and end */
+#define HTTP_DISCARD_BYTES       (64u << 10) /* of an unread body that may be skipped to keep a connection */
 
 struct http_connection;
 
@@ -24,6 +26,7 @@ struct http_listener {
         int fd;
         struct loop_source *source;
         struct http_server *server;
+        bool rests; /* no descriptors: not asked until the next sweep */
 };
 
 struct http_server {
@@ -35,10 +38,10 @@ struct http_server {
         struct http_connection *connections; /* all, doubly linked */
         struct http_connection *dirty;       /* to be pumped in the next turn */
         struct loop_source *kick, *sweep;
-        GHashTable *peers; /* struct http_peer_account */
-        size_t n_unauthenticated;
+        struct http_admission admission;
         struct http_server_stats stats;
         bool draining, sweeping;
+        size_t high_water; /* connections, since memory was given back */
         time_t date_second;
         char date[40];
         GString *reply_head;        /* being built */
@@ -56,8 +59,6 @@ void http_server_unkick(struct http_connection *connection);
 void http_server_link(struct http_server *server, struct http_connection *connection);
 /** http_server_forget() - take a closing connection out of all lists and accounts. */
 void http_server_forget(struct http_server *server, struct http_connection *connection);
-/** http_server_authenticated() - the first request's headers are complete: it does not count as unauthenticated any more. */
-void http_server_authenticated(struct http_server *server, struct http_connection *connection);
 /** http_server_date() - "Sun, 06 Nov 1994 08:49:37 GMT". */
 const char *http_server_date(struct http_server *server);
 
@@ -105,7 +106,14 @@ struct http_connection {
         struct http_peer_identity *identity;
         char *peer_text;
         struct sockaddr_storage peer;
-        bool identity_known, authenticated, pumping, dead, writing;
+        struct http_peer_account *peer_account;
+        struct http_principal *principal; /* NULL: nobody has vouched for it */
+        GList stranger;                   /* its link among the strangers of its address */
+        uint64_t serial;                  /* in the order of their coming */
+        size_t charged;                   /* bytes in the accounts of memory */
+        bool identity_known, pumping, dead, writing;
+        bool heard;      /* it has sent something */
+        bool known;      /* it is no stranger */
         bool peer_ended; /* the peer has ended its writing half */
         bool lingering;  /* all is said; what still comes is discarded until the peer ends too */
         bool served;     /* a request was finished on it */

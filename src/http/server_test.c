@@ -207,38 +207,196 @@ static void a_flood_of_headers_is_refused(void)
         testing_app_free(app);
 }
 
-static void one_more_connection_than_the_bound_is_refused(void)
+static struct http_server_stats stats_of(const struct testing_app *app)
+{
+        struct http_server_stats stats;
+
+        http_server_stats(app->server, &stats);
+        return stats;
+}
+
+/* A stranger gives way to a newcomer; a connection that was vouched for never does. */
+static void beyond_a_bound_strangers_give_way_and_known_clients_stay(void)
 {
         const struct {
-                size_t connections, per_peer, unauthenticated, admitted;
-        } cases[] = {{2, 9, 9, 2}, {9, 3, 9, 3}, {9, 9, 1, 1}};
+                size_t connections, per_peer, unauthenticated, strangers;
+        } cases[] = {{3, 9, 9, 2}, {9, 3, 9, 2}, {9, 9, 2, 2}};
+        enum { KNOWN = 1, N = 6 };
 
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 struct http_limits limits = *http_limits_default();
-                struct testing_client *clients[5];
-                struct http_server_stats stats;
+                struct testing_client *clients[N];
                 limits.connections = cases[i].connections;
                 limits.connections_per_peer = cases[i].per_peer;
                 limits.unauthenticated = cases[i].unauthenticated;
                 struct testing_app *app = testing_app_new(false, &limits);
-                for (size_t n = 0; n < G_N_ELEMENTS(clients); n++)
+                for (size_t n = 0; n < N; n++) {
                         clients[n] = testing_client_new(app, NULL);
-                do {
-                        g_assert_cmpint(loop_run_once(app->loop, 1000000), >, 0);
-                        http_server_stats(app->server, &stats);
-                } while (stats.connections + stats.refused_connections < G_N_ELEMENTS(clients));
-                g_assert_cmpuint(stats.connections, ==, cases[i].admitted);
-                testing_await_end(clients[4]);
-                testing_send_text(clients[0], "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
-                g_assert_true(testing_await(clients[0], "hello"));
-                testing_client_free(clients[4]);
-                clients[4] = testing_client_new(app, NULL); /* one that proved itself makes room for another */
-                testing_send_text(clients[4], "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
-                g_assert_true(testing_await(clients[4], "hello") == (cases[i].unauthenticated == 1));
+                        if (n >= KNOWN)
+                                continue;
+                        testing_send_text(clients[n], "GET /known HTTP/1.1\r\nHost: x\r\n\r\n");
+                        g_assert_true(testing_await(clients[n], "known"));
+                }
+                testing_until(app->loop, stats_of(app).connections_total == N);
+                struct http_server_stats stats = stats_of(app);
+                g_assert_cmpuint(stats.connections, ==, KNOWN + cases[i].strangers);
+                g_assert_cmpuint(stats.unauthenticated, ==, cases[i].strangers);
+                g_assert_cmpuint(stats.evicted_connections, ==, N - KNOWN - cases[i].strangers);
+                for (size_t n = KNOWN; n < N - cases[i].strangers; n++)
+                        testing_await_end(clients[n]); /* the oldest went */
+                for (size_t n = 0; n < N; n++) {
+                        if (n >= KNOWN && n < N - cases[i].strangers)
+                                continue;
+                        testing_send_text(clients[n], "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+                        g_assert_true(testing_await(clients[n], "hello"));
+                }
+                for (size_t n = 0; n < N; n++)
+                        testing_client_free(clients[n]);
+                testing_app_free(app);
+        }
+}
+
+/* Silent newcomers push out silent ones only, while these are the more, and the other way round. */
+static void the_more_numerous_sort_of_strangers_gives_way(void)
+{
+        static const char half[] = "GET /hello HTTP/1.1\r\n";
+        enum { PLACES = 4, FLOOD = 12 };
+
+        for (int speaking_flood = 0; speaking_flood < 2; speaking_flood++) {
+                struct http_limits limits = *http_limits_default();
+                struct testing_client *clients[FLOOD];
+                limits.unauthenticated = PLACES;
+                struct testing_app *app = testing_app_new(false, &limits);
+                struct testing_client *odd = testing_client_new(app, NULL);
+                if (!speaking_flood)
+                        testing_send_text(odd, half);
+                for (size_t n = 0; n < FLOOD; n++) {
+                        clients[n] = testing_client_new(app, NULL);
+                        if (speaking_flood)
+                                testing_send_text(clients[n], half);
+                        testing_until(app->loop, stats_of(app).connections_total == n + 2);
+                        while (loop_run_once(app->loop, 0) > 0) /* what it sent is read */
+                                ;
+                }
+                g_assert_cmpuint(stats_of(app).evicted_connections, ==, FLOOD + 1 - PLACES);
+                testing_send_text(odd, speaking_flood ? "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n" : "Host: x\r\n\r\n");
+                g_assert_true(testing_await(odd, "hello"));
+                testing_client_free(odd);
+                for (size_t n = 0; n < FLOOD; n++)
+                        testing_client_free(clients[n]);
+                testing_app_free(app);
+        }
+}
+
+static void where_all_are_known_one_more_is_refused(void)
+{
+        const struct {
+                size_t connections, per_peer;
+        } cases[] = {{2, 9}, {9, 2}};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                struct http_limits limits = *http_limits_default();
+                struct testing_client *clients[3];
+                limits.connections = cases[i].connections;
+                limits.connections_per_peer = cases[i].per_peer;
+                struct testing_app *app = testing_app_new(false, &limits);
+                for (size_t n = 0; n < G_N_ELEMENTS(clients); n++) {
+                        clients[n] = testing_client_new(app, NULL);
+                        testing_send_text(clients[n], "GET /known HTTP/1.1\r\nHost: x\r\n\r\n");
+                        g_assert_true(testing_await(clients[n], "known") == (n < 2));
+                }
+                g_assert_cmpuint(stats_of(app).refused_connections, ==, 1);
                 for (size_t n = 0; n < G_N_ELEMENTS(clients); n++)
                         testing_client_free(clients[n]);
                 testing_app_free(app);
         }
+}
+
+static void a_principal_has_so_many_connections_and_so_much_memory(void)
+{
+        struct http_limits limits = *http_limits_default();
+        limits.connections_per_principal = 2;
+        limits.memory_per_principal = 20000;
+        struct testing_app *app = testing_app_new(false, &limits);
+        struct testing_client *clients[4];
+        static const char *const asked[] = {"/known", "/known", "/known", "/known?name=other"};
+
+        for (size_t n = 0; n < G_N_ELEMENTS(clients); n++) {
+                g_autofree char *request = g_strdup_printf("GET %s HTTP/1.1\r\nHost: x\r\n\r\n", asked[n]);
+                clients[n] = testing_client_new(app, NULL);
+                testing_send_text(clients[n], request);
+                g_assert_true(testing_await(clients[n], n == 2 ? "HTTP/1.1 429 " : "known"));
+        }
+        /* Bodies under way count together; what fell away with the refused one is free again. */
+        g_autofree char *half = g_strnfill(15000, 'x');
+        static const char post[] = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n";
+        testing_send_text(clients[0], post);
+        testing_send_text(clients[0], half);
+        testing_until(app->loop, stats_of(app).memory > 15000);
+        testing_send_text(clients[1], post);
+        testing_send_text(clients[1], half);
+        g_assert_true(testing_await(clients[1], "HTTP/1.1 429 "));
+        g_assert_true(testing_await(clients[1], "Retry-After: 1"));
+        testing_await_end(clients[1]);
+        testing_until(app->loop, stats_of(app).memory < 20000);
+        testing_send_text(clients[3], "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        g_assert_true(testing_await(clients[3], "hello"));
+        for (size_t n = 0; n < G_N_ELEMENTS(clients); n++)
+                testing_client_free(clients[n]);
+        testing_until(app->loop, stats_of(app).connections == 0);
+        g_assert_cmpuint(stats_of(app).memory, ==, 0);
+        testing_app_free(app);
+}
+
+static void connections_are_bounded_by_descriptors(void)
+{
+        const struct {
+                size_t descriptors, connections, unauthenticated;
+        } cases[] = {{1 << 20, LIMIT_HTTP_CONNECTIONS, LIMIT_HTTP_UNAUTHENTICATED}, {1024, 512, 128}, {4, 2, 1}};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                struct http_limits limits = *http_limits_default();
+                http_limits_within(&limits, cases[i].descriptors);
+                g_assert_cmpuint(limits.connections, ==, cases[i].connections);
+                g_assert_cmpuint(limits.connections_per_peer, <=, cases[i].connections);
+                g_assert_cmpuint(limits.unauthenticated, ==, cases[i].unauthenticated);
+        }
+}
+
+static uint64_t cpu_us(void)
+{
+        struct timespec used;
+
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+        return (uint64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
+}
+
+/* While no descriptor is left nobody is served, nothing spins, and who still waits is served when there are some again. */
+static void without_descriptors_the_listener_rests(void)
+{
+        struct http_limits limits = *http_limits_default();
+        limits.header_time_us = 200000; /* sweeps come sooner */
+        struct testing_app *app = testing_app_new(false, &limits);
+        struct testing_client *clients[3];
+        struct rlimit files, none;
+        getrlimit(RLIMIT_NOFILE, &files);
+
+        for (size_t n = 0; n < G_N_ELEMENTS(clients); n++)
+                clients[n] = testing_client_new(app, NULL);
+        none = files;
+        none.rlim_cur = 3; /* below the spare one, too */
+        g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+        uint64_t cpu_before = cpu_us();
+        for (int64_t until = g_get_monotonic_time() + 300000; g_get_monotonic_time() < until;)
+                g_assert_cmpint(loop_run_once(app->loop, 100000), >=, 0);
+        g_assert_cmpuint(cpu_us() - cpu_before, <, 150000);
+        g_assert_cmpuint(stats_of(app).connections, ==, 0);
+        g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &files), ==, 0);
+        testing_send_text(clients[2], "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        g_assert_true(testing_await(clients[2], "hello"));
+        for (size_t n = 0; n < G_N_ELEMENTS(clients); n++)
+                testing_client_free(clients[n]);
+        testing_app_free(app);
 }
 
 static void whoever_waits_too_long_is_cut_off(void)
@@ -834,7 +992,12 @@ int main(int argc, char **argv)
         ADD(a_request_reads_the_same_byte_by_byte);
         ADD(connections_are_kept_and_pipelined_requests_answered_in_order);
         ADD(a_flood_of_headers_is_refused);
-        ADD(one_more_connection_than_the_bound_is_refused);
+        ADD(beyond_a_bound_strangers_give_way_and_known_clients_stay);
+        ADD(the_more_numerous_sort_of_strangers_gives_way);
+        ADD(where_all_are_known_one_more_is_refused);
+        ADD(a_principal_has_so_many_connections_and_so_much_memory);
+        ADD(connections_are_bounded_by_descriptors);
+        ADD(without_descriptors_the_listener_rests);
         ADD(whoever_waits_too_long_is_cut_off);
         ADD(a_held_request_has_no_deadline);
         ADD(a_paused_upload_holds_the_sender_back);

@@ -194,6 +194,9 @@ static void app_on_request(struct http_request *request, void *userdata)
                 http_reply_stream(request, 200, "application/json");
         } else if (g_str_equal(path, "/ws")) {
                 app_upgrade(app, request);
+        } else if (g_str_equal(path, "/known")) {
+                bool taken = http_request_vouch(request, http_request_query(request, "name") ?: "somebody") == 0;
+                http_reply(request, taken ? 200 : 429, "text/plain", "known", taken ? 5 : 0);
         } else if (g_str_equal(path, "/held")) {
                 app->last = request;
         } else {
