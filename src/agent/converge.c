@@ -7,7 +7,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define JOBS_MAX 4
+#define JOBS_MAX      4
+#define FULL_AGAIN_US 10000000ull
 
 /* --- what jobs use ---------------------------------------------------------------------------------------------------------------
  */
@@ -220,6 +221,7 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
         job->may_not = why_not_start(agent);
         job->may_start = !job->may_not;
         job->stop = intent->stop;
+        job->space = intent->space;
         job->known_path = arena_strdup(job->arena, intent->path);
         job->known_epoch = intent->epoch;
         job->ran_epoch = -1;
@@ -337,6 +339,7 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
 
         intent->ready = job->ready && job->doc->generation == intent->doc->generation;
         intent->stop = job->stop;
+        intent->space = job->space;
         intent->gone = job->result == JOB_GONE;
         if (intent->kind == &api_volume_kind) {
                 g_free(intent->path);
@@ -362,9 +365,10 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
                 intent->status = g_steal_pointer(&job->status);
                 converge_publish(agent, intent);
         }
-        if (changed && intent->kind == &api_host_task_kind) {
-                node_report_soon(agent->node); /* another pool */
-        } else if (changed) {
+        if (job->full || (changed && intent->kind == &api_host_task_kind)) {
+                node_report_soon(agent->node); /* another pool, or one without space */
+        }
+        if (changed && intent->kind != &api_host_task_kind) {
                 converge_dependents(agent, intent);
         }
 }
@@ -373,6 +377,9 @@ static void queue_again(struct agent *agent, struct intent *intent, const struct
 {
         if (job->result == JOB_RETRY) {
                 intents_retry(agent->intents, intent);
+                if (job->full) {
+                        intents_queue(agent->intents, intent, FULL_AGAIN_US); /* space comes back without an event */
+                }
                 return;
         }
         if (job->result == JOB_IMAGE) {

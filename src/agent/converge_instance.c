@@ -62,6 +62,10 @@ static int look(struct instance_turn *turn, struct virt_error *reterr)
         }
         if (!r) {
                 turn->fact = (struct instance_fact){.state = state_of(&turn->entry), .epoch = turn->entry.epoch};
+                turn->trouble = NULL;
+        }
+        if (!r && turn->entry.active && turn->entry.state == VIRT_STATE_PAUSED) {
+                r = instance_trouble(turn, reterr);
         }
         return r;
 }
@@ -157,7 +161,11 @@ static void report(struct instance_turn *turn)
         take_record(turn);
         status = instance_status(turn);
         status.state = state_text(turn);
-        status.state_reason = off ? off_reason(turn) : turn->fact.state == INSTANCE_STUCK ? turn->entry.reason : NULL;
+        status.state_reason = off                                  ? off_reason(turn)
+                              : turn->trouble                      ? turn->trouble->reason
+                              : turn->fact.state == INSTANCE_STUCK ? turn->entry.reason
+                                                                   : NULL;
+        status.error = off ? NULL : turn->trouble;
         turn->job->active = !off;
         turn->job->ran_epoch = turn->fact.epoch;
         turn->job->ready = true;
@@ -305,6 +313,11 @@ static bool act_start(struct instance_turn *turn)
 
 static bool act_resume(struct instance_turn *turn)
 {
+        if (turn->fact.state == INSTANCE_STUCK) {
+                log_info("there is space again, the guest goes on", "machine", turn->instance->spec->machine->name);
+                turn->job->full = true; /* the node's report is as old as its lack */
+                space_resumed(&turn->job->space, clock_monotonic_us(clock_system()));
+        }
         return instance_let_run(turn);
 }
 

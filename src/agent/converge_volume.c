@@ -54,6 +54,7 @@ static void fail(struct job *job, struct api_intent_error *why)
 
 static void fail_virt(struct job *job, const char *otherwise, int outcome, const struct virt_error *error)
 {
+        job->full |= outcome == VIRT_E_NO_SPACE;
         fail(job, job_virt_error(job, error->reason && outcome > 0 ? error->reason : otherwise, outcome, error));
 }
 

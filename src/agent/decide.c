@@ -41,7 +41,8 @@ enum instance_action instance_decide(const struct instance_wish *wish, const str
                 return active(fact) ? bring_down[fact->state] : INSTANCE_REPORT;
         }
         if (fact->epoch >= wish->epoch) {
-                bool resume = fact->epoch == wish->epoch && fact->state == INSTANCE_PAUSED;
+                bool paused = fact->state == INSTANCE_PAUSED || (fact->state == INSTANCE_STUCK && fact->cured);
+                bool resume = fact->epoch == wish->epoch && paused;
 
                 return !resume ? INSTANCE_REPORT : wish->may_start ? INSTANCE_RESUME : INSTANCE_WAIT_LEASE;
         }
@@ -71,4 +72,29 @@ enum stop_action stop_decide(const struct stop_progress *progress, bool force, u
         }
         *ret_again_us = MIN(STOP_ASK_INTERVAL_US - since_ask, grace_us - since_begin);
         return STOP_WAIT;
+}
+
+static bool came_back_soon(const struct space_progress *progress, uint64_t now_us)
+{
+        return progress->resumed_us && now_us - progress->resumed_us < SPACE_SOON_US;
+}
+
+uint64_t space_wait_us(const struct space_progress *progress, uint64_t now_us)
+{
+        uint64_t pause_us, since_us;
+
+        assert(progress && now_us >= progress->resumed_us);
+        if (!came_back_soon(progress, now_us)) {
+                return 0;
+        }
+        pause_us = MIN(SPACE_AGAIN_US << MIN(progress->again, 5), SPACE_AGAIN_MAX_US);
+        since_us = now_us - progress->resumed_us;
+        return since_us < pause_us ? pause_us - since_us : 0;
+}
+
+void space_resumed(struct space_progress *progress, uint64_t now_us)
+{
+        assert(progress);
+        progress->again = came_back_soon(progress, now_us) ? progress->again + 1 : 0;
+        progress->resumed_us = now_us;
 }

@@ -44,6 +44,7 @@ struct instance_wish {
 
 struct instance_fact {
         enum instance_state state;
+        bool cured;    /* INSTANCE_STUCK: what held it up is no longer so */
         int64_t epoch; /* of the domain's metadata; absent: the last one that was reported to have run, -1: none */
 };
 
@@ -64,3 +65,20 @@ struct stop_progress {
 enum stop_action stop_decide(const struct stop_progress *progress, bool force, uint64_t grace_us, uint64_t now_us,
                              uint64_t *ret_again_us);
 #define STOP_ASK_INTERVAL_US 5000000ull
+
+/*
+ * When a guest that stands still for want of space is let run again: with a pause in between that doubles each time it came back
+ * soon, so that a pool at its brim does not make it stutter.
+ */
+struct space_progress {
+        uint64_t resumed_us; /* the last time; 0: never */
+        unsigned again;      /* how often it stood still soon after */
+};
+#define SPACE_AGAIN_US     2000000ull
+#define SPACE_AGAIN_MAX_US 60000000ull
+#define SPACE_SOON_US      120000000ull
+
+/** space_wait_us() - how long after @now_us it may be resumed at the earliest; 0: now. */
+uint64_t space_wait_us(const struct space_progress *progress, uint64_t now_us);
+/** space_resumed() - it is let run at @now_us. */
+void space_resumed(struct space_progress *progress, uint64_t now_us);

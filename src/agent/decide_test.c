@@ -60,6 +60,41 @@ static void every_cell_of_the_table(void)
         }
 }
 
+static void a_stuck_guest_goes_on_once_it_is_cured(void)
+{
+        struct instance_wish wish = {.power_on = true, .epoch = 3, .may_start = true};
+        struct instance_fact fact = {.state = INSTANCE_STUCK, .epoch = 3};
+
+        g_assert_cmpint(instance_decide(&wish, &fact), ==, INSTANCE_REPORT);
+        fact.cured = true;
+        g_assert_cmpint(instance_decide(&wish, &fact), ==, INSTANCE_RESUME);
+        wish.may_start = false;
+        g_assert_cmpint(instance_decide(&wish, &fact), ==, INSTANCE_WAIT_LEASE);
+        wish.power_on = false;
+        g_assert_cmpint(instance_decide(&wish, &fact), ==, INSTANCE_DESTROY);
+}
+
+static void pauses_between_attempts_double(void)
+{
+        struct space_progress progress = {};
+        const uint64_t second = 1000000;
+        uint64_t now = 1000 * second, wait = 0, before;
+
+        g_assert_cmpuint(space_wait_us(&progress, now), ==, 0);
+        for (unsigned i = 0; i < 8; i++) {
+                before = wait;
+                space_resumed(&progress, now);
+                wait = space_wait_us(&progress, now);
+                g_assert_cmpuint(wait, ==, MAX(SPACE_AGAIN_US, MIN(before * 2, SPACE_AGAIN_MAX_US)));
+                now += wait;
+                g_assert_cmpuint(space_wait_us(&progress, now), ==, 0);
+        }
+        g_assert_cmpuint(wait, ==, SPACE_AGAIN_MAX_US);
+        now += SPACE_SOON_US;
+        space_resumed(&progress, now);
+        g_assert_cmpuint(space_wait_us(&progress, now), ==, SPACE_AGAIN_US);
+}
+
 static void names_are_complete(void)
 {
         for (unsigned i = 0; i < INSTANCE_STATE_COUNT; i++) {
@@ -102,6 +137,8 @@ static void guest_is_asked_again_and_again_then_cut_off(void)
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/decide/cured", a_stuck_guest_goes_on_once_it_is_cured);
+        g_test_add_func("/decide/space", pauses_between_attempts_double);
         g_test_add_func("/decide/every_cell_of_the_table", every_cell_of_the_table);
         g_test_add_func("/decide/names_are_complete", names_are_complete);
         g_test_add_func("/decide/guest_is_asked_again_and_again_then_cut_off", guest_is_asked_again_and_again_then_cut_off);

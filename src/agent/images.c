@@ -283,6 +283,12 @@ static int check_digest(struct fetch *fetch)
         return g_str_equal(hex->str, fetch->digest) ? 0 : -EBADMSG;
 }
 
+static char *refusal_words(int status)
+{
+        return status == 404 ? g_strdup("the gateway no longer has the file of the image; upload or import the image again")
+                             : g_strdup_printf("the gateway answered %d", status);
+}
+
 /* One request. 0: all bytes are there and right; -EAGAIN: try again, from where it broke; else lost, with reason and words. */
 static int attempt(struct fetch *fetch)
 {
@@ -303,12 +309,13 @@ static int attempt(struct fetch *fetch)
                 fetch->write_error = 0;
                 r = source->read(source->userdata, fetch->digest, offset, take_piece, fetch, &status, &words);
                 if (fetch->write_error == -ENOSPC) {
+                        (void)ftruncate(fetch->fd, 0); /* what else lives on this file system needs the room more */
                         return fetch_fail(fetch, REASON_DISK_FULL, g_strdup("the host has no room for the image"));
                 }
                 if (r == 0 && status != (offset ? 206 : 200)) {
                         /* What came is not the part that was asked for, or no image at all. */
                         (void)ftruncate(fetch->fd, status == 200 ? 0 : offset);
-                        words = words ? g_steal_pointer(&words) : g_strdup_printf("the gateway answered %d", status);
+                        words = words ? g_steal_pointer(&words) : refusal_words(status);
                         fetch_fail(fetch, REASON_IMAGE_FETCH_FAILED, g_steal_pointer(&words));
                         return status == 404 || status == 403 ? -ENOENT : -EAGAIN;
                 }

@@ -222,6 +222,7 @@ static struct api_intent_error *see_policy(struct instance_turn *turn)
 bool instance_let_run(struct instance_turn *turn)
 {
         const struct api_machine_ref *machine = turn->instance->spec->machine;
+        const struct api_instance_status *told = turn->job->told;
         struct journal_key key = job_key(turn->job);
         struct virt_owner owner = {
                 .machine_uid = machine->uid,
@@ -236,7 +237,9 @@ bool instance_let_run(struct instance_turn *turn)
         struct virt_error error = {};
         int r;
 
-        instance_progress(turn, "creating", "policy");
+        if (turn->fact.epoch < turn->wish.epoch) {
+                instance_progress(turn, "creating", "policy");
+        }
         why = see_policy(turn);
         if (why) {
                 return lose(turn, "policy", why);
@@ -251,7 +254,9 @@ bool instance_let_run(struct instance_turn *turn)
                 instance_fail(turn, "resume", job_virt_error(turn->job, REASON_START_FAILED, r, &error));
                 return false;
         }
-        turn->started_at = arena_strdup(turn->job->arena, clock_format_rfc3339(clock_real_us(clock_system()), false, now));
+        if (!told || !told->started_at || told->epoch != turn->wish.epoch) {
+                turn->started_at = arena_strdup(turn->job->arena, clock_format_rfc3339(clock_real_us(clock_system()), false, now));
+        }
         r = journal_done(turn->job->agent->journal, &key, STEP_DEFINE);
         log_info("guest runs", "machine", machine->name, "namespace", machine->namespace, "epoch", turn->epoch_text, "journal",
                  r ? "could not be written" : "written");

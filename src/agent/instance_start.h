@@ -18,6 +18,7 @@ struct instance_turn {
 
         /* What this turn found out, in the job's arena. */
         const char *started_at;
+        struct api_intent_error *trouble; /* INSTANCE_STUCK: what holds it up */
         const struct json_value *hardware;
         struct json_doc *record; /* owns the hardware record when this turn took it */
 };
@@ -35,6 +36,9 @@ bool instance_start(struct instance_turn *turn);
 /** instance_let_run() - a started, paused domain: see its policy in place, note its epoch, let the guest run. As instance_start().
  */
 bool instance_let_run(struct instance_turn *turn);
+
+/** instance_trouble() - a paused domain: which disk holds it up, and whether it may be let run; sets fact, trouble and again_us. */
+int instance_trouble(struct instance_turn *turn, struct virt_error *reterr);
 
 /** instance_seed_path() - where the seed image of an Instance stands; in the job's arena. */
 const char *instance_seed_path(struct job *job, const struct api_instance *instance);

@@ -72,6 +72,7 @@ struct intent {
         char *image;   /* Volume: digest that is held in the image cache for its creation */
         bool image_ready;
         struct stop_progress stop;
+        struct space_progress space;
         struct json_doc *guest; /* Instance: what the guest agent told last (object of status members) */
         uint64_t guest_due_us;  /* next poll */
         bool active;            /* Instance: its domain runs */

@@ -43,6 +43,7 @@ struct job {
         bool may_start;       /* nothing but the lease forbids it */
         const char *may_not;  /* reason why not */
         struct stop_progress stop;
+        struct space_progress space;
         struct job_volume *volumes; /* Instance: in the order of its disks */
         struct job_port *ports;     /* Instance: in the order of its ports */
         size_t n_volumes, n_ports;
@@ -62,6 +63,7 @@ struct job {
         bool active;               /* Instance: its domain runs */
         int64_t ran_epoch;         /* Instance: the last one that ran; -1: none */
         bool unreachable;          /* libvirt could not be reached */
+        bool full;                 /* a pool had no space left */
         struct json_doc *status;
 };
 

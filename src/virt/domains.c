@@ -94,9 +94,8 @@ static int find_own(virConnectPtr connection, const char *uuid, virDomainPtr *re
         return 0;
 }
 
-/* Connection and own domain in one step, for the functions below. */
-static int use_own(struct virt *virt, enum virt_role role, const char *uuid, virConnectPtr *ret_connection,
-                   virDomainPtr *ret_domain, struct virt_error *reterr)
+int virt_use_own(struct virt *virt, enum virt_role role, const char *uuid, virConnectPtr *ret_connection, virDomainPtr *ret_domain,
+                 struct virt_error *reterr)
 {
         assert(virt && uuid && reterr);
 
@@ -204,7 +203,7 @@ int virt_domain_get(struct virt *virt, const char *uuid, struct virt_domain_entr
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
         AUTO_XML metadata = NULL;
-        int r = use_own(virt, VIRT_QUERIES, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_QUERIES, uuid, &connection, &domain, reterr);
 
         if (r)
                 return r;
@@ -217,7 +216,7 @@ int virt_domain_facts(struct virt *virt, const char *uuid, bool live, struct vir
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
         AUTO_TEXT xml = NULL;
-        int r = use_own(virt, VIRT_QUERIES, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_QUERIES, uuid, &connection, &domain, reterr);
 
         if (r)
                 return r;
@@ -280,7 +279,7 @@ int virt_domain_undefine(struct virt *virt, const char *uuid, struct virt_error 
 {
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
-        int r = use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
         unsigned flags = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA;
 
         if (r)
@@ -307,7 +306,7 @@ int virt_domain_start(struct virt *virt, const char *uuid, bool paused, struct v
 {
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
-        int r = use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
         /* A saved state would bring back an older guest. */
         unsigned flags = VIR_DOMAIN_START_FORCE_BOOT | (paused ? VIR_DOMAIN_START_PAUSED : 0);
 
@@ -333,7 +332,7 @@ int virt_domain_resume(struct virt *virt, const char *uuid, struct virt_error *r
 {
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
-        int r = use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
 
         return r ? r : virDomainResume(domain) < 0 ? fail_unless_stopped(domain, "StartFailed", reterr) : 0;
 }
@@ -342,7 +341,7 @@ int virt_domain_suspend(struct virt *virt, const char *uuid, struct virt_error *
 {
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
-        int r = use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
 
         return r ? r : virDomainSuspend(domain) < 0 ? fail_unless_stopped(domain, "StopFailed", reterr) : 0;
 }
@@ -368,7 +367,7 @@ int virt_domain_shutdown(struct virt *virt, const char *uuid, enum virt_shutdown
 {
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
-        int r = use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
 
         if (r)
                 return r;
@@ -381,7 +380,7 @@ int virt_domain_reboot(struct virt *virt, const char *uuid, enum virt_shutdown h
 {
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
-        int r = use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
 
         if (r)
                 return r;
@@ -393,7 +392,7 @@ int virt_domain_reset(struct virt *virt, const char *uuid, struct virt_error *re
 {
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
-        int r = use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
 
         return r ? r : virDomainReset(domain, 0) < 0 ? fail_unless_stopped(domain, "StopFailed", reterr) : 0;
 }
@@ -402,7 +401,7 @@ int virt_domain_destroy(struct virt *virt, const char *uuid, struct virt_error *
 {
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
-        int r = use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
 
         if (r)
                 return r;
@@ -428,7 +427,7 @@ int virt_domain_set_owner(struct virt *virt, const char *uuid, const struct virt
         AUTO_DOMAIN domain = NULL;
         AUTO_XML metadata = NULL;
         xmlNodePtr instance;
-        int r = use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
 
         assert(owner && owner->machine_uid && owner->instance_uid);
 
@@ -454,7 +453,7 @@ int virt_domain_set_cpu_shares(struct virt *virt, const char *uuid, unsigned sha
         AUTO_DOMAIN domain = NULL;
         virTypedParameterPtr params = NULL;
         int n = 0, max = 0;
-        int r = use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
 
         if (r)
                 return r;

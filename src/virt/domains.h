@@ -83,6 +83,18 @@ int virt_domain_set_owner(struct virt *virt, const char *uuid, const struct virt
 /** virt_domain_set_cpu_shares() - live and persistent weight. */
 int virt_domain_set_cpu_shares(struct virt *virt, const char *uuid, unsigned shares, struct virt_error *reterr);
 
+/* A disk of a running domain on which an operation failed and the guest was paused for it. */
+struct virt_disk_error {
+        char *target;  /* "vda" */
+        char *path;    /* its file, or NULL */
+        bool no_space; /* else an I/O error */
+};
+
+/** virt_domain_disk_errors() - as QEMU tells them now, none once the domain was resumed; free with virt_disk_errors_free(). */
+int virt_domain_disk_errors(struct virt *virt, const char *uuid, struct virt_disk_error **ret_errors, size_t *ret_n,
+                            struct virt_error *reterr);
+void virt_disk_errors_free(struct virt_disk_error *errors, size_t n);
+
 /**
  * virt_start_diagnosis() - why a start may have failed, looked at from the host (C38): memory, every disk file, every bridge,
  * loader

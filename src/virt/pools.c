@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define POOL_MODE 0711
 
@@ -227,6 +228,18 @@ int virt_pool_ensure(struct virt *virt, const struct virt_pool_options *options,
         return 0;
 }
 
+/* libvirt's numbers of a folder are those of its last refresh, which opens every file in it; the file system knows them now. */
+static void measure(struct virt_pool_info *info)
+{
+        struct statvfs fs;
+
+        if (statvfs(info->path, &fs) < 0 || !fs.f_blocks)
+                return;
+        info->capacity_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
+        info->available_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+        info->allocation_bytes = info->capacity_bytes - (uint64_t)fs.f_bfree * fs.f_frsize;
+}
+
 static int read_info(virStoragePoolPtr pool, struct virt_pool_info *ret_info, struct virt_error *reterr)
 {
         virStoragePoolInfo info;
@@ -246,6 +259,8 @@ static int read_info(virStoragePoolPtr pool, struct virt_pool_info *ret_info, st
                 .allocation_bytes = info.allocation,
                 .available_bytes = info.available,
         };
+        if (is_dir)
+                measure(ret_info);
         return 0;
 }
 

@@ -28,6 +28,11 @@ bool virt_error_is(int code);
  * in. */
 virConnectPtr virt_use(struct virt *virt, enum virt_role role, struct virt_error *reterr);
 
+/** virt_use_own() - connection and own domain in one step (AUTO_CONNECTION, AUTO_DOMAIN): 0, VIRT_E_UNREACHABLE, VIRT_E_MISSING,
+ * VIRT_E_INVALID. */
+int virt_use_own(struct virt *virt, enum virt_role role, const char *uuid, virConnectPtr *ret_connection, virDomainPtr *ret_domain,
+                 struct virt_error *reterr);
+
 /** virt_open_more() - one more connection of the same URI for the caller alone, within a deadline; the caller closes it. */
 int virt_open_more(struct virt *virt, virConnectPtr *ret_connection, struct virt_error *reterr);
 

@@ -70,6 +70,10 @@ class Cloud:
             time.sleep(0.2)
         raise AssertionError(f"{what}: not within {timeout} s")
 
+    def libvirtd(self, order):
+        """start stop kill freeze thaw"""
+        subprocess.run([str(HOST), "libvirtd", str(self.host), order], check=True, stdin=subprocess.DEVNULL)
+
     def logs(self):
         parts = []
         for log in sorted((self.demo / "log").glob("*.log")):

@@ -235,9 +235,13 @@ static enum turn_result disk_mirror(struct disk_turn *disk)
         if (g_strcmp0(state, "Failed") == 0) {
                 const char *words = volume->status->error ? volume->status->error->message : "the host could not make its volume";
 
+                const char *reason = volume->status->error && g_strcmp0(volume->status->error->reason, REASON_POOL_FULL) == 0
+                                             ? REASON_POOL_FULL
+                                             : REASON_PROVISIONING_FAILED;
+
                 if (g_strcmp0(disk->status.phase, "Failed") != 0)
-                        turn_event(disk->turn, disk->object, true, REASON_PROVISIONING_FAILED, words);
-                return disk_say(disk, "Failed", "False", REASON_PROVISIONING_FAILED, words);
+                        turn_event(disk->turn, disk->object, true, reason, words);
+                return disk_say(disk, "Failed", "False", reason, words);
         }
         disk->status.progress = percent(disk, volume->status ? (int)volume->status->progress_percent : 0);
         return disk_say(disk, "Provisioning", "False", REASON_PROVISIONING,

@@ -11,8 +11,10 @@
 #include <assert.h>
 #include <string.h>
 
-#define FINALIZER_POOL "gabbro.dev/storagepool-cleanup"
-#define SIZES_AFTER_US 10000000ull
+#define FINALIZER_POOL     "gabbro.dev/storagepool-cleanup"
+#define SIZES_AFTER_US     10000000ull
+#define SPACE_LOW_PERCENT  10
+#define SPACE_NONE_PERCENT 1
 
 struct pool_turn {
         struct turn *turn;
@@ -134,6 +136,33 @@ static const char *bytes_text(struct pool_turn *pool, uint64_t bytes)
         return arena_strdup(turn_arena(pool->turn), quantity_format_bytes(bytes, text));
 }
 
+/* The fullest node counts: what is full on one host is full for its guests. */
+static void pool_say_space(struct pool_turn *pool)
+{
+        const struct api_pool_node *worst = NULL;
+        uint64_t part = 100;
+
+        for (guint i = 0; i < pool->nodes->len; i++) {
+                const struct api_pool_node *there = &g_array_index(pool->nodes, struct api_pool_node, i);
+
+                if (!there->has_capacity_bytes || there->capacity_bytes < 100)
+                        continue;
+                if (!worst || (uint64_t)(there->available_bytes / (there->capacity_bytes / 100)) < part) {
+                        worst = there;
+                        part = (uint64_t)(there->available_bytes / (there->capacity_bytes / 100));
+                }
+        }
+        if (!worst)
+                condition_remove(&pool->conditions, "SpaceAvailable");
+        else if (part >= SPACE_LOW_PERCENT)
+                conditions_say(&pool->conditions, "SpaceAvailable", "True", REASON_SPACE_AVAILABLE, "no node is nearly full");
+        else
+                conditions_say(&pool->conditions, "SpaceAvailable", "False",
+                               part < SPACE_NONE_PERCENT ? REASON_POOL_FULL : REASON_POOL_NEARLY_FULL,
+                               "on %s less than %d %% of it are free", worst->name,
+                               part < SPACE_NONE_PERCENT ? SPACE_NONE_PERCENT : SPACE_LOW_PERCENT);
+}
+
 static void pool_say(struct pool_turn *pool)
 {
         size_t n = pool->nodes->len;
@@ -143,6 +172,7 @@ static void pool_say(struct pool_turn *pool)
                 memcpy(list, pool->nodes->data, n * sizeof(*list));
         pool->status.nodes = list;
         pool->status.n_nodes = n;
+        pool_say_space(pool);
         pool->status.capacity = pool->n_ready > 0 ? bytes_text(pool, pool->capacity) : NULL;
         pool->status.available = pool->n_ready > 0 ? bytes_text(pool, pool->available) : NULL;
         if (pool->n_ready > 0) {

@@ -126,9 +126,16 @@ static void note_agent(struct vm_context *vm)
 
 static void tell_phase(struct vm_context *vm, enum vm_phase phase)
 {
-        if (phase == VM_RUNNING)
+        const struct api_intent_error *trouble = vm->view && vm->view->status ? vm->view->status->error : NULL;
+
+        if (phase == VM_RUNNING && vm->has_phase_before && vm->phase_before == VM_PAUSE)
+                turn_event(vm->turn, vm->object, false, REASON_RESUMED, "the machine goes on");
+        else if (phase == VM_RUNNING)
                 turn_event(vm->turn, vm->object, false, REASON_STARTED,
                            arena_printf(vm->arena, "the machine runs on %s", vm->node));
+        else if (phase == VM_PAUSE)
+                turn_event(vm->turn, vm->object, true, trouble ? trouble->reason : REASON_PAUSED,
+                           trouble ? trouble->message : "the machine was paused on its host");
         else if (phase == VM_STOPPED && vm->has_phase_before && vm->phase_before != VM_PENDING)
                 turn_event(vm->turn, vm->object, false, REASON_STOPPED, "the machine is off");
 }
@@ -170,11 +177,33 @@ static void say_pending(struct vm_context *vm)
                 conditions_say(&vm->conditions, "Running", "False", REASON_PENDING, "it waits to be started");
 }
 
+/* A disk that its host could not make so far; @ret_disk names it. */
+static const struct api_condition *failed_disk(const struct vm_context *vm, const char **ret_disk)
+{
+        for (size_t i = 0; i < vm->n_devices; i++) {
+                const struct cache_object *object = vm->devices[i].object;
+                const struct api_virtual_disk *disk = object && !vm->devices[i].image ? object->view : NULL;
+                const struct api_virtual_disk_status *status = disk ? disk->status : NULL;
+
+                for (size_t j = 0; status && g_strcmp0(status->phase, "Failed") == 0 && j < status->n_conditions; j++)
+                        if (strcmp(status->conditions[j].type, "Ready") == 0) {
+                                *ret_disk = object->name;
+                                return &status->conditions[j];
+                        }
+        }
+        return NULL;
+}
+
 static void say_starting(struct vm_context *vm)
 {
         const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
+        const char *disk = NULL;
+        const struct api_condition *failure = failed_disk(vm, &disk);
 
-        if (!vm->started && status && status->error)
+        if (failure)
+                conditions_say(&vm->conditions, "Running", "False", failure->reason, "it waits for disk %s: %s", disk,
+                               failure->message);
+        else if (!vm->started && status && status->error)
                 conditions_say(&vm->conditions, "Running", "False", status->error->reason, "host %s: %s", vm->node,
                                status->error->message);
         else if (!vm->started && status && status->step && status->step[0])
@@ -204,6 +233,18 @@ static void say_stopped(struct vm_context *vm)
                                vm->spec->run_policy);
 }
 
+/* By hand, or because something of its host failed it. */
+static void say_paused(struct vm_context *vm)
+{
+        const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
+
+        if (status && status->error)
+                conditions_say(&vm->conditions, "Running", "False", status->error->reason, "its processors are paused: %s",
+                               status->error->message);
+        else
+                conditions_say(&vm->conditions, "Running", "False", REASON_PAUSED, "its processors are paused");
+}
+
 static void say_running(struct vm_context *vm, enum vm_phase phase)
 {
         const struct conditions *conditions = &vm->conditions;
@@ -231,7 +272,7 @@ static void say_running(struct vm_context *vm, enum vm_phase phase)
                 say_stopped(vm);
                 return;
         case VM_PAUSE:
-                conditions_say(conditions, "Running", "False", REASON_PAUSED, "its processors are paused");
+                say_paused(vm);
                 return;
         case VM_TERMINATING:
         case VM_PHASES:
