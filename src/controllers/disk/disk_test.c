@@ -240,7 +240,7 @@ static void a_volume_that_fails_tells_the_hosts_words(void)
                 cloud, &api_volume_kind, cloud_text(cloud, VD, "web-root", "/status/target/persistentVolumeClaimName"),
                 "{\"state\": \"Failed\", \"error\": {\"reason\": \"PoolFull\", \"message\": \"no space left in pool default\"}}");
         cloud_expect_phase(cloud, VD, "web-root", "Failed");
-        cloud_expect_condition(cloud, VD, "web-root", "Ready", "False ProvisioningFailed", "no space left");
+        cloud_expect_condition(cloud, VD, "web-root", "Ready", "False PoolFull", "no space left");
         cloud_expect_condition(cloud, VM, "web", "BlockDevicesReady", "False BlockDevicesNotReady", "no space left");
 }
 
