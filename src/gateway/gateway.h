@@ -123,15 +123,20 @@ struct json_doc *gateway_body_json(struct http_request *request, const char *bod
 void gateway_reply_json(struct http_request *request, int status, const struct json_value *value);
 
 /*
- * An answer that waits for a durable write: the peer may be gone by then. The slot is freed by slot_finish(), which runs once for
- * every slot_new(), on either outcome.
+ * An answer that waits for a body, and then for a durable write: the peer may be gone by then. The handler of the body calls
+ * slot_take(), and from there on slot_finish() frees the slot, on either outcome. A request that ends before (its peer has left,
+ * its body was too large or too slow) never gets a body: its slot, and what belongs to it, go with the request.
  */
 struct slot {
         struct http_request *request; /* NULL once the peer is gone */
-        bool finished;
+        bool taken, finished;
         void *userdata;
+        void (*discard)(void *userdata);
 };
-struct slot *slot_new(struct http_request *request);
+/** slot_new() - @discard frees @userdata when the request ends before slot_take(). */
+struct slot *slot_new(struct http_request *request, void *userdata, void (*discard)(void *userdata));
+/** slot_take() - the body has come: its handler owns what belongs to the slot, and owes slot_finish(). Return: @userdata. */
+void *slot_take(struct slot *slot);
 void slot_finish(struct slot *slot);
 /** slot_done() - a store_done_fn with the slot as userdata: answers {"resourceVersion": ...} of the first object, or 500. */
 void slot_done(int result, const struct store_object *const *objects, size_t n_objects, void *slot);

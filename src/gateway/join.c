@@ -22,23 +22,28 @@ struct join {
         struct auth_certificate certificate;
 };
 
-static struct join *join_new(struct gateway *gateway, struct http_request *request, const char *node)
+static void join_free(void *userdata)
+{
+        struct join *join = userdata;
+
+        auth_certificate_clear(&join->certificate);
+        g_free(join->node);
+        g_free(join);
+}
+
+static void join_new(struct gateway *gateway, struct http_request *request, const char *node)
 {
         struct join *join = g_new0(struct join, 1);
 
         join->gateway = gateway;
         join->node = g_strdup(node);
-        join->slot = slot_new(request);
-        join->slot->userdata = join;
-        return join;
+        join->slot = slot_new(request, join, join_free);
 }
 
 static void join_finish(struct join *join)
 {
-        auth_certificate_clear(&join->certificate);
         slot_finish(join->slot);
-        g_free(join->node);
-        g_free(join);
+        join_free(join);
 }
 
 static void join_refuse(struct join *join, int code, const char *reason, const char *words)
@@ -140,20 +145,23 @@ static struct json_doc *new_document(const char *api_version, const char *kind)
         return doc;
 }
 
-static void fill_identity(struct join *join, struct json_doc *doc)
+static void fill_identity(struct join *join, struct json_doc *doc, bool renewal)
 {
         struct json_value *spec = json_ensure_object(doc, json_root(doc), "spec");
         char not_after[CLOCK_RFC3339_MAX];
         const char *serial = json_find_string(spec, "serial", NULL);
 
-        /* The former certificate stays good until the next renewal: the answer to this one may be lost. */
-        if (serial)
+        /* The former certificate stays good until the next renewal, because the answer to this one may be lost. Not so at a join: a
+         * host that joins again does so because its key is gone, or in other hands. */
+        if (renewal && serial)
                 json_set_string(doc, spec, "previousSerial", serial);
+        else
+                json_remove(spec, "previousSerial");
         json_set_string(doc, spec, "serial", join->certificate.serial);
         json_set_string(doc, spec, "notAfter", clock_format_rfc3339(join->certificate.not_after_us, false, not_after));
 }
 
-static struct store_op identity_op(struct join *join, const struct store_object *present)
+static struct store_op identity_op(struct join *join, const struct store_object *present, bool renewal)
 {
         struct objects_target target = {.kind = &api_node_identity_kind, .name = join->node, .actor = "join"};
         struct store_op op = {.verb = present ? STORE_UPDATE : STORE_CREATE, .kind = target.kind, .name = target.name};
@@ -166,7 +174,7 @@ static struct store_op identity_op(struct join *join, const struct store_object 
                 op.doc = new_document("gabbro.dev/v1", "NodeIdentity");
                 objects_stamp(join->gateway, &target, op.doc);
         }
-        fill_identity(join, op.doc);
+        fill_identity(join, op.doc, renewal);
         return op;
 }
 
@@ -187,7 +195,7 @@ static void commit_join(struct join *join, const struct store_object *token, con
         struct store_op ops[3];
         size_t n = 0;
 
-        ops[n++] = identity_op(join, identity);
+        ops[n++] = identity_op(join, identity, false);
         ops[n++] = (struct store_op){
                 .verb = STORE_DELETE, .kind = &api_token_kind, .name = token->name, .expect_revision = token->revision};
         if (!objects_exists(join->gateway, &api_node_kind, NULL, join->node))
@@ -202,7 +210,7 @@ static void commit_join(struct join *join, const struct store_object *token, con
 
 static void on_join_body(struct http_request *request, const char *body, size_t len, void *userdata)
 {
-        struct join *join = ((struct slot *)userdata)->userdata;
+        struct join *join = slot_take(userdata);
         struct gateway *gateway = join->gateway;
         g_autoptr(json_doc) doc = gateway_body_json(request, body, len);
         const char *words = NULL;
@@ -260,7 +268,7 @@ static void handle_join(struct http_request *request, const struct auth_identity
 
 static void on_renew_body(struct http_request *request, const char *body, size_t len, void *userdata)
 {
-        struct join *join = ((struct slot *)userdata)->userdata;
+        struct join *join = slot_take(userdata);
         g_autoptr(json_doc) doc = gateway_body_json(request, body, len);
 
         if (!doc) {
@@ -272,7 +280,7 @@ static void on_renew_body(struct http_request *request, const char *body, size_t
                 join_refuse(join, 422, "Invalid", "the certificate request is not valid");
                 return;
         }
-        struct store_op op = identity_op(join, identity);
+        struct store_op op = identity_op(join, identity, true);
         struct store_txn txn = {.ops = &op, .n_ops = 1, .actor = {.user = join->node, .client = "renew", .verb = "update"}};
         if (store_commit(join->gateway->store, &txn, on_committed, join, NULL))
                 join_refuse(join, 409, "Conflict", "another renewal is under way");
@@ -293,6 +301,14 @@ struct token_request {
         struct gateway *gateway;
 };
 
+static void token_request_free(void *userdata)
+{
+        struct token_request *made = userdata;
+
+        g_free(made->text);
+        g_free(made);
+}
+
 static void on_token_stored(int result, const struct store_object *const *objects, size_t n_objects, void *userdata)
 {
         struct token_request *made = userdata;
@@ -306,8 +322,7 @@ static void on_token_stored(int result, const struct store_object *const *object
                 api_reply_status(made->slot->request, 500, "InternalError", "the store no longer accepts writes", NULL);
         }
         slot_finish(made->slot);
-        g_free(made->text);
-        g_free(made);
+        token_request_free(made);
 }
 
 static int store_token(struct token_request *made, const struct auth_token_text *token, const char *node, uint64_t ttl_s)
@@ -329,7 +344,7 @@ static int store_token(struct token_request *made, const struct auth_token_text 
 
 static void on_token_body(struct http_request *request, const char *body, size_t len, void *userdata)
 {
-        struct token_request *made = ((struct slot *)userdata)->userdata;
+        struct token_request *made = slot_take(userdata);
         g_autoptr(json_doc) doc = gateway_body_json(request, len > 0 ? body : "{}", len > 0 ? len : 2);
         struct auth_token_text token = {};
         int64_t ttl_s = JOIN_TOKEN_TTL_DEFAULT_S;
@@ -351,8 +366,7 @@ static void on_token_body(struct http_request *request, const char *body, size_t
                 api_reply_status(request, 503, "ServiceUnavailable", "the store does not accept writes", NULL);
         }
         slot_finish(made->slot);
-        g_free(made->text);
-        g_free(made);
+        token_request_free(made);
 }
 
 static void handle_token(struct http_request *request, const struct auth_identity *identity, const char *rest, void *userdata)
@@ -365,8 +379,7 @@ static void handle_token(struct http_request *request, const struct auth_identit
         }
         made = g_new0(struct token_request, 1);
         made->gateway = userdata;
-        made->slot = slot_new(request);
-        made->slot->userdata = made;
+        made->slot = slot_new(request, made, token_request_free);
         http_request_body_whole(request, JOIN_BODY_BYTES, on_token_body, NULL);
 }
 

@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#define SETTLE_TIME_US    10000000ull /* for the writes that are queued when the gateway ends */
 #define POOL_THREADS      2
 #define DEFAULT_LISTEN    "127.0.0.1:6443"
 #define DEFAULT_POOL_PATH "/var/lib/gabbro/pools/local"
@@ -113,6 +114,7 @@ struct program {
         size_t descriptors; /* that the process may have open */
         int lock_fd;
         uint16_t port;
+        bool ended; /* the loop has run its course; it still runs while stop() waits for the store */
 };
 
 static int seal(void *userdata, const char *plain, size_t len, char **ret_sealed, size_t *ret_len)
@@ -335,7 +337,7 @@ static void on_drained(struct loop_source *source, void *userdata)
 {
         struct program *program = userdata;
 
-        loop_exit(program->gateway.loop, 0);
+        program->ended = true;
 }
 
 static void on_signal(struct loop_source *source, void *userdata)
@@ -384,6 +386,24 @@ static int start(struct program *program)
         return r;
 }
 
+/* What was accepted becomes durable, and the callbacks of those writes run while all that they touch is still there. */
+static void settle(struct gateway *gateway)
+{
+        uint64_t end_us = clock_monotonic_us(gateway->clock) + SETTLE_TIME_US;
+        struct store_stats stats = {};
+
+        if (!gateway->store)
+                return;
+        for (store_stats(gateway->store, &stats); stats.queued > 0; store_stats(gateway->store, &stats)) {
+                if (clock_monotonic_us(gateway->clock) >= end_us || loop_run_once(gateway->loop, 100000) < 0) {
+                        /* None of these was answered, and the next start reads what is durable. */
+                        log_error("the store did not finish its writes in time");
+                        _exit(70);
+                }
+        }
+}
+
+/* First what makes writes by itself, then the answers that wait for one, then what the callbacks of the last writes touch. */
 static void stop(struct program *program)
 {
         struct gateway *gateway = &program->gateway;
@@ -396,6 +416,7 @@ static void stop(struct program *program)
         http_server_free(program->server);
         control_free(program->control);
         loop_pool_free(gateway->pool);
+        settle(gateway);
         uploads_free(gateway->uploads);
         streams_free(gateway->streams);
         manifests_free(gateway->manifests);
@@ -425,7 +446,9 @@ static int run(struct program *program)
         api_set_ready(gateway->api, NULL);
         g_autofree char *kubeconfig = g_build_filename(gateway->data_dir, "admin.kubeconfig", NULL);
         log_info("serving", "url", gateway->url, "kubeconfig", kubeconfig, "version", GABBRO_VERSION);
-        return loop_run(gateway->loop);
+        while (r >= 0 && !program->ended)
+                r = loop_run_once(gateway->loop, UINT64_MAX);
+        return r;
 }
 
 /* As many descriptors as all connections need, if that is allowed, else as many as are. Return: how many it became. */

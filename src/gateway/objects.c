@@ -127,34 +127,6 @@ const struct store_object *gateway_bound_intent(struct gateway *gateway, struct 
         return g_steal_pointer(&object);
 }
 
-static void slot_gone(struct http_request *request, void *userdata)
-{
-        struct slot *slot = userdata;
-
-        slot->request = NULL;
-        if (slot->finished)
-                g_free(slot);
-}
-
-struct slot *slot_new(struct http_request *request)
-{
-        struct slot *slot = g_new0(struct slot, 1);
-
-        slot->request = request;
-        http_request_set_userdata(request, slot);
-        http_request_on_gone(request, slot_gone);
-        return slot;
-}
-
-void slot_finish(struct slot *slot)
-{
-        assert(!slot->finished);
-
-        slot->finished = true;
-        if (!slot->request)
-                g_free(slot);
-}
-
 void slot_done(int result, const struct store_object *const *objects, size_t n_objects, void *userdata)
 {
         struct slot *slot = userdata;

@@ -18,8 +18,17 @@ struct report {
         struct slot *slot;
 };
 
-static struct report *report_new(struct gateway *gateway, struct http_request *request, const struct auth_identity *identity,
-                                 const struct schema_kind *kind, const char *name)
+static void report_free(void *userdata)
+{
+        struct report *report = userdata;
+
+        g_free(report->name);
+        g_free(report->node);
+        g_free(report);
+}
+
+static void report_new(struct gateway *gateway, struct http_request *request, const struct auth_identity *identity,
+                       const struct schema_kind *kind, const char *name)
 {
         struct report *report = g_new0(struct report, 1);
 
@@ -27,16 +36,7 @@ static struct report *report_new(struct gateway *gateway, struct http_request *r
         report->kind = kind;
         report->name = g_strdup(name);
         report->node = g_strdup(identity->node);
-        report->slot = slot_new(request);
-        report->slot->userdata = report;
-        return report;
-}
-
-static void report_free(struct report *report)
-{
-        g_free(report->name);
-        g_free(report->node);
-        g_free(report);
+        report->slot = slot_new(request, report, report_free);
 }
 
 /* --- status of an intent
@@ -75,7 +75,7 @@ static bool status_is_valid(struct http_request *request, const struct schema_ki
 
 static void on_status_body(struct http_request *request, const char *body, size_t len, void *userdata)
 {
-        struct report *report = ((struct slot *)userdata)->userdata;
+        struct report *report = slot_take(userdata);
         struct slot *slot = report->slot;
         g_autoptr(json_doc) doc = gateway_body_json(request, body, len);
 
@@ -170,7 +170,7 @@ static enum objects_edit put_node(struct json_doc *doc, struct json_value *root,
 
 static void on_node_body(struct http_request *request, const char *body, size_t len, void *userdata)
 {
-        struct report *report = ((struct slot *)userdata)->userdata;
+        struct report *report = slot_take(userdata);
         struct slot *slot = report->slot;
         g_autoptr(json_doc) doc = gateway_body_json(request, body, len);
 
@@ -234,7 +234,7 @@ static int lease_create(struct gateway *gateway, const struct objects_target *ta
 
 static void on_lease_body(struct http_request *request, const char *body, size_t len, void *userdata)
 {
-        struct report *report = ((struct slot *)userdata)->userdata;
+        struct report *report = slot_take(userdata);
         struct gateway *gateway = report->gateway;
         struct slot *slot = report->slot;
         g_autofree char *actor = g_strdup_printf("agent/%s", report->node);
