@@ -215,12 +215,10 @@ static void run_route(struct call *call, const struct api_route *route, const ch
 
 static void run_review(struct call *call, const char *path, const char *plural)
 {
-        if (!authenticate(call))
-                return;
         call->attributes = (struct auth_attributes){.verb = strcmp(path_verb(call->request), "post") == 0 ? "create" : "get",
                                                     .group = "authorization.k8s.io",
                                                     .resource = plural};
-        if (authorise(call))
+        if (authenticate(call) && authorise(call))
                 review_begin(call, plural);
 }
 

@@ -73,6 +73,7 @@ struct call *call_unref(struct call *call)
                 return NULL;
         auth_identity_free(call->identity);
         target_clear(&call->target);
+        params_clear(&call->params);
         g_free(call->peer);
         g_free(call);
         return NULL;

@@ -120,6 +120,30 @@ static void keep_all_but_status(struct json_doc *doc, const struct json_value *o
         json_set_root(doc, root);
 }
 
+/* What Gabbro itself waits for is let go by its controllers alone, which do not come by this way. */
+static bool is_own_finalizer(const char *text)
+{
+        const char *slash = strchr(text, '/');
+        g_autofree char *domain = slash ? g_strndup(text, (gsize)(slash - text)) : NULL;
+
+        return domain && (strcmp(domain, "gabbro.dev") == 0 || g_str_has_suffix(domain, ".gabbro.dev"));
+}
+
+static void keep_own_finalizers(struct json_doc *doc, struct json_value *metadata, const struct json_value *old)
+{
+        for (const struct json_value *value = json_first(json_find(old, "metadata", "finalizers", NULL)); value;
+             value = json_next(value)) {
+                const char *text = json_string(value, "");
+                const struct json_value *kept = json_get(metadata, "finalizers");
+
+                if (!is_own_finalizer(text) || lists(kept, text))
+                        continue;
+                if (!json_is(kept, JSON_ARRAY))
+                        json_remove(metadata, "finalizers");
+                json_append(json_ensure_array(doc, metadata, "finalizers"), json_new_string(doc, text));
+        }
+}
+
 void object_protect(const struct schema_kind *kind, struct json_doc *doc, const struct json_value *old, bool status_only)
 {
         static const char *const identity[] = {"name", "namespace", NULL};
@@ -136,6 +160,7 @@ void object_protect(const struct schema_kind *kind, struct json_doc *doc, const 
                 copy_member(doc, metadata, json_get(old, "metadata"), *name);
         for (const char *const *name = identity; *name; name++)
                 copy_member(doc, metadata, json_get(old, "metadata"), *name);
+        keep_own_finalizers(doc, metadata, old);
         if (kind->has_status)
                 copy_member(doc, root, old, "status");
 }

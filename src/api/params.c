@@ -60,7 +60,7 @@ static const char *read_text(const struct http_request *request, const char *nam
 
 static void read_manager(const struct http_request *request, struct params *params, struct schema_faults *faults)
 {
-        params->field_manager = read_text(request, "fieldManager");
+        params->field_manager = g_strdup(read_text(request, "fieldManager"));
         if (params->field_manager && !names_is_plain_text(params->field_manager, FIELD_MANAGER_MAX, false))
                 schema_faults_add(faults, "fieldManager", REASON_FIELD_VALUE_INVALID,
                                   "Invalid value: must be at most %d printable characters", FIELD_MANAGER_MAX);
@@ -94,4 +94,11 @@ void params_parse(const struct http_request *request, struct params *ret_params,
                 schema_faults_add(faults, "sendInitialEvents", REASON_FIELD_VALUE_FORBIDDEN,
                                   "Forbidden: list first, then watch from the list's resourceVersion");
         *ret_params = params;
+}
+
+void params_clear(struct params *params)
+{
+        assert(params);
+        g_free(params->field_manager);
+        *params = (struct params){};
 }

@@ -9,13 +9,13 @@
 
 enum params_validation { PARAMS_VALIDATION_DEFAULT, PARAMS_VALIDATION_STRICT, PARAMS_VALIDATION_WARN, PARAMS_VALIDATION_IGNORE };
 
-/* The query of a request of the resource API. Texts are borrowed from the request. */
+/* The query of a request of the resource API. Texts are borrowed from the request, but for what a write needs after it is gone. */
 struct params {
         bool dry_run;
         bool watch;
         bool bookmarks;
         enum params_validation validation;
-        const char *field_manager; /* or NULL */
+        char *field_manager; /* owned; or NULL */
         const char *label_selector, *field_selector;
         const char *continue_token; /* or NULL */
         const char *include_object; /* of a table: "None", "Metadata", "Object" */
@@ -26,5 +26,6 @@ struct params {
         uint64_t timeout_s; /* 0: none given */
 };
 
-/** params_parse() - every wrong parameter becomes a fault. */
+/** params_parse() - every wrong parameter becomes a fault; params_clear() whatever came of it. */
 void params_parse(const struct http_request *request, struct params *ret_params, struct schema_faults *faults);
+void params_clear(struct params *params);

@@ -54,13 +54,15 @@ static size_t version_prefix(const struct store_object *object)
         return end ? (size_t)(end + 1 - object->bytes) : 0;
 }
 
-/* Where metadata.resourceVersion stands, or NULL. Quotes inside strings are escaped, so the words can only be a member. */
+/* Where metadata.resourceVersion stands, or NULL. Quotes inside strings are escaped, so the words can only be a member; when there
+ * are two, one of them is a user's, such as an annotation. */
 static const char *find_revision(const struct store_object *object, size_t from, char *words, size_t size)
 {
-        const char *metadata = strstr(object->bytes + from, "\"metadata\":{");
+        const char *metadata = strstr(object->bytes + from, "\"metadata\":{"), *place;
 
         g_snprintf(words, size, "\"resourceVersion\":\"%" PRIu64 "\"", object->revision);
-        return metadata ? strstr(metadata, words) : NULL;
+        place = metadata ? strstr(metadata, words) : NULL;
+        return place && !strstr(place + 1, words) ? place : NULL;
 }
 
 static void write_anew(const struct store_object *object, const char *api_version, uint64_t revision, GString *out)

@@ -837,7 +837,7 @@ static void a_namespace_in_deletion_takes_nothing_new(void)
                 {"PATCH", "/api/v1/namespaces/team/configmaps/a", "{\"data\":{\"b\":\"c\"}}", 200, NULL, NULL},
                 {"DELETE", "/api/v1/namespaces/team/configmaps/a", NULL, 200, NULL, NULL},
                 {"PATCH", "/api/v1/namespaces/team", "{\"metadata\":{\"finalizers\":null}}", 200, NULL, NULL},
-                {"GET", "/api/v1/namespaces/team", NULL, 404, NULL, NULL},
+                {"GET", "/api/v1/namespaces/team", NULL, 200, "/status/phase", "Terminating"},
         };
 
         RUN_ROWS(rows);

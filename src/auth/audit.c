@@ -205,13 +205,15 @@ static bool stranger_may_be_recorded(struct auth_audit *audit)
         return true;
 }
 
-/* Reads, and what agents report every few seconds: leases and progress, whose changes history keeps. */
+/* Reads, and what agents report every few seconds: leases and progress, whose changes history keeps. A subresource that is not the
+ * status is a deed whatever its verb is called: a console is opened by "get". */
 static bool is_routine(const struct auth_attributes *attributes)
 {
         static const char *const reads[] = {"get", "list", "watch", "head", NULL};
         bool secret = attributes->resource && strcmp(attributes->resource, "secrets") == 0;
+        bool deed = attributes->subresource && strcmp(attributes->subresource, "status") != 0;
 
-        return (g_strv_contains(reads, attributes->verb) && !secret) ||
+        return (g_strv_contains(reads, attributes->verb) && !secret && !deed) ||
                (attributes->nodes_only && strcmp(attributes->verb, "put") == 0);
 }
 

@@ -2,6 +2,7 @@
 #include "gateway/bootstrap.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "controllers/controllers.h"
 #include "generated/api_types.h"
 
@@ -128,22 +129,45 @@ static struct json_doc *admin_document(const struct auth_token_text *token)
         return doc;
 }
 
-/* One transaction: the former tokens go, the new one comes. */
+/* Former tokens go, as many as fit into a transaction with @room others; the rest is left in @former. */
+static size_t revoke_some(GPtrArray *former, struct store_op *ops, size_t room)
+{
+        size_t n = 0;
+
+        for (; n < room && n < former->len; n++)
+                ops[n] = (struct store_op){
+                        .verb = STORE_DELETE, .kind = &api_token_kind, .name = former->pdata[former->len - 1 - n]};
+        return n;
+}
+
+/* All former tokens go and the new one comes; it comes with the last of them, so that a kill in between leaves none that is not
+ * known to anybody. */
 static int replace_admin_token(struct gateway *gateway, const struct auth_token_text *token)
 {
         g_autoptr(GPtrArray) former = admin_tokens(gateway);
         struct objects_target target = {.kind = &api_token_kind, .name = token->id, .actor = "gateway/bootstrap"};
-        struct waiting waiting = {.pending = 1};
-        guint n = MIN(former->len, 50) + 1;
-        g_autofree struct store_op *ops = g_new0(struct store_op, n);
+        g_autofree struct store_op *ops = g_new0(struct store_op, LIMIT_STORE_TXN_OPS);
+        bool last = false;
 
-        ops[0] = (struct store_op){.verb = STORE_CREATE, .kind = target.kind, .name = target.name, .doc = admin_document(token)};
-        objects_stamp(gateway, &target, ops[0].doc);
-        for (guint i = 1; i < n; i++)
-                ops[i] = (struct store_op){.verb = STORE_DELETE, .kind = target.kind, .name = former->pdata[i - 1]};
-        struct store_txn txn = {.ops = ops, .n_ops = n, .actor = {.user = target.actor, .client = target.actor, .verb = "create"}};
-        int r = store_commit(gateway->store, &txn, on_done, &waiting, NULL);
-        return r ? error_fold(r) : wait_all(gateway, &waiting);
+        while (!last) {
+                struct waiting waiting = {.pending = 1};
+                size_t n = revoke_some(former, ops, LIMIT_STORE_TXN_OPS - 1), revoked = n;
+
+                last = n == former->len;
+                if (last) {
+                        ops[n] = (struct store_op){
+                                .verb = STORE_CREATE, .kind = target.kind, .name = target.name, .doc = admin_document(token)};
+                        objects_stamp(gateway, &target, ops[n++].doc);
+                }
+                struct store_txn txn = {
+                        .ops = ops, .n_ops = n, .actor = {.user = target.actor, .client = target.actor, .verb = "create"}};
+                int r = store_commit(gateway->store, &txn, on_done, &waiting, NULL);
+                r = r ? error_fold(r) : wait_all(gateway, &waiting);
+                if (r < 0)
+                        return r;
+                g_ptr_array_set_size(former, (int)(former->len - revoked));
+        }
+        return 0;
 }
 
 int bootstrap_admin_reset(struct gateway *gateway, char **reterr_words)

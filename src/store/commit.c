@@ -177,7 +177,7 @@ static int commit_add_op(struct store *store, struct commit *commit, const struc
         *row = (struct row){
                 .verb = op->verb,
                 .revision = store->accepted_revision + 1 + commit->n_rows,
-                .time_us = MAX(store->accepted_time_us + 1 + commit->n_rows, now_us),
+                .time_us = MAX((commit->n_rows ? row[-1].time_us : store->accepted_time_us) + 1, now_us),
                 .previous = version_ref(newest),
                 .sensitive = store_kind_state(store, op->kind)->sensitive,
         };

@@ -105,18 +105,21 @@ const struct store_object *store_get_newest(struct store *store, const struct sc
         return version ? store_object_ref(warm_public(store->warm, version)) : NULL;
 }
 
-/* The keys of @namespace (NULL: of the kind) are those from @ret_first up to, not including, @ret_end. */
-static void store_key_range(const struct schema_kind *kind, const char *namespace, char *ret_first, char *ret_end)
+/* The keys of @namespace (NULL: of the kind) are those from @ret_first up to, not including, @ret_end. false: no key is that long,
+ * so there are none. */
+static bool store_key_range(const struct schema_kind *kind, const char *namespace, char *ret_first, char *ret_end)
 {
         int n = store_key_write(ret_first, kind, namespace, "");
 
-        assert(n > 0);
+        if (n < 0)
+                return false;
         if (!namespace)
                 n -= 2;
         /* '0' follows '/'. */
         memcpy(ret_end, ret_first, (size_t)n);
         ret_first[n] = ret_end[n] = '\0';
         ret_end[n - 1] = '0';
+        return true;
 }
 
 uint64_t store_list(struct store *store, const struct schema_kind *kind, const char *namespace, const char *after_key,
@@ -130,7 +133,8 @@ uint64_t store_list(struct store *store, const struct schema_kind *kind, const c
 
         assert(store && kind && each);
         order = store_kind_state(store, kind)->order;
-        store_key_range(kind, namespace, first, end);
+        if (!store_key_range(kind, namespace, first, end))
+                return store->revision;
         if (after_key && strcmp(after_key, first) > 0)
                 place = order_seek(order, after_key, true);
         else
@@ -153,7 +157,8 @@ size_t store_count(struct store *store, const struct schema_kind *kind, const ch
 
         if (!namespace)
                 return order_length(order);
-        store_key_range(kind, namespace, first, end);
+        if (!store_key_range(kind, namespace, first, end))
+                return 0;
         return order_distance(order, order_seek(order, first, false), order_seek(order, end, false));
 }
 
