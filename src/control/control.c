@@ -252,6 +252,7 @@ static void control_turn(struct control *control, struct running *running, const
 
         inflight->running = running;
         turn_init(&inflight->turn, control->options.cache, object, control->options.random, clock_real_us(control->options.clock));
+        inflight->turn.store = control->options.store;
         running->stats.turns++;
         (void)running->controller->turn(&inflight->turn, object);
         again_us = inflight->turn.again_us;

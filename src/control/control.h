@@ -103,6 +103,9 @@ void turn_add_finalizer(struct turn *turn, const struct cache_object *object, co
 void turn_remove_finalizer(struct turn *turn, const struct cache_object *object, const char *finalizer);
 /** turn_delete() - as a DELETE request: sets deletionTimestamp when there are finalizers, else removes. */
 void turn_delete(struct turn *turn, const struct cache_object *object);
+/** turn_sweep() - remove the objects of a kind that the cache does not hold, and that has no finalizers, from a namespace; as many
+ * as there is room for. Return: how many are there still, those that this turn removes included. */
+size_t turn_sweep(struct turn *turn, const struct schema_kind *kind, const char *namespace);
 /** turn_depends() - the commit also fails when this object has changed meanwhile. The turn's own object needs no mention. */
 void turn_depends(struct turn *turn, const struct cache_object *object);
 /** turn_depends_absent() - the commit also fails when an object of this name exists. */

@@ -312,6 +312,36 @@ static void turn_check(struct turn *turn, const struct schema_kind *kind, const 
         g_array_append_val(turn->checks, check);
 }
 
+static bool sweep_each(const struct store_object *object, void *userdata)
+{
+        struct turn *turn = userdata;
+        struct turn_effect *effect;
+
+        if (turn_room(turn) <= 2)
+                return false;
+        effect = arena_new0(turn->arena, struct turn_effect);
+        *effect = (struct turn_effect){
+                .kind = object->kind,
+                .namespace = arena_strdup(turn->arena, object->namespace),
+                .name = arena_strdup(turn->arena, object->name),
+                .base_revision = object->revision,
+                .remove = true,
+        };
+        g_ptr_array_add(turn->effects, effect);
+        return true;
+}
+
+size_t turn_sweep(struct turn *turn, const struct schema_kind *kind, const char *namespace)
+{
+        assert(turn && turn->store && kind && kind->namespaced && namespace);
+
+        size_t n = store_count(turn->store, kind, namespace);
+
+        if (n)
+                store_list(turn->store, kind, namespace, NULL, sweep_each, turn);
+        return n;
+}
+
 void turn_depends(struct turn *turn, const struct cache_object *object)
 {
         assert(turn && object);

@@ -25,6 +25,7 @@ struct turn_event {
 
 struct turn {
         const struct cache *cache;
+        struct store *store;               /* for kinds that no cache holds */
         const struct cache_object *object; /* whose turn it is */
         const struct random_source *random;
         uint64_t now_us;

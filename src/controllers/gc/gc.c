@@ -99,6 +99,15 @@ const struct controller gc_disk_controller = {
 /* --- namespaces --- */
 
 #define FINALIZER_NAMESPACE "gabbro.dev/namespace-cleanup"
+#define SWEEP_AGAIN_US      500000
+
+static bool is_cached(const struct schema_kind *kind)
+{
+        for (const struct schema_kind *const *cached = controllers_kinds; *cached; cached++)
+                if (*cached == kind)
+                        return true;
+        return false;
+}
 
 struct sweep {
         struct turn *turn;
@@ -115,6 +124,24 @@ static bool sweep_object(const struct cache_object *object, void *userdata)
         return true;
 }
 
+/* What machines are made of goes after them: their ends may still read it, or write about it. */
+static bool goes_last(const struct schema_kind *kind)
+{
+        return !kind->group || !*kind->group;
+}
+
+static void sweep_kinds(struct sweep *sweep, const char *namespace, bool last)
+{
+        for (const struct schema_kind *const *kind = schema_kinds; *kind; kind++) {
+                if (!(*kind)->namespaced || goes_last(*kind) != last)
+                        continue;
+                if (is_cached(*kind))
+                        cache_each(turn_cache(sweep->turn), *kind, namespace, sweep_object, sweep);
+                else
+                        sweep->left += turn_sweep(sweep->turn, *kind, namespace);
+        }
+}
+
 static enum turn_result namespace_turn(struct turn *turn, const struct cache_object *object)
 {
         const struct api_namespace *view = object->view;
@@ -129,14 +156,14 @@ static enum turn_result namespace_turn(struct turn *turn, const struct cache_obj
         }
         status.phase = "Terminating";
         turn_update_status(turn, object, &status);
-        for (const struct schema_kind *const *kind = controllers_kinds; *kind; kind++)
-                if ((*kind)->namespaced)
-                        cache_each(turn_cache(turn), *kind, object->name, sweep_object, &sweep);
+        sweep_kinds(&sweep, object->name, false);
+        if (sweep.left == 0)
+                sweep_kinds(&sweep, object->name, true);
         if (sweep.left == 0) {
                 turn_remove_finalizer(turn, object, FINALIZER_NAMESPACE);
                 return TURN_DONE;
         }
-        turn_again_in(turn, 1000000);
+        turn_again_in(turn, SWEEP_AGAIN_US);
         return TURN_WAIT;
 }
 

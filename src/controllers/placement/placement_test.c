@@ -403,7 +403,10 @@ static void a_deleted_namespace_takes_its_content_with_it(void)
         g_autoptr(cloud) cloud = cloud_new(NULL);
 
         cloud_machine(cloud, "web", NULL);
+        cloud_apply(cloud, "{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: default}}");
+        cloud_apply(cloud, "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: default}}");
         cloud_settle(cloud);
+        g_assert_cmpuint(cloud_count(cloud, &api_secret_kind), ==, 1);
         cloud_delete(cloud, &api_namespace_kind, "default");
         cloud_advance(cloud, 10 * SECOND_US);
         g_assert_null(cache_get(cloud_cache(cloud), &api_namespace_kind, NULL, "default"));
@@ -411,6 +414,8 @@ static void a_deleted_namespace_takes_its_content_with_it(void)
         g_assert_cmpuint(cloud_count(cloud, VD), ==, 0);
         g_assert_cmpuint(cloud_count(cloud, VMIP), ==, 0);
         g_assert_cmpuint(cloud_count(cloud, &api_instance_kind), ==, 0);
+        g_assert_cmpuint(cloud_count(cloud, &api_secret_kind), ==, 0);
+        g_assert_cmpuint(cloud_count(cloud, &api_config_map_kind), ==, 0);
 }
 
 int main(int argc, char **argv)
