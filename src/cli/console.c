@@ -160,7 +160,12 @@ static int check_machine(struct cli *cli, const char *name)
 int cli_console(struct cli *cli, int argc, char **argv)
 {
         struct console console = {};
-        int code = cli_parse(cli, "console", NULL, "Ctrl+] leaves the console; the machine runs on.", &argc, &argv);
+        int code = cli_parse(cli, "console", NULL,
+                             "Ctrl+] leaves the console; the machine runs on.\n\n"
+                             "Examples:\n"
+                             "  gabbro console web\n"
+                             "  gabbro console web -n shop",
+                             &argc, &argv);
 
         if (code == CLI_OK && argc != 2)
                 code = cli_usage("which machine? gabbro console NAME");

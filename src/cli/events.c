@@ -64,8 +64,12 @@ int cli_events(struct cli *cli, int argc, char **argv)
                 {},
         };
         struct cli_reply reply = {};
-        int code = cli_parse(cli, "events", entries, "The events of one object are at the end of gabbro describe KIND NAME.", &argc,
-                             &argv);
+        int code = cli_parse(cli, "events", entries,
+                             "The events of one object are at the end of gabbro describe KIND NAME.\n\n"
+                             "Examples:\n"
+                             "  gabbro events\n"
+                             "  gabbro events -A -w",
+                             &argc, &argv);
 
         if (code == CLI_OK && argc > 1)
                 code = cli_usage("events takes no word; gabbro describe KIND NAME shows the events of one object");

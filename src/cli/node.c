@@ -38,7 +38,8 @@ int cli_node(struct cli *cli, int argc, char **argv)
                 {},
         };
         int code = cli_parse(cli, "node", entries,
-                             "The token is good once. Give it to the host in a file:\n"
+                             "The token is good once. Give it to the host in a file.\n\n"
+                             "Examples:\n"
                              "  gabbro node join-token > token\n"
                              "  gabbro-agent --data-dir DIR --gateway URL --join-token-file token",
                              &argc, &argv);

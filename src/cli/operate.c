@@ -145,7 +145,9 @@ static int operate(struct cli *cli, const char *verb, int argc, char **argv)
                  "Do not give the guest time to shut down", NULL},
                 {},
         };
-        int code = cli_parse(cli, verb, entries, operation->help, &argc, &argv);
+        g_autofree char *description = g_strdup_printf("%s%sExamples:\n  gabbro %s web\n  gabbro %s web db --wait",
+                                                       operation->help ?: "", operation->help ? "\n\n" : "", verb, verb);
+        int code = cli_parse(cli, verb, entries, description, &argc, &argv);
 
         if (code == CLI_OK && argc < 2)
                 code = cli_usage("which machine? gabbro %s NAME", verb);

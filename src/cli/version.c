@@ -12,7 +12,11 @@ int cli_version(struct cli *cli, int argc, char **argv)
                 {},
         };
         struct cli_reply reply = {};
-        int code = cli_options(cli, "version", entries, NULL, &argc, &argv);
+        int code = cli_options(cli, "version", entries,
+                               "Examples:\n"
+                               "  gabbro version\n"
+                               "  gabbro version --client",
+                               &argc, &argv);
 
         if (code != CLI_OK)
                 return code;

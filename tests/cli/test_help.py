@@ -32,6 +32,13 @@ def test_every_verb_has_help(admin, verb):
     assert "--kubeconfig" in result.out and result.err == ""
     assert all(len(line) <= 140 for line in result.lines), max(result.lines, key=len)
     assert admin.gabbro("help", verb, env={"LC_ALL": "C"}).out == result.out
+    example = re.search(r"^Examples:\n((?:  .*\n?)+)", result.out, re.M)
+    assert example and f"gabbro {verb}" in example.group(1), "no example"
+
+
+def test_the_page_of_the_command_line_is_current():
+    done = subprocess.run(["/usr/bin/python3", ROOT / "tools/cli_manual.py", "--check", BIN / "gabbro"], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_options_may_stand_before_the_verb(admin):
