@@ -105,6 +105,17 @@ struct journal_key job_key(const struct job *job)
 /* --- handing a job what it needs
  * -------------------------------------------------------------------------------------------------- */
 
+static void gather_growth(struct job *job, struct job_volume *entry, const struct intent *volume)
+{
+        const struct api_volume_spec *spec = ((const struct api_volume *)volume->doc->view)->spec;
+
+        if (volume->small) {
+                entry->grow_bytes = (uint64_t)spec->capacity_bytes;
+                entry->pool = arena_strdup(job->arena, spec->pool->name);
+                entry->file = arena_strdup(job->arena, spec->volume_name);
+        }
+}
+
 static void gather_volumes(struct agent *agent, struct job *job, const struct api_instance_spec *spec)
 {
         job->n_volumes = spec->n_disks;
@@ -118,6 +129,7 @@ static void gather_volumes(struct agent *agent, struct job *job, const struct ap
                         entry->ready = volume->ready;
                         entry->path = arena_strdup(job->arena, volume->path);
                         entry->format = arena_strdup(job->arena, volume->format);
+                        gather_growth(job, entry, volume);
                 }
         }
 }
@@ -168,6 +180,22 @@ static const char *user_of(struct agent *agent, const struct intent *intent)
 
                 if (names && !instance->gone && (instance->active || !intent->doc->deleted || !instance->doc->deleted)) {
                         return instance->name;
+                }
+        }
+        return NULL;
+}
+
+/* The name of the machine that may have the volume open now, or NULL: those whose Instance is off do not. */
+static const char *holder_of(struct agent *agent, const struct intent *volume)
+{
+        g_autoptr(GPtrArray) instances = intents_list(agent->intents, &api_instance_kind);
+
+        for (unsigned i = 0; i < instances->len; i++) {
+                const struct intent *instance = instances->pdata[i];
+                const struct api_instance *view = instance->doc->view;
+
+                if ((instance->active || instance->running) && names_disk(view, volume->name)) {
+                        return view->spec->machine ? view->spec->machine->name : instance->name;
                 }
         }
         return NULL;
@@ -234,6 +262,7 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
         } else if (intent->kind == &api_volume_kind) {
                 job->image_path = arena_strdup(job->arena, image_path(agent, intent));
                 job->used_by = arena_strdup(job->arena, user_of(agent, intent));
+                job->held_by = arena_strdup(job->arena, holder_of(agent, intent));
         } else if (intent->kind == &api_port_kind) {
                 job->used_by = arena_strdup(job->arena, user_of(agent, intent));
         }
@@ -344,6 +373,7 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
         if (intent->kind == &api_volume_kind) {
                 g_free(intent->path);
                 g_free(intent->format);
+                intent->small = job->small;
                 intent->path = g_strdup(job->path);
                 intent->format = g_strdup(job->format);
         }

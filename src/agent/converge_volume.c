@@ -58,7 +58,7 @@ static void fail_virt(struct job *job, const char *otherwise, int outcome, const
         fail(job, job_virt_error(job, error->reason && outcome > 0 ? error->reason : otherwise, outcome, error));
 }
 
-static void succeed(struct job *job, const struct virt_volume *volume)
+static void succeed(struct job *job, const struct virt_volume *volume, struct api_intent_error *why)
 {
         struct api_volume_status status = new_status(job, "Ready");
 
@@ -71,6 +71,7 @@ static void succeed(struct job *job, const struct virt_volume *volume)
         status.has_capacity_bytes = status.has_allocation_bytes = true;
         status.progress_percent = 100;
         status.has_progress_percent = true;
+        status.error = why;
         job_status(job, &api_volume_status_type, &status);
 }
 
@@ -199,7 +200,7 @@ static void create(struct job *job, const struct api_volume_spec *spec)
                 fail_virt(job, REASON_VOLUME_FAILED, r, &error);
                 (void)undo_create(job, spec); /* said by itself; the next turn begins with it */
         } else {
-                succeed(job, &complete);
+                succeed(job, &complete, NULL);
         }
         virt_volume_clear(&volume);
         virt_volume_clear(&complete);
@@ -208,23 +209,78 @@ static void create(struct job *job, const struct api_volume_spec *spec)
 /* --- what is there ---------------------------------------------------------------------------------------------------------------
  */
 
-static void keep(struct job *job, const struct api_volume_spec *spec, struct virt_volume *volume)
+/* libvirt changes and deletes the file of a running guest without a word: we look first. NULL: nobody has it. */
+static char *domain_that_uses(struct job *job, const char *path, int *ret_outcome, struct virt_error *reterr)
 {
-        uint64_t wanted = (uint64_t)(spec->capacity_bytes + 511) & ~511ull;
+        struct virt_domain_entry *entries = NULL;
+        char *user = NULL;
+        size_t n = 0;
+
+        *ret_outcome = virt_domains_list(job->agent->virt, &entries, &n, reterr);
+        for (size_t i = 0; !*ret_outcome && !user && i < n; i++) {
+                g_autoptr(virt_facts) facts = NULL;
+
+                if (!entries[i].active || virt_domain_facts(job->agent->virt, entries[i].uuid, true, &facts, reterr)) {
+                        continue; /* off, or gone meanwhile */
+                }
+                for (size_t j = 0; j < facts->domain.n_disks; j++) {
+                        if (g_strcmp0(facts->domain.disks[j].path, path) == 0) {
+                                user = g_strdup(entries[i].name);
+                                break;
+                        }
+                }
+        }
+        if (entries) {
+                virt_domains_list_free(entries, n);
+        }
+        return user;
+}
+
+/* The volume is what it was and can be used; that it could not grow is told beside. */
+static void stay_small(struct job *job, const struct virt_volume *volume, struct api_intent_error *why)
+{
+        succeed(job, volume, why);
+        job->small = true;
+}
+
+static void grow(struct job *job, const struct api_volume_spec *spec, struct virt_volume *volume, uint64_t wanted)
+{
+        g_autofree char *user = NULL;
         struct virt_error error = {};
         int r = 0;
 
-        if (volume->capacity_bytes < wanted && !job->used_by) {
+        if (!job->held_by) {
+                user = domain_that_uses(job, volume->path, &r, &error);
+        }
+        if (job->held_by || user) {
+                stay_small(job, volume,
+                           job_error(job, REASON_RESIZE_NOT_SUPPORTED, "it grows when machine %s is stopped or restarted",
+                                     job->held_by ? job->held_by : user));
+                job->again_us = IN_USE_AGAIN_US;
+                return;
+        }
+        if (!r) {
                 r = virt_volume_grow(job->agent->virt, spec->pool->name, spec->volume_name, wanted, &error);
-                if (!r) {
-                        virt_volume_clear(volume);
-                        r = virt_volume_get(job->agent->virt, spec->pool->name, spec->volume_name, volume, &error);
-                }
         }
         if (r) {
-                fail_virt(job, REASON_VOLUME_FAILED, r, &error);
+                stay_small(job, volume, job_virt_error(job, REASON_VOLUME_FAILED, r, &error));
+                job->result = JOB_RETRY;
+                log_warning("volume could not grow", "volume", job_key(job).name, "error", error.words);
+                return;
+        }
+        volume->capacity_bytes = wanted;
+        log_info("volume has grown", "volume", job_key(job).name, "file", spec->volume_name);
+        succeed(job, volume, NULL);
+}
+
+static void keep(struct job *job, const struct api_volume_spec *spec, struct virt_volume *volume)
+{
+        uint64_t wanted = (uint64_t)(spec->capacity_bytes + 511) & ~511ull;
+
+        if (volume->capacity_bytes < wanted) {
+                grow(job, spec, volume, wanted);
         } else {
-                succeed(job, volume);
+                succeed(job, volume, NULL);
         }
 }
 
@@ -264,33 +320,6 @@ static void look(struct job *job, const struct api_volume *view)
 
 /* --- deleting --------------------------------------------------------------------------------------------------------------------
  */
-
-/* libvirt deletes the file of a running guest without a word: we look first. NULL: nobody has it. */
-static char *domain_that_uses(struct job *job, const char *path, int *ret_outcome, struct virt_error *reterr)
-{
-        struct virt_domain_entry *entries = NULL;
-        char *user = NULL;
-        size_t n = 0;
-
-        *ret_outcome = virt_domains_list(job->agent->virt, &entries, &n, reterr);
-        for (size_t i = 0; !*ret_outcome && !user && i < n; i++) {
-                g_autoptr(virt_facts) facts = NULL;
-
-                if (!entries[i].active || virt_domain_facts(job->agent->virt, entries[i].uuid, true, &facts, reterr)) {
-                        continue; /* off, or gone meanwhile */
-                }
-                for (size_t j = 0; j < facts->domain.n_disks; j++) {
-                        if (g_strcmp0(facts->domain.disks[j].path, path) == 0) {
-                                user = g_strdup(entries[i].name);
-                                break;
-                        }
-                }
-        }
-        if (entries) {
-                virt_domains_list_free(entries, n);
-        }
-        return user;
-}
 
 static void wait_for_user(struct job *job, const char *user)
 {

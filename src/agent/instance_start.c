@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "virt/pools.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -107,6 +108,28 @@ static bool inputs_ready(struct instance_turn *turn)
                 }
         }
         return true;
+}
+
+/* What was asked of a disk while its machine ran is done now, before anything opens it. */
+static struct api_intent_error *grow_volumes(struct instance_turn *turn)
+{
+        struct job *job = turn->job;
+
+        for (size_t i = 0; i < job->n_volumes; i++) {
+                const struct job_volume *volume = &job->volumes[i];
+                struct virt_error error = {};
+                int r;
+
+                if (!volume->grow_bytes) {
+                        continue;
+                }
+                r = virt_volume_grow(job->agent->virt, volume->pool, volume->file, volume->grow_bytes, &error);
+                /* VIRT_E_INVALID: somebody made it larger still. */
+                if (r && r != VIRT_E_INVALID) {
+                        return job_virt_error(job, REASON_VOLUME_FAILED, r, &error);
+                }
+        }
+        return NULL;
 }
 
 /* --- rolling back ----------------------------------------------------------------------------------------------------------------
@@ -281,6 +304,11 @@ bool instance_start(struct instance_turn *turn)
         if (r) {
                 instance_fail(turn, "validate",
                               job_virt_error(turn->job, error.reason ? error.reason : REASON_VALIDATION_FAILED, r, &error));
+                return false;
+        }
+        why = grow_volumes(turn);
+        if (why) {
+                instance_fail(turn, "volume", why);
                 return false;
         }
         why = make_seed(turn);

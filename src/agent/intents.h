@@ -69,6 +69,7 @@ struct intent {
         char *path;    /* Volume: file, once it was complete */
         int64_t epoch; /* Instance: the last one that ran; -1: none */
         char *format;  /* Volume: "qcow2", "raw" */
+        bool small;    /* Volume: ready, but has not grown to its specification yet */
         char *image;   /* Volume: digest that is held in the image cache for its creation */
         bool image_ready;
         struct stop_progress stop;

@@ -21,6 +21,9 @@ struct job_volume {
         const char *name; /* of the intent; in the job's arena */
         bool ready;
         const char *path, *format;
+        /* It shall grow before a domain opens it; 0: it is large enough. */
+        uint64_t grow_bytes;
+        const char *pool, *file;
 };
 
 struct job_port {
@@ -52,6 +55,7 @@ struct job {
         const struct api_instance_status *told; /* Instance: the newest status, this run's or the gateway's; NULL: none */
         int64_t known_epoch; /* Instance: the last one that ran, as far as this run of the agent knows; -1: none */
         const char *used_by; /* Volume: name of an Instance that names it and is not gone, or NULL */
+        const char *held_by; /* Volume: name of the machine whose Instance runs or has a job now, or NULL */
 
         struct json_doc *told_json; /* owns what told borrows, when it is this run's */
 
@@ -60,6 +64,7 @@ struct job {
         uint64_t again_us; /* with JOB_DONE and JOB_WAIT: look again after; 0: not by time */
         bool ready;
         const char *path, *format; /* Volume */
+        bool small;                /* Volume: it could not grow yet */
         bool active;               /* Instance: its domain runs */
         int64_t ran_epoch;         /* Instance: the last one that ran; -1: none */
         bool unreachable;          /* libvirt could not be reached */

@@ -250,6 +250,7 @@ int virt_volume_grow(struct virt *virt, const char *pool, const char *name, uint
 {
         AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
         uint64_t wanted = (capacity_bytes + SECTOR - 1) / SECTOR * SECTOR;
+        g_autoptr(GMutexLocker) turn G_GNUC_UNUSED = NULL;
         AUTO_VOLUME volume = NULL;
         virStorageVolInfo info;
         int r;
@@ -260,6 +261,7 @@ int virt_volume_grow(struct virt *virt, const char *pool, const char *name, uint
                 return VIRT_E_UNREACHABLE;
         if (capacity_bytes > LIMIT_IMAGE_BYTES)
                 return virt_say(reterr, VIRT_E_INVALID, "ImageTooLarge", "a volume has at most %llu bytes", LIMIT_IMAGE_BYTES);
+        turn = virt_storage_turn();
         r = find_volume(connection, pool, name, &volume, reterr);
         if (r)
                 return r;

@@ -175,36 +175,54 @@ static const char *bytes_text(struct disk_turn *disk, int64_t bytes)
         return arena_strdup(turn_arena(disk->turn), quantity_format_bytes((uint64_t)bytes, text));
 }
 
+enum growth {
+        GROWTH_NONE,
+        GROWTH_UNDER_WAY,
+        GROWTH_HELD_UP, /* the host says why */
+};
+
 /* The wanted size of a disk that exists already may grow. */
-static bool disk_grow(struct disk_turn *disk, const struct api_volume *volume)
+static enum growth disk_grow(struct disk_turn *disk, const struct api_volume *volume, int64_t *ret_wanted)
 {
         const struct api_virtual_disk *view = disk->object->view;
         const struct api_disk_volume_claim *claim = view->spec ? view->spec->persistent_volume_claim : NULL;
+        const struct api_volume_status *status = volume->status;
         struct api_volume_spec spec = *volume->spec;
         uint64_t wanted;
 
         if (!claim || !claim->size || quantity_parse_bytes(claim->size, &wanted) != 0)
-                return false;
+                return GROWTH_NONE;
+        *ret_wanted = MAX((int64_t)wanted, spec.capacity_bytes);
         if ((int64_t)wanted > spec.capacity_bytes) {
                 spec.capacity_bytes = (int64_t)wanted;
                 turn_update_spec(disk->turn, disk->volume, &spec);
-                return true;
+                return GROWTH_UNDER_WAY;
         }
-        return volume->status && volume->status->has_capacity_bytes && volume->status->capacity_bytes < spec.capacity_bytes;
+        if (!status || !status->has_capacity_bytes || status->capacity_bytes >= spec.capacity_bytes)
+                return GROWTH_NONE;
+        return status->error && status->observed_generation == volume->metadata->generation ? GROWTH_HELD_UP : GROWTH_UNDER_WAY;
 }
 
 static enum turn_result disk_ready(struct disk_turn *disk, const struct api_volume *volume)
 {
         int64_t capacity = volume->status->has_capacity_bytes ? volume->status->capacity_bytes : volume->spec->capacity_bytes;
+        int64_t wanted = volume->spec->capacity_bytes;
+        enum growth growth;
         bool fresh = g_strcmp0(disk->status.phase, "Ready") != 0 && g_strcmp0(disk->status.phase, "Resizing") != 0;
 
         disk->status.capacity = bytes_text(disk, capacity);
         disk->status.progress = "100%";
         if (fresh)
                 turn_event(disk->turn, disk->object, false, REASON_READY, "the disk can be used");
-        if (disk_grow(disk, volume)) {
+        growth = disk_grow(disk, volume, &wanted);
+        if (growth == GROWTH_HELD_UP) {
+                conditions_say(&disk->conditions, "Resizing", "False", REASON_RESIZE_NOT_SUPPORTED, "from %s to %s: %s",
+                               disk->status.capacity, bytes_text(disk, wanted), volume->status->error->message);
+                return disk_say(disk, "Ready", "True", REASON_READY, "the disk can be used; it has not grown yet");
+        }
+        if (growth == GROWTH_UNDER_WAY) {
                 conditions_say(&disk->conditions, "Resizing", "True", REASON_IN_PROGRESS, "grows from %s to %s",
-                               disk->status.capacity, bytes_text(disk, volume->spec->capacity_bytes));
+                               disk->status.capacity, bytes_text(disk, wanted));
                 return disk_say(disk, "Resizing", "True", REASON_READY, "the disk can be used and is growing");
         }
         condition_remove(&disk->conditions, "Resizing");

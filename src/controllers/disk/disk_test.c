@@ -208,6 +208,7 @@ static void a_blank_disk_and_an_uploaded_disk_come_to_be(void)
 static void a_disk_grows_and_is_protected_while_in_use(void)
 {
         g_autoptr(cloud) cloud = cloud_new(NULL);
+        g_autofree char *held = NULL;
 
         cloud_machine(cloud, "web", NULL);
         cloud_expect_phase(cloud, VD, "web-root", "Ready");
@@ -217,6 +218,14 @@ static void a_disk_grows_and_is_protected_while_in_use(void)
              "4Gi}");
         cloud_expect_phase(cloud, VD, "web-root", "Resizing");
         cloud_expect_phase(cloud, VM, "web", "Running");
+        held = g_strdup_printf("{\"state\": \"Ready\", \"capacityBytes\": 2147483648, \"observedGeneration\": %" G_GINT64_FORMAT
+                               ", \"error\": {\"reason\": \"ResizeNotSupported\", \"message\": \"machine web runs\"}}",
+                               volume_of(cloud, VD, "web-root")->metadata->generation);
+        cloud_status(cloud, &api_volume_kind, cloud_text(cloud, VD, "web-root", "/status/target/persistentVolumeClaimName"), held);
+        cloud_expect_phase(cloud, VD, "web-root", "Ready");
+        cloud_expect_condition(cloud, VD, "web-root", "Resizing", "False ResizeNotSupported", "to 4Gi: machine web runs");
+        cloud_status(cloud, &api_volume_kind, cloud_text(cloud, VD, "web-root", "/status/target/persistentVolumeClaimName"),
+                     "{\"state\": \"Ready\", \"capacityBytes\": 4294967296}");
         cloud_hold(cloud, NULL);
         cloud_expect_phase(cloud, VD, "web-root", "Ready");
         g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/capacity"), ==, "4Gi");
