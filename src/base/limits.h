@@ -64,5 +64,6 @@
 #define LIMIT_DOMAIN_XML_BYTES (1u << 20)
 
 /* Agent */
+#define LIMIT_MANIFESTS_PER_NODE      4 /* streams of one node; one more ends the oldest */
 #define LIMIT_GUEST_AGENT_REPLY_BYTES (1u << 20)
 #define LIMIT_CONSOLE_SESSIONS        64

@@ -40,7 +40,8 @@ struct gateway {
         struct uploads *uploads;
         struct library *library;
         char *data_dir;
-        char *url; /* "https://127.0.0.1:6443": what kubeconfig and agents are told */
+        char **names; /* what the gateway's own certificate says: no node gets one for any of these */
+        char *url;    /* "https://127.0.0.1:6443": what kubeconfig and agents are told */
         bool allow_private_downloads;
 };
 
@@ -90,7 +91,8 @@ void join_init(struct gateway *gateway);
 /* --- manifests.c: GET /agent/v1/manifest
  * -------------------------------------------------------------------------------------------- */
 
-void manifests_init(struct gateway *gateway);
+/** manifests_init() - also ends the streams of a node, its consoles too, as soon as its certificate is good no more. */
+int manifests_init(struct gateway *gateway);
 struct manifests *manifests_free(struct manifests *manifests);
 /** manifests_ask_stream() - tell the agent of @node to dial a console stream; false when it is not connected. */
 bool manifests_ask_stream(struct manifests *manifests, const char *node, const char *nonce, const char *machine_uid,
@@ -114,6 +116,8 @@ void content_init(struct gateway *gateway);
 
 void streams_init(struct gateway *gateway);
 struct streams *streams_free(struct streams *streams);
+/** streams_end_node() - end the consoles of machines on @node, which is trusted no more. */
+void streams_end_node(struct streams *streams, const char *node);
 
 /* --- small things that several facades use
  * ------------------------------------------------------------------------------------------- */

@@ -82,15 +82,76 @@ static const struct store_object *find_token(struct gateway *gateway, const char
 /* --- names of the certificate
  * ---------------------------------------------------------------------------------------------------------- */
 
-static char **certificate_names(const char *node, const struct json_value *addresses)
+/* No certificate of a node is good for what is reached by these: whoever holds it could pose as the gateway, or as anything local.
+ */
+static bool address_is_reserved(const struct address *address, char *const *gateways)
+{
+        static const char *const local[] = {"127.0.0.0/8",    "0.0.0.0/8", "::/127",      "::ffff:0:0/96",
+                                            "169.254.0.0/16", "fe80::/10", "224.0.0.0/3", "ff00::/8"};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(local); i++) {
+                struct address_prefix prefix;
+                if (address_prefix_parse(local[i], &prefix) == 0 && address_prefix_contains(&prefix, address))
+                        return true;
+        }
+        for (; gateways && *gateways; gateways++) {
+                struct address own;
+                if (address_parse(*gateways, &own) == 0 && address_compare(&own, address) == 0)
+                        return true;
+        }
+        return false;
+}
+
+static bool name_is_reserved(const char *name, char *const *gateways)
+{
+        if (g_ascii_strcasecmp(name, "localhost") == 0)
+                return true;
+        for (; gateways && *gateways; gateways++)
+                if (g_ascii_strcasecmp(name, *gateways) == 0)
+                        return true;
+        return false;
+}
+
+struct address_query {
+        const char *node;
+        const struct address *address;
+        bool found;
+};
+
+static bool has_address(const struct store_object *node, void *userdata)
+{
+        struct address_query *query = userdata;
+        const struct json_value *list = json_find(node->root, "status", "addresses", NULL);
+
+        for (const struct json_value *a = json_first(list); a && !g_str_equal(node->name, query->node); a = json_next(a)) {
+                struct address address;
+                if (address_parse(json_find_string(a, "address", NULL) ?: "", &address) == 0 &&
+                    address_compare(&address, query->address) == 0)
+                        query->found = true;
+        }
+        return !query->found;
+}
+
+static bool address_is_another_nodes(struct gateway *gateway, const char *node, const struct address *address)
+{
+        struct address_query query = {.node = node, .address = address};
+
+        store_list(gateway->store, &api_node_kind, NULL, NULL, has_address, &query);
+        return query.found;
+}
+
+/* Names that the node asks for and cannot have are left out: it works without them. */
+static char **certificate_names(struct gateway *gateway, const char *node, const struct json_value *addresses)
 {
         g_autoptr(GStrvBuilder) names = g_strv_builder_new();
         unsigned n = 0;
 
-        g_strv_builder_add(names, node);
+        if (!name_is_reserved(node, gateway->names))
+                g_strv_builder_add(names, node);
         for (const struct json_value *a = json_first(addresses); a && n < JOIN_ADDRESSES_MAX; a = json_next(a)) {
                 struct address address;
-                if (json_string(a, NULL) && address_parse(json_string(a, ""), &address) == 0) {
+                if (json_string(a, NULL) && address_parse(json_string(a, ""), &address) == 0 &&
+                    !address_is_reserved(&address, gateway->names) && !address_is_another_nodes(gateway, node, &address)) {
                         g_strv_builder_add(names, json_string(a, ""));
                         n++;
                 }
@@ -101,7 +162,7 @@ static char **certificate_names(const char *node, const struct json_value *addre
 static int sign(struct join *join, const struct json_value *body, const char *node)
 {
         const char *csr = json_find_string(body, "csr", NULL);
-        g_auto(GStrv) names = certificate_names(node, json_get(body, "addresses"));
+        g_auto(GStrv) names = certificate_names(join->gateway, node, json_get(body, "addresses"));
 
         if (!csr)
                 return -EINVAL;

@@ -219,9 +219,9 @@ static char **certificate_names(const struct options *options)
 static int make_tls(struct program *program)
 {
         struct gateway *gateway = &program->gateway;
-        g_auto(GStrv) names = certificate_names(&program->options);
+        gateway->names = certificate_names(&program->options);
         struct auth_certificate certificate = {};
-        int r = say(auth_ca_issue_server(gateway->ca, (const char *const *)names, &certificate),
+        int r = say(auth_ca_issue_server(gateway->ca, (const char *const *)gateway->names, &certificate),
                     "cannot issue the server's certificate");
 
         if (r < 0)
@@ -271,7 +271,7 @@ static int start_server(struct program *program)
         }
         if (r < 0)
                 return r;
-        g_auto(GStrv) names = certificate_names(&program->options);
+        char **names = gateway->names;
         const char *format = strchr(names[0], ':') ? "https://[%s]:%u" : "https://%s:%u";
         g_autofree char *printed = NULL;
         if (g_str_equal(format, "https://[%s]:%u"))
@@ -320,8 +320,10 @@ static int start_api(struct program *program)
         if (r < 0)
                 return r;
         api_set_ready(gateway->api, "starting");
+        r = say(manifests_init(gateway), "cannot follow the nodes' identities");
+        if (r < 0)
+                return r;
         join_init(gateway);
-        manifests_init(gateway);
         reports_init(gateway);
         content_init(gateway);
         streams_init(gateway);
@@ -429,6 +431,7 @@ static void stop(struct program *program)
         auth_ca_free(gateway->ca);
         http_tls_free(program->tls);
         loop_free(gateway->loop);
+        g_strfreev(gateway->names);
         g_free(gateway->url);
         g_free(gateway->data_dir);
         options_clear(&program->options);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/error.h"
+#include "base/limits.h"
 #include "gateway/gateway.h"
 #include "generated/api_types.h"
 
@@ -23,13 +25,15 @@ struct manifest_stream {
         struct http_request *request;
         struct store_watch *watch;
         struct loop_source *bookmark;
-        char *node;
+        char *node, *serial; /* of the certificate that it came with */
         uint64_t sent_revision;
+        bool caught_up; /* all up to store_revision() has been written */
 };
 
 struct manifests {
         struct gateway *gateway;
-        GPtrArray *streams; /* struct manifest_stream, owned by their requests */
+        GPtrArray *streams; /* struct manifest_stream, the oldest first; owned by their requests */
+        struct store_watch *identities;
 };
 
 static void stream_end(struct manifest_stream *stream)
@@ -75,8 +79,8 @@ static void on_event(const struct store_event *event, void *userdata)
         struct manifest_stream *stream = userdata;
 
         if (!event)
-                return;
-        if (is_bound(event->object, stream->node)) {
+                stream->caught_up = true;
+        else if (is_bound(event->object, stream->node)) {
                 write_object(stream, types[event->verb], event->object);
                 stream->sent_revision = event->revision;
         }
@@ -90,7 +94,8 @@ static void on_bookmark(struct loop_source *source, void *userdata)
                 stream_end(stream);
                 return;
         }
-        write_mark(stream, "BOOKMARK", store_revision(stream->owner->gateway->store));
+        if (stream->caught_up)
+                write_mark(stream, "BOOKMARK", store_revision(stream->owner->gateway->store));
         loop_timer_set(source, BOOKMARK_INTERVAL_US);
 }
 
@@ -103,35 +108,94 @@ static bool list_one(const struct store_object *object, void *userdata)
         return true;
 }
 
+static void stream_free(struct manifest_stream *stream)
+{
+        g_free(stream->node);
+        g_free(stream->serial);
+        g_free(stream);
+}
+
 static void on_gone(struct http_request *request, void *userdata)
 {
         struct manifest_stream *stream = userdata;
 
-        g_ptr_array_remove_fast(stream->owner->streams, stream);
+        g_ptr_array_remove(stream->owner->streams, stream);
         loop_source_free(stream->bookmark);
         if (stream->watch)
                 store_watch_free(stream->watch);
-        g_free(stream->node);
-        g_free(stream);
+        stream_free(stream);
+}
+
+/* A node needs one stream; a few more may be on their way out. */
+static void make_room(struct manifests *manifests, const char *node)
+{
+        struct manifest_stream *oldest = NULL;
+        unsigned n = 0;
+
+        for (guint i = manifests->streams->len; i > 0; i--) {
+                struct manifest_stream *stream = manifests->streams->pdata[i - 1];
+                if (g_str_equal(stream->node, node)) {
+                        oldest = stream;
+                        n++;
+                }
+        }
+        if (n >= LIMIT_MANIFESTS_PER_NODE)
+                stream_end(oldest);
+}
+
+/* A certificate is refused at every new request once it is revoked; what it has open ends here. */
+static void on_identity(const struct store_event *event, void *userdata)
+{
+        struct manifests *manifests = userdata;
+
+        if (!event || event->verb == STORE_CREATE)
+                return;
+        const struct json_value *spec = json_get(event->object->root, "spec");
+        const char *serial = json_find_string(spec, "serial", NULL), *previous = json_find_string(spec, "previousSerial", NULL);
+        bool refused = event->verb == STORE_DELETE || json_bool(json_get(spec, "disabled"), false);
+        for (guint i = manifests->streams->len; i > 0; i--) {
+                struct manifest_stream *stream = manifests->streams->pdata[i - 1];
+                bool known = g_strcmp0(stream->serial, serial) == 0 || g_strcmp0(stream->serial, previous) == 0;
+                if (g_str_equal(stream->node, event->object->name) && (refused || !known))
+                        stream_end(stream);
+        }
+        if (refused)
+                streams_end_node(manifests->gateway->streams, event->object->name);
+}
+
+/* @text NULL: from now on, after a list. False: not a revision that there has been. */
+static bool parse_revision(const char *text, uint64_t now, uint64_t *ret_revision)
+{
+        guint64 revision = now;
+
+        if (text && (!g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT64, &revision, NULL) || revision > now))
+                return false;
+        *ret_revision = revision;
+        return true;
 }
 
 static void handle(struct http_request *request, const struct auth_identity *identity, const char *rest, void *userdata)
 {
         struct gateway *gateway = userdata;
         const char *from = http_request_query(request, "resourceVersion");
-        struct manifest_stream *stream = g_new0(struct manifest_stream, 1);
-        uint64_t after = from ? g_ascii_strtoull(from, NULL, 10) : store_revision(gateway->store);
+        uint64_t after = 0;
 
+        if (!parse_revision(from, store_revision(gateway->store), &after)) {
+                api_reply_status(request, 410, "Expired", "there has been no such resource version; list again", NULL);
+                return;
+        }
+        struct manifest_stream *stream = g_new0(struct manifest_stream, 1);
         stream->owner = gateway->manifests;
         stream->request = request;
         stream->node = g_strdup(identity->node);
+        stream->serial = g_strdup(http_request_peer_serial(request));
         int r = store_watch(gateway->store, manifest_kinds, after, on_event, stream, &stream->watch);
         if (r) {
-                g_free(stream->node);
-                g_free(stream);
+                stream_free(stream);
                 api_reply_status(request, 410, "Expired", "the resource version is too old; list again", NULL);
                 return;
         }
+        make_room(gateway->manifests, stream->node);
         g_ptr_array_add(gateway->manifests->streams, stream);
         http_request_set_userdata(request, stream);
         http_request_on_gone(request, on_gone);
@@ -172,20 +236,26 @@ size_t manifests_count(const struct manifests *manifests)
         return manifests->streams->len;
 }
 
-void manifests_init(struct gateway *gateway)
+int manifests_init(struct gateway *gateway)
 {
+        static const struct schema_kind *const identity_kinds[] = {&api_node_identity_kind, NULL};
+
         gateway->manifests = g_new0(struct manifests, 1);
         gateway->manifests->gateway = gateway;
         gateway->manifests->streams = g_ptr_array_new();
         struct api_route route = {
                 .method = "GET", .prefix = "/agent/v1/manifest", .nodes_only = true, .handle = handle, .userdata = gateway};
         api_add_route(gateway->api, &route);
+        return error_fold(store_watch(gateway->store, identity_kinds, store_revision(gateway->store), on_identity,
+                                      gateway->manifests, &gateway->manifests->identities));
 }
 
 struct manifests *manifests_free(struct manifests *manifests)
 {
         if (!manifests)
                 return NULL;
+        if (manifests->identities)
+                store_watch_free(manifests->identities);
         g_ptr_array_unref(manifests->streams);
         g_free(manifests);
         return NULL;

@@ -155,6 +155,24 @@ static void handle_dial(struct http_request *request, const struct auth_identity
         http_ws_pause(session->user, false);
 }
 
+void streams_end_node(struct streams *streams, const char *node)
+{
+        GHashTableIter iter;
+        void *value;
+
+        /* Sessions leave the table when both ends have had their last call, which is not now. */
+        g_hash_table_iter_init(&iter, streams->by_nonce);
+        while (g_hash_table_iter_next(&iter, NULL, &value)) {
+                struct session *session = value;
+                if (!g_str_equal(session->node, node))
+                        continue;
+                if (session->agent)
+                        http_ws_close(session->agent, CLOSE_GOING_AWAY, "the node is not trusted");
+                if (session->user)
+                        http_ws_close(session->user, CLOSE_GOING_AWAY, "the host of the machine is disabled");
+        }
+}
+
 void streams_init(struct gateway *gateway)
 {
         const struct api_subresource console = {
