@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/inspect.h"
 #include "agent/job.h"
 
 #include "base/error.h"
@@ -234,6 +235,14 @@ static void gather_told(const struct intent *intent, struct job *job)
         job->told = schema_decode(&api_instance_status_type, json_root(job->told_json), job->arena);
 }
 
+static bool looks_at_host(const struct intent *intent)
+{
+        const struct api_host_task *task = intent->doc->view;
+
+        return intent->kind == &api_host_task_kind &&
+               (g_strcmp0(task->spec->type, "Inspect") == 0 || g_strcmp0(task->spec->type, "Repair") == 0);
+}
+
 static struct job *job_new(struct agent *agent, struct intent *intent)
 {
         struct job *job = g_new0(struct job, 1);
@@ -265,6 +274,10 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
                 job->held_by = arena_strdup(job->arena, holder_of(agent, intent));
         } else if (intent->kind == &api_port_kind) {
                 job->used_by = arena_strdup(job->arena, user_of(agent, intent));
+        } else if (looks_at_host(intent)) {
+                job->was_ready = intent->ready;
+                job->inspection = inspection_gather(agent, intent);
+                job->requeue = g_strv_builder_new();
         }
         return job;
 }
@@ -278,6 +291,9 @@ static void job_free(struct job *job)
         host_unref(job->host);
         json_doc_free(job->status);
         json_doc_free(job->told_json);
+        inspection_free(job->inspection);
+        g_clear_pointer(&job->requeue, g_strv_builder_unref);
+        g_free(job->pending);
         arena_free(job->arena);
         g_free(job);
 }
@@ -403,6 +419,21 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
         }
 }
 
+/* A repair found that these are not as they were told. */
+static void requeue(struct agent *agent, struct job *job)
+{
+        g_auto(GStrv) keys = job->requeue ? g_strv_builder_end(job->requeue) : NULL;
+        g_autoptr(GPtrArray) all = keys && *keys ? intents_list(agent->intents, NULL) : NULL;
+
+        for (unsigned i = 0; all && i < all->len; i++) {
+                struct intent *intent = all->pdata[i];
+
+                if (g_strv_contains((const char *const *)keys, intent->key)) {
+                        intents_queue(agent->intents, intent, 0);
+                }
+        }
+}
+
 static void queue_again(struct agent *agent, struct intent *intent, const struct job *job)
 {
         if (job->result == JOB_RETRY) {
@@ -436,6 +467,9 @@ static void job_done(int result, void *userdata)
                         drop_image(agent, intent);
                 }
                 take_facts(agent, intent, job);
+                g_free(intent->pending);
+                intent->pending = g_steal_pointer(&job->pending);
+                requeue(agent, job);
                 queue_again(agent, intent, job);
         }
         if (job->unreachable) {

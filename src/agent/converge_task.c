@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/job.h"
 
+#include "agent/inspect.h"
 #include "agent/pool.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -29,6 +30,10 @@ static void finish_pool(struct job *job, struct api_host_task_status *status, in
 
 void converge_task(struct job *job)
 {
+        static const struct {
+                const char *type;
+                void (*converge)(struct job *job, const struct api_host_task *task);
+        } looks[] = {{"Inspect", converge_inspect}, {"Repair", converge_repair}};
         const struct api_host_task *task = job->doc->view;
         struct api_host_task_status status = {.observed_generation = job->doc->generation, .has_observed_generation = true};
         struct virt_pool_info info = {};
@@ -42,9 +47,15 @@ void converge_task(struct job *job)
                 return;
         }
         /* A task is done once; its pool is looked at by the node's report from then on. */
-        if (task->status && g_strcmp0(task->status->state, "Succeeded") == 0) {
+        if (job->was_ready || (task->status && g_strcmp0(task->status->state, "Succeeded") == 0)) {
                 job->ready = true;
                 return;
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(looks); i++) {
+                if (g_strcmp0(task->spec->type, looks[i].type) == 0) {
+                        looks[i].converge(job, task);
+                        return;
+                }
         }
         if (!task->spec->pool) {
                 status.state = "Failed";

@@ -85,6 +85,7 @@ static void intent_free(void *data)
         g_free(intent->path);
         g_free(intent->format);
         g_free(intent->image);
+        g_free(intent->pending);
         g_free(intent->name);
         g_free(intent->uid);
         g_free(intent->key);
@@ -223,6 +224,7 @@ int intents_apply(struct intents *intents, struct json_doc *json)
         if (differs(before, doc)) {
                 intent->ready = false;
                 intent->failures = 0;
+                intent->changed_us = now_us(intents);
                 intents_queue(intents, intent, 0);
         }
         intent_doc_unref(before);
@@ -347,6 +349,7 @@ struct intent *intents_finish(struct intents *intents, struct intent *intent)
                         intent = intent_new(intents, kind, name, heir->uid);
                         intent->doc = heir;
                         intent->marked = true;
+                        intent->changed_us = now_us(intents);
                         intents_queue(intents, intent, 0);
                 }
                 return NULL;

@@ -77,6 +77,8 @@ struct intent {
         struct json_doc *guest; /* Instance: what the guest agent told last (object of status members) */
         uint64_t guest_due_us;  /* next poll */
         bool active;            /* Instance: its domain runs */
+        uint64_t changed_us;    /* when it changed last, by the monotonic clock */
+        char *pending;          /* HostTask of type Inspect: what its first look found (inspect.h) */
 };
 
 struct intents;

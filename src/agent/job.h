@@ -53,9 +53,12 @@ struct job {
         const char *image_path; /* Volume */
         const char *known_path; /* Volume: where it was when it was complete, as far as this run of the agent knows */
         const struct api_instance_status *told; /* Instance: the newest status, this run's or the gateway's; NULL: none */
+        bool was_ready;                         /* HostTask: it was done by this run of the agent */
         int64_t known_epoch; /* Instance: the last one that ran, as far as this run of the agent knows; -1: none */
         const char *used_by; /* Volume: name of an Instance that names it and is not gone, or NULL */
         const char *held_by; /* Volume: name of the machine whose Instance runs or has a job now, or NULL */
+
+        struct inspection *inspection; /* HostTask of type Inspect or Repair: what it compares with */
 
         struct json_doc *told_json; /* owns what told borrows, when it is this run's */
 
@@ -67,6 +70,8 @@ struct job {
         bool small;                /* Volume: it could not grow yet */
         bool active;               /* Instance: its domain runs */
         int64_t ran_epoch;         /* Instance: the last one that ran; -1: none */
+        char *pending;             /* HostTask of type Inspect: what the first look found */
+        GStrvBuilder *requeue;     /* HostTask of type Repair: keys of intents to take up anew */
         bool unreachable;          /* libvirt could not be reached */
         bool full;                 /* a pool had no space left */
         struct json_doc *status;

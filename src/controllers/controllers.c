@@ -33,6 +33,7 @@ const struct controller *const controllers_all[] = {
         &gc_address_controller,
         &gc_operation_controller,
         &gc_disk_controller,
+        &gc_task_controller,
         &namespace_controller,
         NULL,
 };

@@ -15,6 +15,7 @@
  * routes with gateway_<part>_init() and frees its state with gateway_<part>_free().
  */
 struct blobs;
+struct cache;
 struct manifests;
 struct streams;
 struct imports;
@@ -32,6 +33,7 @@ struct gateway {
         struct auth_seal *seal;
         struct auth_audit *audit;
         struct store *store;
+        const struct cache *cache; /* the controllers' replica; NULL until they run */
         struct api *api;
         struct blobs *blobs;
         struct manifests *manifests;
@@ -87,6 +89,12 @@ bool objects_exists(struct gateway *gateway, const struct schema_kind *kind, con
 
 /** join_init() - POST /agent/v1/join, /agent/v1/renew, /admin/v1/join-tokens. */
 void join_init(struct gateway *gateway);
+
+/* --- doctor.c: what gabbro doctor asks for
+ * ----------------------------------------------------------------------------------------------- */
+
+/** doctor_init() - POST /admin/v1/doctor and what is below it. */
+void doctor_init(struct gateway *gateway);
 
 /* --- manifests.c: GET /agent/v1/manifest
  * -------------------------------------------------------------------------------------------- */

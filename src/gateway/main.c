@@ -288,6 +288,7 @@ static int start_control(struct program *program)
 
         program->cache = cache_new(controllers_kinds);
         controllers_define_indexes(program->cache);
+        gateway->cache = program->cache;
         int r = say(cache_follow_store(program->cache, gateway->store), "cannot follow the store");
         if (r < 0)
                 return r;
@@ -328,6 +329,7 @@ static int start_api(struct program *program)
         content_init(gateway);
         streams_init(gateway);
         uploads_init(gateway);
+        doctor_init(gateway);
         return 0;
 }
 

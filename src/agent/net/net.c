@@ -518,26 +518,13 @@ static void remove_stale_networks(struct net_engine *engine)
         }
 }
 
-int net_engine_rebuild(struct net_engine *engine, const struct net_port *const *ports, size_t n, char **reterr_words)
+static int restore_locked(struct net_engine *engine, char **reterr_words)
 {
-        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
         g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
         const struct net_port *port;
         GHashTableIter iter;
-        int r;
+        int r = apply_all(engine, reterr_words);
 
-        assert(ports || !n);
-        assert(reterr_words);
-        g_hash_table_remove_all(engine->ports);
-        g_hash_table_remove_all(engine->networks);
-        for (size_t i = 0; i < n; i++) {
-                g_autofree char *words = NULL;
-
-                if (!g_hash_table_contains(engine->ports, ports[i]->name) && check_port(engine, ports[i], &words) == 0) {
-                        remember_port(engine, ports[i]);
-                }
-        }
-        r = apply_all(engine, reterr_words);
         if (r) {
                 return r;
         }
@@ -551,6 +538,32 @@ int net_engine_rebuild(struct net_engine *engine, const struct net_port *const *
         r = ensure_all_networks(engine, reterr_words);
         engine->listing = current_listing(engine);
         return r;
+}
+
+int net_engine_restore(struct net_engine *engine, char **reterr_words)
+{
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
+
+        assert(reterr_words);
+        return restore_locked(engine, reterr_words);
+}
+
+int net_engine_rebuild(struct net_engine *engine, const struct net_port *const *ports, size_t n, char **reterr_words)
+{
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
+
+        assert(ports || !n);
+        assert(reterr_words);
+        g_hash_table_remove_all(engine->ports);
+        g_hash_table_remove_all(engine->networks);
+        for (size_t i = 0; i < n; i++) {
+                g_autofree char *words = NULL;
+
+                if (!g_hash_table_contains(engine->ports, ports[i]->name) && check_port(engine, ports[i], &words) == 0) {
+                        remember_port(engine, ports[i]);
+                }
+        }
+        return restore_locked(engine, reterr_words);
 }
 
 int net_engine_repair(struct net_engine *engine, bool *ret_repaired, char **reterr_words)

@@ -58,6 +58,10 @@ int net_engine_attached(struct net_engine *engine, const char *name, char **rete
  *  anything was. */
 int net_engine_repair(struct net_engine *engine, bool *ret_repaired, char **reterr_words);
 
+/** net_engine_restore() - write everything anew from what the engine knows, whatever stands: rules, bridges, DHCP; networks without
+ *  ports are removed. 0, NET_E_FAILED or -errno. */
+int net_engine_restore(struct net_engine *engine, char **reterr_words);
+
 /** net_engine_clear() - remove every trace: ports, networks, rules. */
 int net_engine_clear(struct net_engine *engine, char **reterr_words);
 

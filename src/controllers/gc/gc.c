@@ -2,6 +2,7 @@
 #include "controllers/gc/gc.h"
 
 #include "controllers/controllers.h"
+#include "controllers/doctor/doctor.h"
 #include "controllers/object.h"
 #include "generated/reasons.h"
 
@@ -94,6 +95,29 @@ const struct controller gc_disk_controller = {
         .kind = &api_virtual_disk_kind,
         .turn = gc_turn,
         .related = disk_related,
+};
+
+/* --- tasks of the doctor --- */
+
+#define TASK_KEPT_US 600000000ull
+
+static enum turn_result task_turn(struct turn *turn, const struct cache_object *object)
+{
+        uint64_t end = object_created_us(object) + TASK_KEPT_US;
+
+        if (!object_label(object, LABEL_DOCTOR_RUN) || object_deleting(object))
+                return TURN_DONE;
+        if (end > turn_now_us(turn))
+                turn_again_in(turn, end - turn_now_us(turn));
+        else
+                turn_delete(turn, object);
+        return TURN_DONE;
+}
+
+const struct controller gc_task_controller = {
+        .name = "gc-task",
+        .kind = &api_host_task_kind,
+        .turn = task_turn,
 };
 
 /* --- namespaces --- */

@@ -10,4 +10,5 @@
 extern const struct controller gc_address_controller;   /* VirtualMachineIPAddress */
 extern const struct controller gc_operation_controller; /* VirtualMachineOperation */
 extern const struct controller gc_disk_controller;      /* VirtualDisk */
+extern const struct controller gc_task_controller;      /* HostTask of the doctor: ten minutes after it was made */
 extern const struct controller namespace_controller;    /* Namespace */

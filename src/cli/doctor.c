@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TIMEOUT_S  60
+#define BETWEEN_US 3000000ull
+#define LABEL_RUN  "gabbro.dev/doctor-run"
+
+/* Exit codes of this verb, for scripts that call it every night. */
+enum { DOCTOR_HEALTHY = 0, DOCTOR_FINDINGS = 1, DOCTOR_BLIND = 2 };
+
+struct doctor {
+        struct cli *cli;
+        const char *node, *output;
+        int timeout_s;
+        gboolean fix, yes;
+        char *run;
+        struct json_doc *first;  /* the report that began the run: the first look at the store */
+        struct json_doc *report; /* the last one, with what only one look saw taken out */
+};
+
+/* --- asking
+ * ------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static int ask(struct doctor *doctor, const char *method, const char *path, const char *body, struct json_doc **ret_doc)
+{
+        struct cli_request request = {.method = method, .path = path, .body = body, .len = body ? strlen(body) : 0};
+        struct cli_reply reply = {};
+        int code = cli_expect(doctor->cli, &request, &reply);
+
+        if (code == CLI_OK) {
+                json_doc_free(*ret_doc);
+                *ret_doc = g_steal_pointer(&reply.doc);
+        }
+        cli_reply_clear(&reply);
+        return code;
+}
+
+static int begin(struct doctor *doctor)
+{
+        g_autoptr(json_doc) doc = json_doc_new();
+        struct json_value *root = json_new(doc, JSON_OBJECT);
+        int code;
+
+        json_set_string(doc, root, "node", doctor->node);
+        g_autofree char *body = json_to_text(root);
+        code = ask(doctor, "POST", "/admin/v1/doctor", body, &doctor->first);
+        if (code == CLI_OK)
+                doctor->run = g_strdup(json_find_string(json_root(doctor->first), "run", NULL));
+        return code;
+}
+
+static int fetch(struct doctor *doctor)
+{
+        g_autofree char *path = g_strdup_printf("/admin/v1/doctor/%s", doctor->run);
+
+        return ask(doctor, "GET", path, NULL, &doctor->report);
+}
+
+/* --- awaiting the hosts
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
+
+struct awaiting {
+        struct doctor *doctor;
+        size_t expected;
+        GHashTable *ended; /* names of tasks */
+        GHashTable *told;  /* task -> the step that was printed last */
+};
+
+static bool has_ended(const struct json_value *task)
+{
+        const char *state = json_find_string(task, "status", "state", NULL);
+
+        return g_strcmp0(state, "Succeeded") == 0 || g_strcmp0(state, "Failed") == 0;
+}
+
+static bool on_task(const char *type, struct json_value *task, void *userdata)
+{
+        struct awaiting *awaiting = userdata;
+        const char *name = json_find_string(task, "metadata", "name", NULL) ?: "",
+                   *node = json_find_string(task, "spec", "nodeName", NULL);
+        const char *step = json_find_string(task, "status", "step", NULL);
+
+        if (has_ended(task))
+                g_hash_table_add(awaiting->ended, g_strdup(name));
+        if (step && !awaiting->doctor->output && cli_is_terminal(STDERR_FILENO) &&
+            g_strcmp0(step, g_hash_table_lookup(awaiting->told, name)) != 0) {
+                cli_note("%s: %s …", node ?: "?", step);
+                g_hash_table_insert(awaiting->told, g_strdup(name), g_strdup(step));
+        }
+        return g_hash_table_size(awaiting->ended) < awaiting->expected;
+}
+
+/* Until every task of the run has ended, or time is up; what did not answer is told by the report. */
+static int await_tasks(struct doctor *doctor, const char *run, size_t expected)
+{
+        g_autoptr(GHashTable) ended = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(GHashTable) told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        struct awaiting awaiting = {.doctor = doctor, .expected = expected, .ended = ended, .told = told};
+        g_autofree char *path = g_strdup_printf("/apis/host.gabbro.dev/v1/hosttasks?labelSelector=" LABEL_RUN "%%3D%s", run);
+        struct cli_watch watch = {
+                .path = path, .timeout_us = (uint64_t)doctor->timeout_s * 1000000, .each = on_task, .userdata = &awaiting};
+        int code = expected > 0 ? cli_watch(doctor->cli, &watch) : CLI_OK;
+
+        g_free(watch.resource_version);
+        return code == CLI_TIMEOUT ? CLI_OK : code;
+}
+
+/* --- what was found
+ * ----------------------------------------------------------------------------------------------------------------------------
+ */
+
+static struct json_value *findings_of(struct json_doc *report)
+{
+        return report ? json_get(json_root(report), "findings") : NULL;
+}
+
+static const char *text(const struct json_value *object, const char *key)
+{
+        return json_find_string(object, key, NULL) ?: "";
+}
+
+static bool is_store(const struct json_value *finding)
+{
+        return strcmp(text(finding, "source"), "store") == 0;
+}
+
+static bool same(const struct json_value *a, const struct json_value *b)
+{
+        return strcmp(text(a, "code"), text(b, "code")) == 0 && strcmp(text(a, "subject"), text(b, "subject")) == 0 &&
+               strcmp(text(a, "resourceVersion"), text(b, "resourceVersion")) == 0;
+}
+
+/* The store was looked at twice: what only one look saw, or what was written in between, is work in progress. */
+static void keep_seen_twice(struct doctor *doctor)
+{
+        struct json_value *list = findings_of(doctor->report), *root = json_root(doctor->report);
+        int64_t in_progress = 0;
+
+        (void)json_int64(json_get(root, "inProgress"), &in_progress);
+        for (size_t i = json_length(list); i > 0; i--) {
+                const struct json_value *finding = json_at(list, i - 1);
+                bool twice = !is_store(finding);
+
+                for (const struct json_value *f = json_first(findings_of(doctor->first)); f && !twice; f = json_next(f))
+                        twice = same(f, finding);
+                if (!twice) {
+                        json_remove_at(list, i - 1);
+                        in_progress++;
+                }
+        }
+        json_set_int(doctor->report, root, "inProgress", in_progress);
+}
+
+/* Nodes that could not be asked were told of by the first answer; those that did not end by the last. */
+static void note_unlooked(struct doctor *doctor)
+{
+        struct json_value *root = json_root(doctor->report), *list = json_ensure_array(doctor->report, root, "unlooked");
+
+        for (const struct json_value *u = json_first(json_get(json_root(doctor->first), "unlooked")); u; u = json_next(u))
+                if (g_str_has_prefix(json_string(u, ""), "node "))
+                        json_append(list, json_new_string(doctor->report, json_string(u, "")));
+        for (const struct json_value *n = json_first(json_get(root, "nodes")); n; n = json_next(n)) {
+                if (strcmp(text(n, "state"), "Succeeded") == 0)
+                        continue;
+                g_autofree char *words = g_strdup_printf("node %s: its agent did not end the look within %d s (state %s)",
+                                                         text(n, "name"), doctor->timeout_s, text(n, "state"));
+                json_append(list, json_new_string(doctor->report, words));
+        }
+}
+
+static size_t count_severity(struct doctor *doctor, const char *severity)
+{
+        size_t n = 0;
+
+        for (const struct json_value *f = json_first(findings_of(doctor->report)); f; f = json_next(f))
+                n += strcmp(text(f, "severity"), severity) == 0;
+        return n;
+}
+
+static int verdict(struct doctor *doctor)
+{
+        int64_t cut_off = 0;
+
+        (void)json_int64(json_get(json_root(doctor->report), "cutOff"), &cut_off);
+        if (json_length(json_get(json_root(doctor->report), "unlooked")) > 0)
+                return DOCTOR_BLIND;
+        return count_severity(doctor, "Critical") + count_severity(doctor, "Warning") > 0 || cut_off > 0 ? DOCTOR_FINDINGS
+                                                                                                         : DOCTOR_HEALTHY;
+}
+
+static int look(struct doctor *doctor)
+{
+        uint64_t began = (uint64_t)g_get_monotonic_time(), past;
+        int code = begin(doctor);
+
+        if (code == CLI_OK)
+                code = await_tasks(doctor, doctor->run, json_length(json_get(json_root(doctor->first), "nodes")));
+        past = (uint64_t)g_get_monotonic_time() - began;
+        /* Two looks at the store stand some seconds apart, also when no host had to look twice. */
+        if (code == CLI_OK && json_length(findings_of(doctor->first)) > 0 && past < BETWEEN_US)
+                g_usleep(BETWEEN_US - past);
+        if (code == CLI_OK)
+                code = fetch(doctor);
+        if (code == CLI_OK) {
+                keep_seen_twice(doctor);
+                note_unlooked(doctor);
+        }
+        return code;
+}
+
+/* --- printing
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static void print_finding(const struct json_value *finding)
+{
+        cli_say("  %s  %s", text(finding, "code"), text(finding, "subject"));
+        cli_say("      %s", text(finding, "means"));
+        cli_say("      on %s%s%s", is_store(finding) ? "the gateway" : text(finding, "source"),
+                *text(finding, "object") ? ", of " : "", text(finding, "object"));
+        for (const struct json_value *e = json_first(json_get(finding, "evidence")); e; e = json_next(e))
+                cli_say("      - %s", json_string(e, ""));
+        if (*text(finding, "fix"))
+                cli_say("      fix: %s", text(finding, "fix"));
+        else if (strcmp(text(finding, "severity"), "Note") != 0)
+                cli_say("      fix: none by itself; a person must decide");
+        if (*text(finding, "undo"))
+                cli_say("      undo: %s", text(finding, "undo"));
+}
+
+static void print_report(struct doctor *doctor)
+{
+        static const char *const severities[] = {"Critical", "Warning", "Note"};
+        const struct json_value *root = json_root(doctor->report);
+        int64_t in_progress = 0, cut_off = 0;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(severities); i++) {
+                size_t n = count_severity(doctor, severities[i]);
+
+                if (n > 0)
+                        cli_say("%s: %zu", severities[i], n);
+                for (const struct json_value *f = json_first(findings_of(doctor->report)); n > 0 && f; f = json_next(f))
+                        if (strcmp(text(f, "severity"), severities[i]) == 0)
+                                print_finding(f);
+        }
+        for (const struct json_value *u = json_first(json_get(root, "unlooked")); u; u = json_next(u))
+                cli_say("Not looked at: %s", json_string(u, ""));
+        (void)json_int64(json_get(root, "inProgress"), &in_progress);
+        (void)json_int64(json_get(root, "cutOff"), &cut_off);
+        if (cut_off > 0)
+                cli_say("%" G_GINT64_FORMAT " more findings are not shown; repair these first and look again", cut_off);
+        if (in_progress > 0)
+                cli_say("%" G_GINT64_FORMAT " things are being worked on and were left out", in_progress);
+        if (verdict(doctor) == DOCTOR_HEALTHY)
+                cli_say("Nothing is lost and nothing is left over; looked at: the store, hosts: %zu",
+                        json_length(json_get(root, "nodes")));
+}
+
+/* --- the verb
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static int tell(struct doctor *doctor)
+{
+        if (doctor->output)
+                cli_print_object(json_root(doctor->report), doctor->output);
+        else
+                print_report(doctor);
+        return verdict(doctor);
+}
+
+static int check_words(const struct doctor *doctor, int argc)
+{
+        if (argc > 1)
+                return cli_usage("doctor takes no words; gabbro doctor --help");
+        if (doctor->output && !g_str_equal(doctor->output, "json") && !g_str_equal(doctor->output, "yaml"))
+                return cli_usage("-o is text, json or yaml");
+        if (doctor->timeout_s < 1)
+                return cli_usage("--timeout takes seconds, at least 1");
+        if (doctor->yes && !doctor->fix)
+                return cli_usage("--yes goes with --fix");
+        return CLI_OK;
+}
+
+int cli_doctor(struct cli *cli, int argc, char **argv)
+{
+        struct doctor doctor = {.cli = cli, .timeout_s = TIMEOUT_S};
+        g_autofree char *node = NULL, *output = NULL;
+        const GOptionEntry entries[] = {
+                {"node", 0, 0, G_OPTION_ARG_STRING, &node, "Only this host, and the store", "NAME"},
+                {"output", 'o', 0, G_OPTION_ARG_STRING, &output, "text (default), json or yaml", "FORMAT"},
+                {"timeout", 0, 0, G_OPTION_ARG_INT, &doctor.timeout_s, "How long the hosts may take (60)", "SECONDS"},
+                {},
+        };
+        int code =
+                cli_parse(cli, "doctor", entries,
+                          "Looks at the store and at every host: domains, files, interfaces, rules, processes. Changes nothing.\n"
+                          "Exit codes: 0 nothing found, 1 findings, 2 something could not be looked at.",
+                          &argc, &argv);
+
+        doctor.node = node;
+        doctor.output = output && !g_str_equal(output, "text") ? output : NULL;
+        if (code == CLI_OK)
+                code = check_words(&doctor, argc);
+        if (code == CLI_OK)
+                code = look(&doctor) == CLI_OK ? tell(&doctor) : DOCTOR_BLIND;
+        g_free(doctor.run);
+        json_doc_free(doctor.first);
+        json_doc_free(doctor.report);
+        return code;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/arena.h"
+#include "virt/domains.h"
+
+/*
+ * Every domain that libvirt knows, ours and others', with the files it names and the interfaces it makes: for comparing a host with
+ * what it should hold, and for knowing that nobody uses a thing.
+ */
+struct virt_census_file {
+        const char *path; /* file or device of a disk, also those that stand behind it */
+        bool writable;    /* neither read-only nor shareable, and not a backing file */
+        bool live;        /* of the running domain; else only of its definition */
+};
+
+struct virt_census_domain {
+        char uuid[37];
+        const char *name;
+        bool ours; /* carries our metadata */
+        bool active, persistent;
+        int id; /* -1: not running */
+        enum virt_state state;
+        const char *machine_uid, *instance_uid; /* "" when it is not ours */
+        const char *machine_namespace, *machine_name;
+        int64_t generation, epoch;
+        struct virt_census_file *files;
+        size_t n_files;
+        const char **taps;
+        size_t n_taps;
+};
+
+struct virt_census {
+        struct arena *arena;
+        struct virt_census_domain *domains; /* in the order of their UUIDs */
+        size_t n;
+};
+struct virt_census *virt_census_free(struct virt_census *census);
+AUTOPTR(virt_census, virt_census_free);
+
+/** virt_census_take() - ask libvirt now; a domain that vanishes meanwhile is left out. Outcomes of virt.h. */
+int virt_census_take(struct virt *virt, struct virt_census **ret_census, struct virt_error *reterr);
+
+/** virt_census_user() - a domain that names the file @path, or NULL. */
+const struct virt_census_domain *virt_census_user(const struct virt_census *census, const char *path);
