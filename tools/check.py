@@ -105,17 +105,18 @@ def unpack_kubectl():
             deb.unlink()
 
 
-def pytest(total, folder, timeout_s):
-    junit = BUILD / f"pytest-{folder.name}.xml"
+def pytest(total, folder, timeout_s, files=(), name=None, **environment):
+    name = name or folder.name
+    junit = BUILD / f"pytest-{name}.xml"
     junit.unlink(missing_ok=True)
-    env = dict(os.environ, GABBRO_BIN=str(BUILD / "bin"), GABBRO_BUILD=str(BUILD), GABBRO_KUBECTL=str(KUBECTL))
+    env = dict(os.environ, GABBRO_BIN=str(BUILD / "bin"), GABBRO_BUILD=str(BUILD), GABBRO_KUBECTL=str(KUBECTL), **environment)
     try:
-        code = run([PYTHON, "-m", "pytest", "-q", "-rs", "--junitxml", junit, folder], env=env, timeout=timeout_s)
+        code = run([PYTHON, "-m", "pytest", "-q", "-rs", "--junitxml", junit, *([folder / f for f in files] or [folder])], env=env, timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        total.add(f"pytest {folder.name}", "failed", f"took more than {timeout_s} s")
+        total.add(f"pytest {name}", "failed", f"took more than {timeout_s} s")
         return
-    if not add_junit(total, junit, "pytest") and code not in (0, 5):
-        total.add(f"pytest {folder.name}", "failed", f"exit code {code}")
+    if not add_junit(total, junit, "pytest" if name == folder.name else f"pytest {name}") and code not in (0, 5):
+        total.add(f"pytest {name}", "failed", f"exit code {code}")
 
 
 def main():
@@ -146,6 +147,8 @@ def main():
         if build_with(total, "asan", asan, "-Db_sanitize=address,undefined", "-Doptimization=1", "-Dwerror=true"):
             os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
             meson_tests(total, asan, "sanitised", "--suite", "unit", "--timeout-multiplier", "3")
+            pytest(total, ROOT / "tests/cli", 300, ("test_apply.py", "test_bad_input.py"), "cli-sanitised",
+                   GABBRO_CLI=str(asan / "bin/gabbro"))
     if part("clang"):
         build_with(total, "clang", ROOT / "build-clang", "-Dwerror=true", compiler="clang")
     if part("vm"):

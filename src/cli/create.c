@@ -256,6 +256,16 @@ static int create_machine(struct cli *cli, const struct create_options *options,
         return code;
 }
 
+static void options_clear(struct create_options *options)
+{
+        char *texts[] = {options->class_name, options->memory,   options->image,     options->disk_size, options->core_fraction,
+                         options->user,       options->hostname, options->user_data, options->pool};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+                g_free(texts[i]);
+        g_strfreev(options->ssh_keys);
+}
+
 int cli_create(struct cli *cli, int argc, char **argv)
 {
         struct create_options options = {.cores = 1};
@@ -299,5 +309,8 @@ int cli_create(struct cli *cli, int argc, char **argv)
                 code = config_load(cli);
         if (code == CLI_OK && !options.dry_run)
                 code = look_around(cli, &options, argv[2]);
-        return code == CLI_OK ? create_machine(cli, &options, argv[2]) : code;
+        if (code == CLI_OK)
+                code = create_machine(cli, &options, argv[2]);
+        options_clear(&options);
+        return code;
 }

@@ -281,11 +281,13 @@ int cli_image(struct cli *cli, int argc, char **argv)
 
         if (code == CLI_OK)
                 code = check(&options, argc, argv);
-        if (code != CLI_OK)
-                return code;
-        if (!options.name)
+        if (code == CLI_OK && !options.name)
                 options.name = name_of(argv[2]);
-        if (!*options.name)
-                return cli_usage("no name can be made of %s; choose one with --name", argv[2]);
-        return g_str_equal(argv[1], "upload") ? upload(cli, &options, argv[2]) : import(cli, &options, argv[2]);
+        if (code == CLI_OK && !*options.name)
+                code = cli_usage("no name can be made of %s; choose one with --name", argv[2]);
+        if (code == CLI_OK)
+                code = g_str_equal(argv[1], "upload") ? upload(cli, &options, argv[2]) : import(cli, &options, argv[2]);
+        g_free(options.name);
+        g_free(options.sha256);
+        return code;
 }

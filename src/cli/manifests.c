@@ -61,6 +61,7 @@ static void take(GPtrArray *docs, const struct json_value *root)
 /* A List, or a VirtualMachineList as `get -o yaml` prints it, is its items; the items of the latter may leave out what they are. */
 static int on_document(struct json_doc *doc, void *userdata)
 {
+        g_autoptr(json_doc) owned G_GNUC_UNUSED = doc;
         GPtrArray *docs = userdata;
         struct json_value *root = json_root(doc);
         struct json_value *items = json_get(root, "items");

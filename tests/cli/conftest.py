@@ -16,6 +16,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("GABBRO_BIN", ROOT / "build/bin"))
+CLI = pathlib.Path(os.environ.get("GABBRO_CLI", BIN / "gabbro"))  # perhaps another build than the gateway's
 KUBECTL = os.environ.get("GABBRO_KUBECTL") or shutil.which("kubectl") or ""
 OK, FAILED, USAGE, NOT_FOUND, UNREACHABLE, TIMEOUT = range(6)
 
@@ -87,12 +88,12 @@ class User:
 
     def __init__(self, gateway, folder, project=None):
         self.gateway, self.folder, self.project = gateway, folder, project
-        self.env = {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(folder), "KUBECONFIG": str(gateway.kubeconfig), "LC_ALL": "C.UTF-8",
+        self.env = {"PATH": f"{CLI.parent}:{BIN}:/usr/bin:/bin", "HOME": str(folder), "KUBECONFIG": str(gateway.kubeconfig), "LC_ALL": "C.UTF-8",
                     "TERM": "xterm"}
 
     def argv(self, words):
         where = ["-n", self.project] if self.project and "-A" not in words else []
-        return [str(BIN / "gabbro"), *[str(w) for w in words], *where]
+        return [str(CLI), *[str(w) for w in words], *where]
 
     def run(self, argv, code=None, env=None, timeout=30, **kwargs):
         if "input" not in kwargs:
