@@ -119,6 +119,12 @@ def pytest(total, folder, timeout_s, files=(), name=None, **environment):
         total.add(f"pytest {name}", "failed", f"exit code {code}")
 
 
+def reliability(total, write):
+    """The table of doc/reliability.md against what the tests saw; a long run writes it."""
+    code = run([PYTHON, ROOT / "tools/reliability.py", *(["--write"] if write else [])])
+    total.add("reliability.py", "passed" if code == 0 else "failed", f"exit code {code}")
+
+
 def main():
     parser = argparse.ArgumentParser(description="Run the tests.")
     parser.add_argument("--long", action="store_true", help="also what takes long")
@@ -159,8 +165,10 @@ def main():
             total.add("build images/tiny", "passed")
         else:
             total.add("build images/tiny", "failed")
+        (BUILD / "reliability.jsonl").unlink(missing_ok=True)
         for folder in sorted(p.parent for p in (ROOT / "tests").glob("*/conftest.py")):
             pytest(total, folder, 1500)
+        reliability(total, args.long)
     if args.long and part("fuzz"):
         junit = BUILD / "fuzz.xml"
         junit.unlink(missing_ok=True)
