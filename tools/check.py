@@ -153,6 +153,7 @@ def main():
         if build_with(total, "asan", asan, "-Db_sanitize=address,undefined", "-Doptimization=1", "-Dwerror=true"):
             os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
             meson_tests(total, asan, "sanitised", "--suite", "unit", "--timeout-multiplier", "3")
+            unpack_kubectl()
             pytest(total, ROOT / "tests/cli", 300, ("test_apply.py", "test_bad_input.py"), "cli-sanitised",
                    GABBRO_CLI=str(asan / "bin/gabbro"))
     if part("clang"):

@@ -11,7 +11,7 @@
 #define RETRY_INTERVAL_US 2000000ull
 
 /*
- * The node's right to start machines (decision 4). It is counted from the moment a renewal was asked for, on a clock that goes on
+ * The node's right to start machines (decision 7). It is counted from the moment a renewal was asked for, on a clock that goes on
  * while the host sleeps; it lives in memory only, so a new boot or a new agent has none until it has spoken to the gateway.
  */
 struct lease {

@@ -158,11 +158,7 @@ static char *get_path(struct cli *cli, const struct schema_kind *kind, const cha
 static int follow(struct cli *cli, const char *path, const char *name, const struct json_value *root, struct printing *printing)
 {
         bool table = is_table_output(printing->options);
-        struct cli_watch watch = {.path = path,
-                                  .accept = table ? TABLE_ACCEPT : NULL,
-                                  .each = on_event,
-                                  .userdata = printing,
-                                  .resource_version = g_strdup(json_find_string(root, "metadata", "resourceVersion", NULL))};
+        struct cli_watch watch = {.path = path, .accept = table ? TABLE_ACCEPT : NULL, .each = on_event, .userdata = printing};
 
         if (name && json_length(json_get(root, table ? "rows" : "items")) == 0) {
                 cli_error("%s \"%s\" not found", printing->kind->plural, name);
@@ -173,6 +169,7 @@ static int follow(struct cli *cli, const char *path, const char *name, const str
         for (const struct json_value *i = json_first(json_get(root, "items")); !table && i; i = json_next(i))
                 print_objects(printing, i);
         cli_table_print(printing->table);
+        watch.resource_version = g_strdup(json_find_string(root, "metadata", "resourceVersion", NULL));
         int code = cli_watch(cli, &watch);
         g_free(watch.resource_version);
         return code;
