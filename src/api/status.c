@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/status.h"
+#include "generated/reasons.h"
 
 #include <assert.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 static const struct {
         int code;
         const char *reason;
-} reasons[] = {
+} status_reasons[] = {
         {400, "BadRequest"},
         {401, "Unauthorized"},
         {403, "Forbidden"},
@@ -27,9 +28,9 @@ static const struct {
 
 const char *status_reason(int code)
 {
-        for (size_t i = 0; i < G_N_ELEMENTS(reasons); i++)
-                if (reasons[i].code == code)
-                        return reasons[i].reason;
+        for (size_t i = 0; i < G_N_ELEMENTS(status_reasons); i++)
+                if (status_reasons[i].code == code)
+                        return status_reasons[i].reason;
         return "Unknown";
 }
 
@@ -68,6 +69,12 @@ static void add_cause(struct json_doc *doc, struct json_value *details, const ch
         set_text(doc, cause, "field", field);
 }
 
+/* Faults beyond LIMIT_FAULTS. */
+static size_t faults_omitted(const struct schema_faults *faults)
+{
+        return faults ? schema_faults_count(faults) - schema_faults_kept(faults) : 0;
+}
+
 static void add_details(struct json_doc *doc, struct json_value *details, const struct refusal *refusal)
 {
         set_text(doc, details, "name", refusal->name);
@@ -78,6 +85,11 @@ static void add_details(struct json_doc *doc, struct json_value *details, const 
                 const struct schema_fault *fault = schema_faults_at(refusal->faults, i);
 
                 add_cause(doc, details, fault->reason, fault->message, fault->field);
+        }
+        if (faults_omitted(refusal->faults)) {
+                g_autofree char *words = g_strdup_printf("and %zu more faults", faults_omitted(refusal->faults));
+
+                add_cause(doc, details, REASON_FIELD_VALUE_TOO_MANY, words, "");
         }
         if (refusal->cause)
                 add_cause(doc, details, refusal->cause, refusal->cause_message, refusal->cause_field);
@@ -125,6 +137,8 @@ char *status_fault_words(const struct schema_faults *faults)
                 g_string_append_printf(words, "%s%s%s%s", i ? ", " : "", fault->field ?: "",
                                        fault->field && *fault->field ? ": " : "", fault->message);
         }
+        if (faults_omitted(faults))
+                g_string_append_printf(words, ", and %zu more faults", faults_omitted(faults));
         if (kept > 1) {
                 g_string_prepend_c(words, '[');
                 g_string_append_c(words, ']');

@@ -25,6 +25,7 @@
 #define LIMIT_HTTP_MEMORY_BYTES         (384u << 20) /* of all; beyond it everybody has an eighth of the share */
 #define LIMIT_HTTP_OUT_BYTES            (8u << 20) /* unsent bytes of one streaming response (a slow watcher) before it is ended */
 #define LIMIT_HTTP_WS_FRAME_BYTES       (1u << 20) /* one WebSocket message */
+#define LIMIT_HTTP_ANSWER_HEADER_BYTES  (256u << 10) /* all headers of an answer to us, redirects and interim answers included */
 
 /* JSON and YAML documents from outside */
 #define LIMIT_JSON_DEPTH     64

@@ -3,8 +3,10 @@
 
 #include "base/error.h"
 
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* What a call ended with. */
@@ -288,6 +290,79 @@ static void answers_and_patience_have_bounds(void)
         testing_app_free(app);
 }
 
+/* A server that sends @head and then @again for ever. */
+struct endless {
+        const char *head, *again;
+        int listener;
+        uint16_t port;
+};
+
+static void *endless_serve(void *userdata)
+{
+        const struct endless *endless = userdata;
+        char request[1000];
+
+        int fd = accept(endless->listener, NULL, NULL);
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(recv(fd, request, sizeof(request), 0), >, 0);
+        const char *text = endless->head;
+        while (send(fd, text, strlen(text), MSG_NOSIGNAL) > 0)
+                text = endless->again;
+        close(fd);
+        return NULL;
+}
+
+static void endless_listen(struct endless *endless)
+{
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t len = sizeof(address);
+
+        endless->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        g_assert_cmpint(bind(endless->listener, (struct sockaddr *)&address, len), ==, 0);
+        g_assert_cmpint(listen(endless->listener, 1), ==, 0);
+        g_assert_cmpint(getsockname(endless->listener, (struct sockaddr *)&address, &len), ==, 0);
+        endless->port = ntohs(address.sin_port);
+}
+
+/* Without a deadline of its own, too: every call ends, and what it keeps is bounded. */
+static void an_answer_without_end_ends(void)
+{
+        g_autofree char *kilobyte = g_strnfill(1000, 'x');
+        g_autofree char *header = g_strconcat("X-A: ", kilobyte, "\r\n", NULL);
+        g_autofree char *hint = g_strconcat("HTTP/1.1 103 Early Hints\r\nLink: ", kilobyte, "\r\n\r\n", NULL);
+        const struct {
+                const char *head, *again, *words;
+        } cases[] = {
+                {"HTTP/1.1 200 OK\r\n", header, "headers of the answer"},
+                {"HTTP/1.1 200 OK\r\nX-A: ", kilobyte, ""},
+                {hint, hint, "headers of the answer"},
+                {kilobyte, kilobyte, ""},
+                {"HTTP/1.1 200 OK\r\n\r\n", kilobyte, "larger than 20000 bytes"},
+                {"HTTP/1.1 200 OK\r\nContent-Length: 4000000000\r\n\r\n", kilobyte, "larger than 20000 bytes"},
+                {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\nabcde\r\n", "larger than 20000 bytes"},
+                {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "0000000000", ""},
+        };
+
+        struct testing_app *app = testing_app_new(false, NULL);
+        struct http_client *client = client_new(app);
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                struct endless endless = {.head = cases[i].head, .again = cases[i].again};
+                struct outcome outcome = {0};
+                endless_listen(&endless);
+                g_autofree char *url = g_strdup_printf("http://127.0.0.1:%u/", endless.port);
+                GThread *thread = g_thread_new("endless", endless_serve, &endless);
+                call(app, client, &(struct http_call_options){.url = url, .max_body_bytes = 20000}, &outcome);
+                g_thread_join(thread);
+                g_test_message("%zu: %s", i, outcome.error);
+                g_assert_nonnull(outcome.error);
+                g_assert_nonnull(strstr(outcome.error, cases[i].words));
+                outcome_clear(&outcome);
+                close(endless.listener);
+        }
+        http_client_free(client);
+        testing_app_free(app);
+}
+
 static void redirects_are_followed_within_bounds_and_never_down_from_https(void)
 {
         struct testing_app *plain = testing_app_new(false, NULL), *app = testing_app_new(true, NULL);
@@ -534,6 +609,7 @@ int main(int argc, char **argv)
         ADD(a_cancelled_call_is_never_heard_of_again);
         ADD(a_client_may_be_freed_by_the_end_of_a_call);
         ADD(answers_and_patience_have_bounds);
+        ADD(an_answer_without_end_ends);
         ADD(redirects_are_followed_within_bounds_and_never_down_from_https);
         ADD(addresses_are_refused_also_behind_redirects);
         ADD(peers_are_named_by_address_and_port);

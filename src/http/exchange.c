@@ -106,6 +106,10 @@ static size_t call_on_header(char *line, size_t size, size_t n, void *userdata)
         size_t len = size * n;
         const char *colon = memchr(line, ':', len);
 
+        call->header_bytes += len;
+        call->headers_too_large = call->header_bytes > LIMIT_HTTP_ANSWER_HEADER_BYTES;
+        if (call->headers_too_large)
+                return 0;
         if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
                 g_ptr_array_set_size(call->headers, 0);
         else if (colon && call->headers->len < 2 * CALL_ANSWER_HEADERS) {
@@ -349,7 +353,7 @@ struct http_call *http_call_free(struct http_call *call)
 
 static int call_errno(const struct http_call *call, CURLcode code)
 {
-        if (call->too_large)
+        if (call->too_large || call->headers_too_large)
                 return -EMSGSIZE;
         if (call->aborted)
                 return -ECANCELED;
@@ -384,6 +388,8 @@ int http_call_result(struct http_call *call, CURLcode code, const char **ret_wor
                 return 0;
         if (call->too_large)
                 g_snprintf(call->error, sizeof(call->error), "the answer is larger than %zu bytes", call->max_body_bytes);
+        else if (call->headers_too_large)
+                g_strlcpy(call->error, "the headers of the answer are too large", sizeof(call->error));
         else if (call->aborted)
                 g_strlcpy(call->error, "given up by the receiver", sizeof(call->error));
         else if (call->refused_address[0] && code == CURLE_COULDNT_CONNECT)

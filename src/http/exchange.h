@@ -37,11 +37,12 @@ struct http_call {
         http_call_fn done;
         void *userdata;
         uint64_t sent;
-        GPtrArray *headers; /* name, value, name, value ... of the last answer */
+        size_t header_bytes; /* that came so far, of all answers */
+        GPtrArray *headers;  /* name, value, name, value ... of the last answer */
         unsigned char pin[32];
         long verdict; /* X509_V_*: on the peer's certificate */
         char refused_address[64];
-        bool too_large, aborted, cancelled, added;
+        bool too_large, headers_too_large, aborted, cancelled, added;
         char error[CURL_ERROR_SIZE];
 };
 

@@ -8,7 +8,7 @@
 struct schema_faults {
         struct arena *arena;
         struct schema_fault kept[LIMIT_FAULTS];
-        size_t count;
+        size_t n, omitted;
 };
 
 struct schema_faults *schema_faults_new(void)
@@ -31,13 +31,13 @@ struct schema_faults *schema_faults_free(struct schema_faults *faults)
 size_t schema_faults_count(const struct schema_faults *faults)
 {
         assert(faults);
-        return faults->count;
+        return faults->n + faults->omitted;
 }
 
 size_t schema_faults_kept(const struct schema_faults *faults)
 {
         assert(faults);
-        return MIN(faults->count, LIMIT_FAULTS);
+        return faults->n;
 }
 
 const struct schema_fault *schema_faults_at(const struct schema_faults *faults, size_t index)
@@ -47,18 +47,26 @@ const struct schema_fault *schema_faults_at(const struct schema_faults *faults, 
         return &faults->kept[index];
 }
 
+void schema_faults_omit(struct schema_faults *faults, size_t n)
+{
+        assert(faults);
+        faults->omitted += n;
+}
+
 void schema_faults_add(struct schema_faults *faults, const char *field, const char *reason, const char *format, ...)
 {
         g_autofree char *message = NULL;
         va_list arguments;
 
         assert(faults && field && reason && format);
-        if (faults->count++ >= LIMIT_FAULTS)
+        if (faults->n == LIMIT_FAULTS) {
+                faults->omitted++;
                 return;
+        }
         va_start(arguments, format);
         message = g_strdup_vprintf(format, arguments);
         va_end(arguments);
-        faults->kept[faults->count - 1] = (struct schema_fault){
+        faults->kept[faults->n++] = (struct schema_fault){
                 .field = arena_strdup(faults->arena, field),
                 .reason = arena_strdup(faults->arena, reason),
                 .message = arena_strdup(faults->arena, message),

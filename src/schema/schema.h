@@ -170,6 +170,8 @@ AUTOPTR(schema_faults, schema_faults_free);
 size_t schema_faults_count(const struct schema_faults *faults); /* may exceed the number kept (LIMIT_FAULTS) */
 size_t schema_faults_kept(const struct schema_faults *faults);
 const struct schema_fault *schema_faults_at(const struct schema_faults *faults, size_t index);
+/** schema_faults_omit() - count @n more that are not kept. */
+void schema_faults_omit(struct schema_faults *faults, size_t n);
 void schema_faults_add(struct schema_faults *faults, const char *field, const char *reason, const char *format, ...)
         G_GNUC_PRINTF(4, 5);
 

@@ -13,8 +13,10 @@
 
 #define GUEST_TEXT_MAX 256
 
-static int parse_reply(const char *text, struct json_doc **ret_reply, struct virt_error *reterr)
+int guest_agent_reply_parse(const char *text, struct json_doc **ret_reply, struct virt_error *reterr)
 {
+        assert(text && ret_reply);
+
         size_t len = strnlen(text, LIMIT_GUEST_AGENT_REPLY_BYTES + 1);
         g_autoptr(json_doc) doc = NULL;
         struct json_value *value;
@@ -51,7 +53,7 @@ int guest_agent_command(struct virt *virt, const char *uuid, const char *command
         if (!metadata)
                 return virt_say(reterr, VIRT_E_MISSING, "DomainLost", "there is no domain %s of ours", uuid);
         reply = virDomainQemuAgentCommand(domain, command, (int)timeout_s, 0);
-        return reply ? parse_reply(reply, ret_reply, reterr) : virt_fail(reterr, "AgentNotReady");
+        return reply ? guest_agent_reply_parse(reply, ret_reply, reterr) : virt_fail(reterr, "AgentNotReady");
 }
 
 int guest_agent_ping(struct virt *virt, const char *uuid, unsigned timeout_s, struct virt_error *reterr)

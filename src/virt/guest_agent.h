@@ -17,6 +17,10 @@
 int guest_agent_command(struct virt *virt, const char *uuid, const char *command, unsigned timeout_s, struct json_doc **ret_reply,
                         struct virt_error *reterr);
 
+/** guest_agent_reply_parse() - the "return" member of one answer as it came; reads at most LIMIT_GUEST_AGENT_REPLY_BYTES and one
+ * byte of @text. 0 or VIRT_E_FAILED. */
+int guest_agent_reply_parse(const char *text, struct json_doc **ret_reply, struct virt_error *reterr);
+
 int guest_agent_ping(struct virt *virt, const char *uuid, unsigned timeout_s, struct virt_error *reterr);
 
 /* guest-get-osinfo; members are "" when the guest does not tell. At most 256 bytes each. */

@@ -2,6 +2,7 @@
 #include "virt/virt.h"
 
 #include "base/file.h"
+#include "base/limits.h"
 #include "virt/domains.h"
 #include "virt/guest_agent.h"
 #include "virt/host_internal.h"
@@ -12,6 +13,7 @@
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -610,6 +612,64 @@ static void names_of_states_and_events_go_both_ways(void)
         }
 }
 
+/* --- answers of the guest agent
+ * ------------------------------------------------------------------------------------------------------------------------- */
+
+static char *repeated(const char *head, const char *again, unsigned n, const char *tail)
+{
+        GString *text = g_string_new(head);
+
+        for (unsigned i = 0; i < n; i++)
+                g_string_append(text, again);
+        g_string_append(text, tail);
+        return g_string_free(text, FALSE);
+}
+
+/* Attack 23: what a guest says is bounded in length, depth and shape, whatever it says. */
+static void hostile_answers_of_guests_are_refused_or_cut(void)
+{
+        g_autofree char *deep = repeated("{\"return\":", "[", 100000, ""), *wide = repeated("{\"return\":[0", ",0", 300000, "]}");
+        g_autofree char *too_long = repeated("{\"return\":{\"id\":\"", "x", 2000000, "\"}}");
+        g_autofree char *fits = repeated("{\"return\":{\"id\":\"", "x", 900000, "\"}}");
+        const char *const taken[] = {"{\"return\":{}}", "{\"return\":7}", "{\"return\":null}", fits};
+        const char *const refused[] = {
+                "",   "{}", "[]",    "7", "{\"return\":{}", "{\"error\":{}}", "\xff\xfe", "{\"return\":NaN}", "{\"return\":{}}x",
+                deep, wide, too_long};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(taken); i++) {
+                g_autoptr(json_doc) reply = NULL;
+                struct guest_os os = {};
+
+                g_assert_cmpint(guest_agent_reply_parse(taken[i], &reply, NULL), ==, 0);
+                guest_os_parse(json_root(reply), &os);
+                g_assert_cmpuint(strlen(os.id), <=, 256);
+                guest_os_clear(&os);
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(refused); i++) {
+                struct virt_error error = {};
+                struct json_doc *reply = NULL;
+
+                g_assert_cmpint(guest_agent_reply_parse(refused[i], &reply, &error), ==, VIRT_E_FAILED);
+                g_assert_null(reply);
+                g_assert_cmpstr(error.reason, ==, "AgentNotReady");
+        }
+}
+
+/* A line that never ends is read up to its bound and no byte further: behind that there is nothing here. */
+static void an_answer_is_read_no_further_than_its_bound(void)
+{
+        const size_t size = LIMIT_GUEST_AGENT_REPLY_BYTES + 1, page = 65536, mapped = (size + page - 1) / page * page;
+        char *pages = mmap(NULL, mapped + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        struct virt_error error = {};
+        struct json_doc *reply = NULL;
+
+        g_assert_true(pages != MAP_FAILED);
+        g_assert_cmpint(mprotect(pages + mapped, page, PROT_NONE), ==, 0);
+        memset(pages + mapped - size, ' ', size);
+        g_assert_cmpint(guest_agent_reply_parse(pages + mapped - size, &reply, &error), ==, VIRT_E_FAILED);
+        munmap(pages, mapped + page);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -628,6 +688,8 @@ int main(int argc, char **argv)
         g_test_add_func("/guest/guest_facts_are_bounded_and_clean", guest_facts_are_bounded_and_clean);
         g_test_add_func("/guest/guest_addresses_are_canonical_and_useful_ones", guest_addresses_are_canonical_and_useful_ones);
         g_test_add_func("/guest/endless_lists_of_addresses_end", endless_lists_of_addresses_end);
+        g_test_add_func("/guest/hostile_answers_of_guests_are_refused_or_cut", hostile_answers_of_guests_are_refused_or_cut);
+        g_test_add_func("/guest/an_answer_is_read_no_further_than_its_bound", an_answer_is_read_no_further_than_its_bound);
         g_test_add_func("/host/capabilities_are_read_for_one_type", capabilities_are_read_for_one_type);
         g_test_add_func("/host/the_cpu_controller_is_found", the_cpu_controller_is_found);
         g_test_add_func("/host/firmware_is_chosen_by_its_descriptor", firmware_is_chosen_by_its_descriptor);

@@ -158,13 +158,23 @@ static char *host_path(const char *dir, const struct net_port *port)
         return g_build_filename(dir, port->network.bridge, "hosts", port->tap, NULL);
 }
 
-static char *host_line(const struct net_port *port)
+/* Words of dnsmasq where a host's name may stand: "ignore", and lease times such as "45", "45m" and "infinite". */
+static bool is_word_of_dnsmasq(const char *name)
+{
+        size_t digits = strspn(name, "0123456789");
+
+        return g_str_equal(name, "ignore") || g_str_equal(name, "infinite") ||
+               (digits > 0 && (!name[digits] || (strchr("smhdw", name[digits]) && !name[digits + 1])));
+}
+
+char *dhcp_host_line(const struct net_port *port)
 {
         char mac[MAC_TEXT_MAX], address[ADDRESS_TEXT_MAX];
+        bool named = port->hostname && !is_word_of_dnsmasq(port->hostname);
 
         net_mac_format(port->mac, mac);
-        return g_strdup_printf("%s,%s%s%s,infinite\n", mac, address_format(&port->addresses[0], address), port->hostname ? "," : "",
-                               port->hostname ? port->hostname : "");
+        return g_strdup_printf("%s,%s%s%s,infinite\n", mac, address_format(&port->addresses[0], address), named ? "," : "",
+                               named ? port->hostname : "");
 }
 
 int dhcp_put_host(const char *dir, const struct net_port *port)
@@ -177,7 +187,7 @@ int dhcp_put_host(const char *dir, const struct net_port *port)
         if (!port->n_addresses) {
                 return dhcp_remove_host(dir, port);
         }
-        line = host_line(port);
+        line = dhcp_host_line(port);
         known = file_read(path, 4096, &present, &len) == 0;
         if (known && g_str_equal(present, line)) {
                 return 0;

@@ -28,5 +28,9 @@ int dhcp_keep_hosts(const char *dir, const struct net_network *network, GHashTab
 /** dhcp_stop() - end the process and remove the bridge's folder; nothing there is success. */
 int dhcp_stop(const char *dir, const char *bridge);
 
+/** dhcp_host_line() - the one line of a port's host file: who it is, its address, and its name unless that means something else to
+ * dnsmasq (the guest has it from its seed as well); g_free(). */
+char *dhcp_host_line(const struct net_port *port);
+
 /** dhcp_config() - the configuration file's text; g_free(). */
 char *dhcp_config(const char *dir, const struct net_network *network, const char *user);

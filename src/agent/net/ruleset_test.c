@@ -222,6 +222,28 @@ static void dnsmasq_is_told_this(void)
                         "user=dnsmasq\n");
 }
 
+/* A machine may be called as it likes; dnsmasq must not take its name for a command. */
+static void names_that_mean_something_to_dnsmasq_are_left_out(void)
+{
+        static const struct {
+                const char *name, *line;
+        } cases[] = {
+                {"web", "52:54:00:aa:bb:0c,10.66.0.9,web,infinite\n"},  {"45x", "52:54:00:aa:bb:0c,10.66.0.9,45x,infinite\n"},
+                {"h", "52:54:00:aa:bb:0c,10.66.0.9,h,infinite\n"},      {"ignore", "52:54:00:aa:bb:0c,10.66.0.9,infinite\n"},
+                {"infinite", "52:54:00:aa:bb:0c,10.66.0.9,infinite\n"}, {"45", "52:54:00:aa:bb:0c,10.66.0.9,infinite\n"},
+                {"45m", "52:54:00:aa:bb:0c,10.66.0.9,infinite\n"},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(net_port) port = example();
+
+                g_free(port->hostname);
+                port->hostname = g_strdup(cases[i].name);
+                g_autofree char *line = dhcp_host_line(port);
+                g_assert_cmpstr(line, ==, cases[i].line);
+        }
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -232,5 +254,7 @@ int main(int argc, char **argv)
         g_test_add_func("/ruleset/ports_need_a_protocol_that_has_them", ports_need_a_protocol_that_has_them);
         g_test_add_func("/ruleset/mac_addresses_of_groups_are_refused", mac_addresses_of_groups_are_refused);
         g_test_add_func("/ruleset/dnsmasq_is_told_this", dnsmasq_is_told_this);
+        g_test_add_func("/ruleset/names_that_mean_something_to_dnsmasq_are_left_out",
+                        names_that_mean_something_to_dnsmasq_are_left_out);
         return g_test_run();
 }
