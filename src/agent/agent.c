@@ -259,12 +259,13 @@ static int open_stores(struct agent *agent, char **reterr_words)
                                                .source = images_from_gateway(agent->gateway),
                                                .dir = image_dir,
                                                .max_bytes = IMAGE_CACHE_BYTES,
+                                               .steps = agent->steps,
                                                .changed = on_image_changed,
                                                .userdata = agent};
         int r = open_folders(agent);
 
         if (!r) {
-                r = journal_open(journal_dir, &agent->journal);
+                r = journal_open(journal_dir, agent->steps, &agent->journal);
         }
         if (!r) {
                 r = net_engine_new(&net_options, &agent->net, reterr_words);
@@ -341,6 +342,7 @@ int agent_new(const struct agent_options *options, struct agent **ret_agent, cha
         agent->libvirt_uri = g_strdup(options->libvirt_uri);
         agent->pool_base = g_strdup(options->pool_base);
         agent->virt_choice = options->virt;
+        agent->steps = options->steps;
         r = gateway_new(&gateway_options, &agent->gateway);
         if (!r) {
                 r = open_stores(agent, reterr_words);

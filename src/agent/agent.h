@@ -8,6 +8,7 @@
 /* The host agent as a whole. */
 struct agent;
 struct loop;
+struct steps;
 
 enum agent_virt { AGENT_VIRT_AUTO, AGENT_VIRT_KVM, AGENT_VIRT_QEMU };
 
@@ -18,6 +19,7 @@ struct agent_options {
         const char *libvirt_uri;
         const char *pool_base; /* folders of pools below it are made; NULL: none are */
         enum agent_virt virt;
+        struct steps *steps; /* NULL: nobody listens */
 };
 
 /**
@@ -26,6 +28,9 @@ struct agent_options {
  * Return: 0, -ENOENT when it has not joined, -errno with @reterr_words (g_free, may stay NULL).
  */
 int agent_new(const struct agent_options *options, struct agent **ret_agent, char **reterr_words);
+
+/** agent_main() - the program gabbro-agent, with somebody who is told of its steps, or NULL. Return: its exit status. */
+int agent_main(int argc, char **argv, struct steps *steps);
 
 /** agent_free() - stop; guests, networks and rules stay as they are. Waits for jobs under way. */
 struct agent *agent_free(struct agent *agent);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/steps.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -101,6 +102,11 @@ struct journal_key job_key(const struct job *job)
 
         return (struct journal_key){
                 .kind = job->kind->plural, .name = metadata->name, .uid = metadata->uid, .generation = job->doc->generation};
+}
+
+int job_pass(const struct job *job, const char *step, const char *place)
+{
+        return steps_pass(job->agent->steps, job->kind->plural, step, place);
 }
 
 /* --- handing a job what it needs

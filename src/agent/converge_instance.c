@@ -241,8 +241,11 @@ static void note_stop(struct instance_turn *turn, uint64_t again_us)
 static bool pull(struct instance_turn *turn)
 {
         struct virt_error error = {};
-        int r = virt_domain_destroy(turn->job->agent->virt, turn->uuid, &error);
+        int r;
 
+        (void)job_pass(turn->job, "destroy", "before");
+        r = virt_domain_destroy(turn->job->agent->virt, turn->uuid, &error);
+        (void)job_pass(turn->job, "destroy", "after");
         if (r && r != VIRT_E_MISSING) {
                 instance_fail(turn, "stop", job_virt_error(turn->job, REASON_STOP_FAILED, r, &error));
                 return false;
@@ -276,6 +279,7 @@ static bool act_stop(struct instance_turn *turn)
                         instance_fail(turn, "stop", job_virt_error(turn->job, REASON_STOP_FAILED, r, &error));
                         return false;
                 }
+                (void)job_pass(turn->job, "stop", "asked");
                 progress->asked_us = now;
                 progress->begun_us = progress->begun_us ? progress->begun_us : now;
         }
@@ -286,8 +290,11 @@ static bool act_stop(struct instance_turn *turn)
 static bool act_undefine(struct instance_turn *turn)
 {
         struct virt_error error = {};
-        int r = virt_domain_undefine(turn->job->agent->virt, turn->uuid, &error);
+        int r;
 
+        (void)job_pass(turn->job, "undefine", "before");
+        r = virt_domain_undefine(turn->job->agent->virt, turn->uuid, &error);
+        (void)job_pass(turn->job, "undefine", "after");
         if (r) {
                 instance_fail(turn, "undefine", job_virt_error(turn->job, REASON_VALIDATION_FAILED, r, &error));
                 return false;
@@ -300,6 +307,7 @@ static bool act_gone(struct instance_turn *turn)
         struct api_instance_status status = instance_status(turn);
 
         instance_remove_seed(turn->job, turn->instance);
+        (void)job_pass(turn->job, "gone", "seed-removed");
         status.state = "Gone";
         turn->job->result = JOB_GONE;
         job_status(turn->job, &api_instance_status_type, &status);

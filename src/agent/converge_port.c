@@ -139,8 +139,11 @@ static void fail(struct job *job, struct api_port_status *status, int outcome, c
 static void remove_port(struct job *job, struct api_port_status *status)
 {
         g_autofree char *words = NULL;
-        int r = net_engine_remove(job->agent->net, job_key(job).name, &words);
+        int r;
 
+        (void)job_pass(job, "remove", "before");
+        r = net_engine_remove(job->agent->net, job_key(job).name, &words);
+        (void)job_pass(job, "remove", "after");
         if (r == NET_E_BUSY) {
                 job->result = JOB_WAIT;
                 job->again_us = BUSY_AGAIN_US;
@@ -173,7 +176,13 @@ void converge_port(struct job *job)
                 fail(job, &status, NET_E_INVALID, words);
                 return;
         }
-        r = net_engine_put(job->agent->net, port, &words);
+        r = job_pass(job, "put", "before");
+        if (!r) {
+                r = net_engine_put(job->agent->net, port, &words);
+        }
+        if (!r) {
+                r = job_pass(job, "put", "after");
+        }
         if (!r) {
                 r = net_engine_verify(job->agent->net, name, &words);
         }

@@ -153,6 +153,7 @@ static int undo_create(struct job *job, const struct api_volume_spec *spec)
                 log_warning("half a volume could not be removed; it is tried again", "volume", key.name, "error", error.words);
                 return r;
         }
+        (void)job_pass(job, "create", "undone");
         log_info("rolled back", "volume", key.name, "step", STEP_CREATE);
         return journal_undo(job->agent->journal, &key, STEP_CREATE);
 }
@@ -187,8 +188,14 @@ static void create(struct job *job, const struct api_volume_spec *spec)
                 fail_virt(job, REASON_VOLUME_EXISTS, r, &error);
                 return;
         }
+        if (!r) {
+                r = job_pass(job, "create", "made");
+        }
         if (!r && spec->source) {
                 r = copy_content(job, spec, &volume, &error);
+        }
+        if (!r) {
+                r = job_pass(job, "create", "filled");
         }
         if (!r) {
                 r = virt_volume_get(job->agent->virt, spec->pool->name, spec->volume_name, &complete, &error);
@@ -356,7 +363,9 @@ static void delete_volume(struct job *job, const struct api_volume_spec *spec, c
                 return;
         }
         if (!r && ours) {
+                (void)job_pass(job, "delete", "before");
                 r = virt_volume_delete(job->agent->virt, spec->pool->name, spec->volume_name, &error);
+                (void)job_pass(job, "delete", "after");
         }
         if (r && r != VIRT_E_MISSING) {
                 fail_virt(job, REASON_VOLUME_FAILED, r, &error);

@@ -41,6 +41,7 @@ struct agent {
         struct loop *loop;
         char *data_dir, *seed_dir, *libvirt_uri, *pool_base;
         enum agent_virt virt_choice;
+        struct steps *steps; /* (threads) */
 
         struct gateway *gateway; /* (threads) for blocking calls */
         struct journal *journal; /* (threads) */

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/steps.h"
 #include "generated/reasons.h"
 #include "loop/loop.h"
 #include "virt/image_header.h"
@@ -233,6 +234,7 @@ static bool take_piece(const void *piece, size_t len, void *sink)
                 return false;
         }
         fetch->received += len;
+        (void)steps_pass(fetch->images->options.steps, "images", "fetch", "piece");
         tell_percent(fetch);
         return true;
 }
@@ -360,9 +362,11 @@ static int keep(struct fetch *fetch)
         g_autofree char *folder = g_path_get_dirname(fetch->path);
         autofd dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+        (void)steps_pass(fetch->images->options.steps, "images", "fetch", "judged");
         if (dirfd < 0 || fsync(fetch->fd) < 0 || rename(fetch->part, fetch->path) < 0 || fsync(dirfd) < 0) {
                 return fetch_fail(fetch, REASON_IMAGE_FETCH_FAILED, g_strdup(g_strerror(errno)));
         }
+        (void)steps_pass(fetch->images->options.steps, "images", "fetch", "kept");
         return 0;
 }
 

@@ -22,6 +22,8 @@ struct images_source {
         void *userdata;
 };
 
+struct steps;
+
 struct images_options {
         struct loop *loop;
         struct images_source source;
@@ -30,6 +32,7 @@ struct images_options {
         unsigned max_attempts; /* of one fetch; 0: 5 */
         uint64_t retry_us;     /* first pause between attempts, doubling; 0: 500 ms */
         uint64_t rest_us;      /* how long a failed fetch stays failed before it is tried again; 0: 4 s */
+        struct steps *steps;   /* NULL: nobody listens */
         void (*changed)(const char *digest, void *userdata); /* ready, failed, or another percent */
         void *userdata;
 };

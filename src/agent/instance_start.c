@@ -82,6 +82,9 @@ static struct api_intent_error *make_seed(struct instance_turn *turn)
                 return job_error(turn->job, REASON_SEED_NOT_AVAILABLE, "%s", words ? words : g_strerror(-r));
         }
         r = write_seed(turn, json_root(answer));
+        if (!r) {
+                r = job_pass(turn->job, "seed", "written");
+        }
         if (r < 0) {
                 return job_error(turn->job, REASON_SEED_FAILED, "%s", g_strerror(-r));
         }
@@ -145,11 +148,15 @@ static void roll_back(struct instance_turn *turn, const char *step)
         struct virt_error error = {};
         int r;
 
+        (void)job_pass(turn->job, "rollback", "begun");
         r = virt_domain_destroy(virt, turn->uuid, &error);
+        (void)job_pass(turn->job, "rollback", "destroyed");
         if ((!r || r == VIRT_E_MISSING) && defined) {
                 r = virt_domain_undefine(virt, turn->uuid, &error);
         }
+        (void)job_pass(turn->job, "rollback", "undefined");
         instance_remove_seed(turn->job, turn->instance);
+        (void)job_pass(turn->job, "rollback", "seed-removed");
         if (r && r != VIRT_E_MISSING) {
                 log_warning("rolling back did not end; the next turn goes on", "instance", key.name, "step", step, "error",
                             error.words);
@@ -199,7 +206,8 @@ static struct api_intent_error *define(struct instance_turn *turn, struct virt_d
                 log_xml(turn, xml, &error);
                 return job_virt_error(turn->job, r == VIRT_E_EXISTS ? REASON_DOMAIN_NAME_TAKEN : REASON_DEFINE_FAILED, r, &error);
         }
-        return NULL;
+        r = job_pass(turn->job, STEP_DEFINE, "defined");
+        return r ? job_error(turn->job, REASON_DEFINE_FAILED, "%s", g_strerror(-r)) : NULL;
 }
 
 /* --- start -----------------------------------------------------------------------------------------------------------------------
@@ -214,7 +222,8 @@ static struct api_intent_error *start_paused(struct instance_turn *turn, const s
         instance_progress(turn, "creating", "start");
         r = virt_domain_start(turn->job->agent->virt, turn->uuid, true, &error);
         if (!r) {
-                return NULL;
+                r = job_pass(turn->job, "start", "paused");
+                return r ? job_error(turn->job, REASON_START_FAILED, "%s", g_strerror(-r)) : NULL;
         }
         if (r == VIRT_E_UNREACHABLE) {
                 return job_virt_error(turn->job, REASON_START_FAILED, r, &error);
@@ -272,6 +281,7 @@ bool instance_let_run(struct instance_turn *turn)
         if (r) {
                 return lose(turn, "epoch", job_virt_error(turn->job, REASON_START_FAILED, r, &error));
         }
+        (void)job_pass(turn->job, "start", "epoch-spent");
         r = virt_domain_resume(turn->job->agent->virt, turn->uuid, &error);
         if (r) {
                 instance_fail(turn, "resume", job_virt_error(turn->job, REASON_START_FAILED, r, &error));
@@ -280,6 +290,7 @@ bool instance_let_run(struct instance_turn *turn)
         if (!told || !told->started_at || told->epoch != turn->wish.epoch) {
                 turn->started_at = arena_strdup(turn->job->arena, clock_format_rfc3339(clock_real_us(clock_system()), false, now));
         }
+        (void)job_pass(turn->job, "start", "resumed");
         r = journal_done(turn->job->agent->journal, &key, STEP_DEFINE);
         log_info("guest runs", "machine", machine->name, "namespace", machine->namespace, "epoch", turn->epoch_text, "journal",
                  r ? "could not be written" : "written");

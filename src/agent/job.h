@@ -86,6 +86,8 @@ struct api_intent_error *job_error(struct job *job, const char *reason, const ch
 /** job_virt_error() - the same from an outcome of src/virt; notes when libvirt was unreachable. */
 struct api_intent_error *job_virt_error(struct job *job, const char *otherwise, int outcome, const struct virt_error *error);
 struct journal_key job_key(const struct job *job);
+/** job_pass() - tell that a @place of @step was passed (base/steps.h): 0, or -errno: the step is to fail. */
+int job_pass(const struct job *job, const char *step, const char *place);
 
 void converge_instance(struct job *job);
 void converge_volume(struct job *job);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/steps.h"
 #include "json/json.h"
 
 #include <dirent.h>
@@ -25,6 +26,7 @@ struct entry {
 struct journal {
         GMutex mutex;
         char *dir;
+        struct steps *steps;
         GHashTable *entries; /* uid -> struct entry */
 };
 
@@ -167,7 +169,7 @@ static int load(struct journal *journal)
         return 0;
 }
 
-int journal_open(const char *dir, struct journal **ret_journal)
+int journal_open(const char *dir, struct steps *steps, struct journal **ret_journal)
 {
         g_autoptr(journal) journal = g_new0(struct journal, 1);
         int r;
@@ -175,6 +177,7 @@ int journal_open(const char *dir, struct journal **ret_journal)
         assert(dir && ret_journal);
         g_mutex_init(&journal->mutex);
         journal->dir = g_strdup(dir);
+        journal->steps = steps;
         journal->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_entry);
         r = file_ensure_dir(dir, 0700);
         if (!r) {
@@ -218,7 +221,8 @@ static struct entry *entry_for(struct journal *journal, const struct journal_key
         return entry;
 }
 
-static int set_step(struct journal *journal, const struct journal_key *key, const char *step, enum journal_state state)
+/* On disk as it is to be, or as it was. */
+static int write_step(struct journal *journal, const struct journal_key *key, const char *step, enum journal_state state)
 {
         g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&journal->mutex);
         struct entry *entry;
@@ -240,6 +244,18 @@ static int set_step(struct journal *journal, const struct journal_key *key, cons
                 (void)unlink(path);
         }
         return r;
+}
+
+static int set_step(struct journal *journal, const struct journal_key *key, const char *step, enum journal_state state)
+{
+        static const char *const before[] = {"undo.before", "begin.before", "done.before"};
+        static const char *const after[] = {"undo.after", "begin.after", "done.after"};
+        int r = steps_pass(journal->steps, key->kind, step, before[state]);
+
+        if (!r) {
+                r = write_step(journal, key, step, state);
+        }
+        return r ? r : steps_pass(journal->steps, key->kind, step, after[state]);
 }
 
 int journal_begin(struct journal *journal, const struct journal_key *key, const char *step)
@@ -279,9 +295,11 @@ int journal_drop(struct journal *journal, const char *uid, int64_t generation)
                 return 0;
         }
         path = entry_path(journal, uid, entry->generation);
+        (void)steps_pass(journal->steps, entry->kind, "journal", "drop.before");
         if (unlink(path) < 0 && errno != ENOENT) {
                 return -errno;
         }
+        (void)steps_pass(journal->steps, entry->kind, "journal", "drop.after");
         g_hash_table_remove(journal->entries, uid);
         return 0;
 }

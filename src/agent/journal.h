@@ -17,8 +17,11 @@ enum journal_state {
         JOURNAL_DONE,
 };
 
-/** journal_open() - load what earlier runs left; files that cannot be read are moved aside as "*.bad". */
-int journal_open(const char *dir, struct journal **ret_journal);
+struct steps;
+
+/** journal_open() - load what earlier runs left; files that cannot be read are moved aside as "*.bad". Each write is told to @steps
+ *  (or NULL) before and after. */
+int journal_open(const char *dir, struct steps *steps, struct journal **ret_journal);
 struct journal *journal_free(struct journal *journal);
 AUTOPTR(journal, journal_free);
 

@@ -19,7 +19,7 @@ struct fixture {
 static void set_up(struct fixture *fixture, const void *data)
 {
         fixture->dir = g_dir_make_tmp("gabbro-journal-XXXXXX", NULL);
-        g_assert_cmpint(journal_open(fixture->dir, &fixture->journal), ==, 0);
+        g_assert_cmpint(journal_open(fixture->dir, NULL, &fixture->journal), ==, 0);
 }
 
 static void tear_down(struct fixture *fixture, const void *data)
@@ -33,7 +33,7 @@ static void tear_down(struct fixture *fixture, const void *data)
 static void reopen(struct fixture *fixture)
 {
         journal_free(fixture->journal);
-        g_assert_cmpint(journal_open(fixture->dir, &fixture->journal), ==, 0);
+        g_assert_cmpint(journal_open(fixture->dir, NULL, &fixture->journal), ==, 0);
 }
 
 static unsigned files(const struct fixture *fixture)

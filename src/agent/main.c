@@ -231,7 +231,7 @@ static void on_stop(struct loop_source *source, void *userdata)
         loop_exit(userdata, 0);
 }
 
-static int run(const struct options *options)
+static int run(const struct options *options, struct steps *steps)
 {
         struct agent_options agent_options = {
                 .data_dir = options->data_dir,
@@ -239,6 +239,7 @@ static int run(const struct options *options)
                 .libvirt_uri = options->libvirt_uri,
                 .pool_base = options->pool_base,
                 .virt = options->virt,
+                .steps = steps,
         };
         g_autoptr(loop_source) terminate = NULL, interrupt = NULL;
         g_autoptr(loop) loop = NULL;
@@ -270,7 +271,7 @@ static int run(const struct options *options)
         return r;
 }
 
-int main(int argc, char **argv)
+int agent_main(int argc, char **argv, struct steps *steps)
 {
         struct options options = {.libvirt_uri = "qemu:///system", .level = LOG_LEVEL_INFO};
         int r = parse_options(argc, argv, &options);
@@ -295,7 +296,7 @@ int main(int argc, char **argv)
                 r = join_if_needed(&options);
         }
         if (!r) {
-                r = run(&options);
+                r = run(&options, steps);
         }
         g_free(options.node_name);
         return r < 0 ? 1 : 0;

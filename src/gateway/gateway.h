@@ -24,6 +24,15 @@ struct library;
 
 #define GATEWAY_PROTOCOL 1 /* spoken with agents; grows when an older partner would misunderstand */
 
+struct driver;
+
+/* What may be put in the place of an ordinary part; tests do. */
+struct gateway_parts {
+        struct driver *(*wrap_driver)(struct driver *driver); /* takes the store's driver over; NULL: as it is */
+};
+/** gateway_main() - the program gabbro-gateway; @parts may be NULL. Return: its exit status. */
+int gateway_main(int argc, char **argv, const struct gateway_parts *parts);
+
 struct gateway {
         struct loop *loop;
         struct loop_pool *pool;

@@ -9,6 +9,7 @@
 #include "gateway/bootstrap.h"
 #include "gateway/gateway.h"
 #include "gateway/ingest.h"
+#include "store/driver.h"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -112,6 +113,7 @@ struct program {
         struct control *control;
         struct loop_source *sigterm, *sigint, *drain;
         size_t descriptors; /* that the process may have open */
+        const struct gateway_parts *parts;
         int lock_fd;
         uint16_t port;
         bool ended; /* the loop has run its course; it still runs while stop() waits for the store */
@@ -158,7 +160,13 @@ static int open_store(struct program *program)
                 .failed = on_store_failed,
                 .failed_userdata = gateway,
         };
-        int r = store_open_sqlite(path, &options, &gateway->store);
+        struct driver *driver = NULL;
+        int r = driver_sqlite_new(path, &driver);
+
+        if (r == 0 && program->parts && program->parts->wrap_driver)
+                driver = program->parts->wrap_driver(driver);
+        if (r == 0)
+                r = store_open_driver(driver, &options, &gateway->store);
 
         if (r > 0 && (size_t)r < G_N_ELEMENTS(outcomes)) {
                 log_error(outcomes[r], "path", path);
@@ -471,9 +479,9 @@ static size_t raise_descriptors(void)
         return files.rlim_cur;
 }
 
-int main(int argc, char **argv)
+int gateway_main(int argc, char **argv, const struct gateway_parts *parts)
 {
-        struct program program = {.lock_fd = -1};
+        struct program program = {.lock_fd = -1, .parts = parts};
 
         signal(SIGPIPE, SIG_IGN);
         mallopt(M_ARENA_MAX, 2);
