@@ -36,7 +36,7 @@ struct commit {
         store_done_fn done;
         void *userdata;
         uint64_t queued_us; /* monotonic */
-        int result;         /* once it was persisted */
+        int result;         /* once it was persisted: 0, < 0 or DRIVER_E_FULL */
         size_t bytes;
         struct store_actor actor; /* strings are its own */
         char *actor_text;
@@ -94,9 +94,14 @@ struct retention {
 
 struct driver;
 
+/* persist() outcomes */
+enum {
+        DRIVER_E_FULL = 1, /* no room: nothing of the commits is durable, nor can it become so; others may follow */
+};
+
 struct driver_ops {
         bool blocks; /* persist() and compact() are called on a thread of their own */
-        /* Make all @commits durable together: 0, or < 0 when the outcome is failure or unknown. */
+        /* Make all @commits durable together: 0, DRIVER_E_FULL, or < 0 when the outcome is failure or unknown. */
         int (*persist)(struct driver *driver, struct commit *const *commits, size_t n_commits);
         /* After the commits of a group were handed back: upkeep that need not delay them; or NULL. < 0: failure, as of persist().
          */
@@ -121,5 +126,5 @@ struct driver {
 int store_open_driver(struct driver *driver, const struct store_options *options, struct store **ret_store);
 
 int driver_memory_new(struct driver **ret_driver);
-/** driver_sqlite_new() - 0, < 0, STORE_E_NEWER, STORE_E_CORRUPT or STORE_E_LOCKED. */
-int driver_sqlite_new(const char *path, struct driver **ret_driver);
+/** driver_sqlite_new() - 0, < 0, STORE_E_NEWER, STORE_E_CORRUPT or STORE_E_LOCKED. @reterr_words: why, g_free(); may be NULL. */
+int driver_sqlite_new(const char *path, struct driver **ret_driver, char **reterr_words);

@@ -78,7 +78,7 @@ static void open_faulty(struct world *w, int nth, bool after)
         struct faulty_driver *faulty = g_new0(struct faulty_driver, 1);
 
         world_close(w);
-        g_assert_cmpint(w->path ? driver_sqlite_new(w->path, &faulty->inner) : driver_memory_new(&faulty->inner), ==, 0);
+        g_assert_cmpint(w->path ? driver_sqlite_new(w->path, &faulty->inner, NULL) : driver_memory_new(&faulty->inner), ==, 0);
         faulty->ops = (struct driver_ops){
                 .blocks = faulty->inner->ops->blocks,
                 .persist = fault_persist,
@@ -205,12 +205,12 @@ static void run_with_fault(enum faulty_call call, unsigned nth, bool for_good, b
         g_autoptr(world) w = world_new(true);
         unsigned acknowledged;
 
-        faulty_vfs_arm(call, nth, for_good);
+        faulty_vfs_arm(call, FAULTY_FAILS, nth, for_good);
         acknowledged = write_all(w);
         *ret_hit = faulty_vfs_hit();
         g_assert_true(*ret_hit == (acknowledged < N_WRITES));
         world_close(w);
-        faulty_vfs_arm(call, 0, false);
+        faulty_vfs_arm(call, FAULTY_FAILS, 0, false);
         g_assert_cmpint(world_open(w), ==, 0);
         count_durable(w, acknowledged);
 }
@@ -233,7 +233,7 @@ static void test_a_file_system_that_fails_takes_nothing_back(void)
 static void test_opening_on_a_file_system_that_fails_is_refused(void)
 {
         faulty_vfs_register();
-        for (enum faulty_call call = 0; call < FAULTY_N_CALLS; call++) {
+        for (enum faulty_call call = 0; call < FAULTY_N_CHANGES; call++) {
                 bool hit = true;
 
                 for (unsigned nth = 1; hit; nth++) {
@@ -242,11 +242,11 @@ static void test_opening_on_a_file_system_that_fails_is_refused(void)
                         g_autoptr(store) store = NULL;
                         int r;
 
-                        faulty_vfs_arm(call, nth, true);
+                        faulty_vfs_arm(call, FAULTY_FAILS, nth, true);
                         r = store_open_sqlite(path, &w->options, &store);
                         hit = faulty_vfs_hit();
                         g_assert_true(hit ? r < 0 : r == 0);
-                        faulty_vfs_arm(call, 0, false);
+                        faulty_vfs_arm(call, FAULTY_FAILS, 0, false);
                 }
         }
         faulty_vfs_unregister();
@@ -262,7 +262,7 @@ static void test_a_checkpoint_that_fails_ends_the_store(void)
                 g_autoptr(world) w = world_new(true);
                 unsigned acknowledged = 0;
 
-                faulty_vfs_arm(calls[i], 1, false);
+                faulty_vfs_arm(calls[i], FAULTY_FAILS, 1, false);
                 while (w->failures == 0) {
                         g_autofree char *name = g_strdup_printf("m%u", acknowledged);
                         struct store_op op = {.verb = STORE_CREATE, .kind = MAPS, .namespace = "ns", .name = name};

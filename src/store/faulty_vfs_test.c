@@ -5,11 +5,13 @@
 #include <glib.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Calls come from the writer thread and the loop thread, never at once: whoever arms has no commit on its way. */
 static struct {
         sqlite3_vfs vfs, *inner;
         enum faulty_call call;
+        enum faulty_way way;
         unsigned left;
         bool for_good, hit;
 } faulty;
@@ -48,13 +50,27 @@ static int faulty_close(sqlite3_file *file)
 
 static int faulty_read(sqlite3_file *file, void *data, int n, sqlite3_int64 offset)
 {
-        return inner_of(file)->pMethods->xRead(inner_of(file), data, n, offset);
+        int r;
+
+        if (!faulty_fails(file, FAULTY_WAL_READ, FAULTY_DB_READ))
+                return inner_of(file)->pMethods->xRead(inner_of(file), data, n, offset);
+        if (faulty.way != FAULTY_SHORT)
+                return SQLITE_IOERR_READ;
+        r = inner_of(file)->pMethods->xRead(inner_of(file), data, n / 2, offset);
+        memset((char *)data + n / 2, 0, (size_t)(n - n / 2));
+        return r == SQLITE_OK ? SQLITE_IOERR_SHORT_READ : r;
 }
 
 static int faulty_write(sqlite3_file *file, const void *data, int n, sqlite3_int64 offset)
 {
-        if (faulty_fails(file, FAULTY_WAL_WRITE, FAULTY_DB_WRITE))
-                return SQLITE_IOERR_WRITE;
+        if (faulty_fails(file, FAULTY_WAL_WRITE, FAULTY_DB_WRITE)) {
+                if (faulty.way == FAULTY_FAILS)
+                        return SQLITE_IOERR_WRITE;
+                (void)inner_of(file)->pMethods->xWrite(inner_of(file), data, n / 2, offset);
+                if (faulty.way == FAULTY_TORN)
+                        _exit(FAULTY_TORN_EXIT);
+                return SQLITE_FULL;
+        }
         return inner_of(file)->pMethods->xWrite(inner_of(file), data, n, offset);
 }
 
@@ -176,9 +192,10 @@ void faulty_vfs_unregister(void)
         faulty.inner = NULL;
 }
 
-void faulty_vfs_arm(enum faulty_call call, unsigned nth, bool for_good)
+void faulty_vfs_arm(enum faulty_call call, enum faulty_way way, unsigned nth, bool for_good)
 {
         faulty.call = call;
+        faulty.way = way;
         faulty.left = nth;
         faulty.for_good = for_good;
         faulty.hit = false;

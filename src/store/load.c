@@ -29,6 +29,13 @@ static void load_version_free(void *version)
         version_unref(version);
 }
 
+static int load_fault(struct store *store, const struct row_record *record, int error, const char *fault)
+{
+        g_free(store->load_words);
+        store->load_words = g_strdup_printf("%s at revision %" G_GUINT64_FORMAT ": %s", record->key, record->revision, fault);
+        return error;
+}
+
 /* A new version of what the record says; NULL kind: this program does not know it. 0 or < 0. */
 static int load_version(struct store *store, const struct row_record *record, struct version **ret_version)
 {
@@ -42,13 +49,13 @@ static int load_version(struct store *store, const struct row_record *record, st
         if (!kind)
                 return 0;
         if (!bytes)
-                return -EBADMSG;
+                return load_fault(store, record, -EBADMSG, "its bytes are missing");
         if (record->sealed) {
                 if (!store->options.unseal)
-                        return -ENOKEY;
+                        return load_fault(store, record, -ENOKEY, "it is sealed and there is no key");
                 r = store->options.unseal(store->options.seal_userdata, bytes, len, &plain, &len);
                 if (r)
-                        return error_fold(r);
+                        return load_fault(store, record, error_fold(r), "it cannot be unsealed: the key is another one");
                 bytes = plain;
         }
         *ret_version = version_new(&(struct version_init){

@@ -19,11 +19,11 @@ static const char *const sqlite_texts[STATEMENT_N_STATEMENTS] = {
         [STATEMENT_ROLLBACK] = "ROLLBACK",
         [STATEMENT_LOG] =
                 "INSERT INTO log (revision, previous, created, time_us, verb, keep, sealed, key, uid, user, client, request_id, "
-                "field_manager, api_verb, delta, object) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+                "field_manager, api_verb, delta, object, sum) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
         [STATEMENT_OBJECT] = "INSERT INTO objects (key, revision) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET revision = ?2",
         [STATEMENT_OBJECT_GONE] = "DELETE FROM objects WHERE key = ?1",
         /* A row that leaves the window takes the bytes of the version before it along (see driver.h). */
-        [STATEMENT_STRIP] = "UPDATE log SET object = NULL WHERE keep = 2 AND object IS NOT NULL AND revision IN "
+        [STATEMENT_STRIP] = "UPDATE log SET object = NULL, sum = NULL WHERE keep = 2 AND object IS NOT NULL AND revision IN "
                             "(SELECT previous FROM log WHERE revision > ?1 AND revision <= ?2)",
         [STATEMENT_DROP] = "DELETE FROM log WHERE keep < 2 AND revision IN "
                            "(SELECT previous FROM log WHERE revision > ?1 AND revision <= ?2)",
@@ -35,6 +35,7 @@ static const char *const sqlite_texts[STATEMENT_N_STATEMENTS] = {
         [STATEMENT_NEWER_ROWS] = "SELECT count(*) FROM (SELECT 1 FROM log INDEXED BY log_by_key WHERE key = ?1 AND keep > 0 "
                                  "AND revision > ?2 LIMIT ?3)",
         [STATEMENT_DROP_ROW] = "DELETE FROM log WHERE revision = ?1",
+        [STATEMENT_NEWEST] = "SELECT max(revision) FROM log",
         [STATEMENT_FETCH] = "SELECT " SQLITE_RECORD_COLUMNS " FROM log l WHERE l.revision = ?1",
 };
 
@@ -42,12 +43,15 @@ int sqlite_fault(struct sqlite_driver *sqlite, sqlite3 *db, const char *what)
 {
         int code = sqlite3_extended_errcode(db), system_errno = sqlite3_system_errno(db), primary = code & 0xff;
 
+        sqlite->full = primary == SQLITE_FULL;
+        if (sqlite->full)
+                system_errno = ENOSPC; /* which SQLite keeps to itself */
         g_free(sqlite->words);
-        sqlite->words = g_strdup_printf("%s: %s (%s, code %d)", what, sqlite3_errmsg(db),
+        sqlite->words = g_strdup_printf("%s: %s: %s (%s, code %d)", sqlite->path, what, sqlite3_errmsg(db),
                                         system_errno ? g_strerror(system_errno) : "no system error", code);
         if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB)
                 return -EBADMSG;
-        if (primary == SQLITE_FULL)
+        if (sqlite->full)
                 return -ENOSPC;
         return system_errno > 0 ? -system_errno : -EIO;
 }
@@ -60,6 +64,32 @@ int sqlite_run(struct sqlite_driver *sqlite, sqlite3_stmt *statement, const char
         return r;
 }
 
+/*
+ * SQLITE_FULL comes of a write that found no room, never of a sync: the frame that ends the transaction is the last that is
+ * written, so it is not whole in the file and no recovery can take the transaction for committed. That it is gone is looked up all
+ * the same.
+ */
+bool sqlite_take_back(struct sqlite_driver *sqlite)
+{
+        sqlite3_stmt *s = sqlite->statements[STATEMENT_NEWEST];
+        g_autofree char *words = NULL;
+        bool gone;
+
+        if (!sqlite->full)
+                return false;
+        words = g_steal_pointer(&sqlite->words);
+        gone = sqlite3_get_autocommit(sqlite->db) || sqlite_run(sqlite, sqlite->statements[STATEMENT_ROLLBACK], "roll back") == 0;
+        if (gone)
+                gone = sqlite3_step(s) == SQLITE_ROW && (uint64_t)sqlite3_column_int64(s, 0) == sqlite->newest;
+        sqlite3_reset(s);
+        if (gone || !sqlite->words) {
+                g_free(sqlite->words);
+                sqlite->words = g_steal_pointer(&words);
+        }
+        sqlite->full = false;
+        return gone;
+}
+
 /* --- committing: writer thread ---------------------------------------------------------------------------------------------------
  */
 
@@ -67,29 +97,38 @@ static int sqlite_write_log(struct sqlite_driver *sqlite, const struct store_act
 {
         sqlite3_stmt *s = sqlite->statements[STATEMENT_LOG];
         const struct store_object *object = &row->object->public;
+        const struct row_record record = {
+                .revision = row->revision,
+                .previous = row->previous ? row->previous->public.revision : 0,
+                .created_revision = object->created_revision,
+                .time_us = row->time_us,
+                .verb = row->verb,
+                .keep = row->keep,
+                .sealed = row->sealed,
+                .key = object->key,
+                .uid = object->uid,
+                .bytes = row->verb == STORE_DELETE ? NULL : row->sealed ?: object->bytes,
+                .len = row->verb == STORE_DELETE ? 0 : row->sealed ? row->sealed_len : object->len,
+        };
         int r = SQLITE_OK;
 
-        r |= sqlite3_bind_int64(s, 1, (sqlite3_int64)row->revision);
-        r |= sqlite3_bind_int64(s, 2, row->previous ? (sqlite3_int64)row->previous->public.revision : 0);
-        r |= sqlite3_bind_int64(s, 3, (sqlite3_int64)object->created_revision);
-        r |= sqlite3_bind_int64(s, 4, (sqlite3_int64)row->time_us);
-        r |= sqlite3_bind_int(s, 5, row->verb);
-        r |= sqlite3_bind_int(s, 6, row->keep);
-        r |= sqlite3_bind_int(s, 7, row->sealed ? 1 : 0);
-        r |= sqlite_bind_text(s, 8, object->key);
-        r |= sqlite_bind_text(s, 9, object->uid);
+        r |= sqlite3_bind_int64(s, 1, (sqlite3_int64)record.revision);
+        r |= sqlite3_bind_int64(s, 2, (sqlite3_int64)record.previous);
+        r |= sqlite3_bind_int64(s, 3, (sqlite3_int64)record.created_revision);
+        r |= sqlite3_bind_int64(s, 4, (sqlite3_int64)record.time_us);
+        r |= sqlite3_bind_int(s, 5, record.verb);
+        r |= sqlite3_bind_int(s, 6, record.keep);
+        r |= sqlite3_bind_int(s, 7, record.sealed);
+        r |= sqlite_bind_text(s, 8, record.key);
+        r |= sqlite_bind_text(s, 9, record.uid);
         r |= sqlite_bind_text(s, 10, actor->user);
         r |= sqlite_bind_text(s, 11, actor->client);
         r |= sqlite_bind_text(s, 12, actor->request_id);
         r |= sqlite_bind_text(s, 13, actor->field_manager);
         r |= sqlite_bind_text(s, 14, actor->verb);
         r |= sqlite_bind_text(s, 15, row->delta);
-        if (row->verb == STORE_DELETE)
-                r |= sqlite3_bind_null(s, 16);
-        else if (row->sealed)
-                r |= sqlite3_bind_blob64(s, 16, row->sealed, row->sealed_len, SQLITE_STATIC);
-        else
-                r |= sqlite3_bind_blob64(s, 16, object->bytes, object->len, SQLITE_STATIC);
+        r |= sqlite3_bind_blob64(s, 16, record.bytes, record.len, SQLITE_STATIC); /* no bytes: NULL */
+        r |= sqlite3_bind_int64(s, 17, (sqlite3_int64)sqlite_sum(&record));
         if (r != SQLITE_OK)
                 return sqlite_fault(sqlite, sqlite->db, "bind log row");
         return sqlite_run(sqlite, s, "write log row");
@@ -129,6 +168,11 @@ static int sqlite_persist(struct driver *driver, struct commit *const *commits, 
 
         assert(!sqlite->failed);
         r = sqlite_write_group(sqlite, commits, n_commits);
+        for (size_t i = 0; i < n_commits && r == 0; i++)
+                if (commits[i]->n_rows > 0)
+                        sqlite->newest = commits[i]->rows[commits[i]->n_rows - 1].revision;
+        if (r < 0 && sqlite_take_back(sqlite))
+                return DRIVER_E_FULL;
         /* Whether a failed commit reached the disk is unknown: nothing more is written, not even by the checkpoint at the close. */
         sqlite->failed = r < 0;
         return r;
@@ -147,13 +191,23 @@ static int sqlite_settle(struct driver *driver)
 {
         struct sqlite_driver *sqlite = sqlite_of(driver);
 
-        if (sqlite->wal_pages < SQLITE_CHECKPOINT_PAGES)
+        int r;
+
+        if (sqlite->wal_pages < sqlite->checkpoint_pages)
                 return 0;
-        sqlite->wal_pages = 0;
-        if (sqlite3_wal_checkpoint_v2(sqlite->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK)
+        sqlite->checkpoint_pages = SQLITE_CHECKPOINT_PAGES;
+        if (sqlite3_wal_checkpoint_v2(sqlite->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK) {
+                sqlite->wal_pages = 0;
                 return 0;
+        }
+        r = sqlite_fault(sqlite, sqlite->db, "checkpoint");
+        /* No room in the database: all stands in the WAL still, and may stay there for a while. */
+        if (sqlite->full) {
+                sqlite->checkpoint_pages = sqlite->wal_pages + SQLITE_CHECKPOINT_PAGES / 8;
+                return 0;
+        }
         sqlite->failed = true;
-        return sqlite_fault(sqlite, sqlite->db, "checkpoint");
+        return r;
 }
 
 /* --- opening and closing ---------------------------------------------------------------------------------------------------------
@@ -264,18 +318,33 @@ static int sqlite_create(struct sqlite_driver *sqlite)
                                SQLITE_STORE_SCHEMA_VERSION, uuid);
         r = sqlite_exec(sqlite, "PRAGMA journal_mode=WAL");
         if (r == 0)
-                r = sqlite_exec(sqlite,
-                                "BEGIN IMMEDIATE;"
-                                "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-                                "CREATE TABLE objects (key TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;"
-                                "CREATE TABLE log (revision INTEGER PRIMARY KEY, previous INTEGER NOT NULL,"
-                                " created INTEGER NOT NULL, time_us INTEGER NOT NULL, verb INTEGER NOT NULL,"
-                                " keep INTEGER NOT NULL, sealed INTEGER NOT NULL, key TEXT NOT NULL, uid TEXT, user TEXT,"
-                                " client TEXT, request_id TEXT, field_manager TEXT, api_verb TEXT, delta TEXT, object BLOB);"
-                                "CREATE INDEX log_by_key ON log (key, revision) WHERE keep > 0;");
+                r = sqlite_exec(
+                        sqlite,
+                        "BEGIN IMMEDIATE;"
+                        "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+                        "CREATE TABLE objects (key TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;"
+                        "CREATE TABLE log (revision INTEGER PRIMARY KEY, previous INTEGER NOT NULL,"
+                        " created INTEGER NOT NULL, time_us INTEGER NOT NULL, verb INTEGER NOT NULL,"
+                        " keep INTEGER NOT NULL, sealed INTEGER NOT NULL, key TEXT NOT NULL, uid TEXT, user TEXT,"
+                        " client TEXT, request_id TEXT, field_manager TEXT, api_verb TEXT, delta TEXT, object BLOB, sum INTEGER);"
+                        "CREATE INDEX log_by_key ON log (key, revision) WHERE keep > 0;");
         if (r == 0)
                 r = sqlite_exec(sqlite, meta);
         return r == 0 ? sqlite_exec(sqlite, "COMMIT") : r;
+}
+
+/* Version 1 had no sums; its rows go unchecked until they are written again. */
+static int sqlite_upgrade(struct sqlite_driver *sqlite)
+{
+        return sqlite_exec(sqlite, "BEGIN IMMEDIATE; ALTER TABLE log ADD COLUMN sum INTEGER;"
+                                   "UPDATE meta SET value = 2 WHERE name = 'schema_version'; COMMIT");
+}
+
+int sqlite_damaged(struct sqlite_driver *sqlite, const char *words)
+{
+        g_free(sqlite->words);
+        sqlite->words = g_strdup_printf("%s: %s", sqlite->path, words);
+        return STORE_E_CORRUPT;
 }
 
 /* 0, < 0, STORE_E_NEWER or STORE_E_CORRUPT */
@@ -293,11 +362,13 @@ static int sqlite_judge(struct sqlite_driver *sqlite)
         if (number > SQLITE_STORE_SCHEMA_VERSION)
                 return STORE_E_NEWER;
         if (number < 1)
-                return STORE_E_CORRUPT;
+                return sqlite_damaged(sqlite, "it has no schema version");
         r = sqlite_ask(sqlite, "PRAGMA quick_check(1)", &verdict);
         if (r < 0)
                 return r == -EBADMSG ? STORE_E_CORRUPT : r;
-        return g_strcmp0(verdict, "ok") == 0 ? 0 : STORE_E_CORRUPT;
+        if (g_strcmp0(verdict, "ok") != 0)
+                return sqlite_damaged(sqlite, verdict);
+        return number == 1 ? sqlite_upgrade(sqlite) : 0;
 }
 
 static int sqlite_prepare(struct sqlite_driver *sqlite)
@@ -333,7 +404,7 @@ static int sqlite_connect(struct sqlite_driver *sqlite, bool empty)
         return r == -EBADMSG ? STORE_E_CORRUPT : r;
 }
 
-int driver_sqlite_new(const char *path, struct driver **ret_driver)
+int driver_sqlite_new(const char *path, struct driver **ret_driver, char **reterr_words)
 {
         static const struct driver_ops ops = {
                 .blocks = true,
@@ -354,11 +425,17 @@ int driver_sqlite_new(const char *path, struct driver **ret_driver)
         sqlite->driver.ops = &ops;
         sqlite->path = g_strdup(path);
         sqlite->lock_fd = -1;
+        sqlite->checkpoint_pages = SQLITE_CHECKPOINT_PAGES;
         r = sqlite_lock(sqlite);
         if (r == 0)
                 r = sqlite_ensure_file(path, &empty);
+        if (r == 0 && !empty)
+                r = sqlite_check_wal(sqlite);
         if (r == 0)
                 r = sqlite_connect(sqlite, empty);
+        if (r && reterr_words)
+                *reterr_words = sqlite->words ? g_steal_pointer(&sqlite->words)
+                                              : g_strdup_printf("%s: %s", path, r < 0 ? g_strerror(-r) : "refused");
         if (r)
                 return r;
         *ret_driver = &g_steal_pointer(&sqlite)->driver;

@@ -118,11 +118,16 @@ int sqlite_compact(struct driver *driver, const struct retention *retention)
         uint64_t to = sqlite->window + (waiting < retention->least_rows ? 0 : MIN(waiting, retention->max_rows));
         bool prune = sqlite->prune_cursor > 0 || retention->least_rows == 0 ||
                      retention->before_us >= sqlite->pruned_before_us + SQLITE_PRUNE_INTERVAL_US;
+        uint64_t cursor = sqlite->prune_cursor;
         int r;
 
         if (sqlite->failed || (to == sqlite->window && !prune))
                 return 0;
         r = sqlite_compact_in_transaction(sqlite, retention, to, prune);
+        if (r < 0 && sqlite_take_back(sqlite)) {
+                sqlite->prune_cursor = cursor;
+                return 0; /* another time, when there is room */
+        }
         if (r < 0) {
                 sqlite->failed = true;
                 return r;

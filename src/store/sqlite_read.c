@@ -3,7 +3,43 @@
 
 #include "base/error.h"
 
+#include <string.h>
+
 #define SQLITE_READER_BUSY_MS 2000
+
+static uint64_t sum_mix(uint64_t sum, uint64_t word)
+{
+        sum = (sum ^ word) * 0x9e3779b97f4a7c15ull;
+        return sum ^ sum >> 29;
+}
+
+static uint64_t sum_bytes(uint64_t sum, const char *bytes, size_t len)
+{
+        uint64_t word;
+
+        sum = sum_mix(sum, bytes ? len : UINT64_MAX);
+        for (; len >= sizeof(word); bytes += sizeof(word), len -= sizeof(word)) {
+                memcpy(&word, bytes, sizeof(word));
+                sum = sum_mix(sum, GUINT64_FROM_LE(word));
+        }
+        word = 0;
+        if (len > 0)
+                memcpy(&word, bytes, len);
+        return sum_mix(sum, GUINT64_FROM_LE(word));
+}
+
+uint64_t sqlite_sum(const struct row_record *record)
+{
+        uint64_t sum = sum_mix(1, record->revision);
+
+        sum = sum_mix(sum, record->previous);
+        sum = sum_mix(sum, record->created_revision);
+        sum = sum_mix(sum, record->time_us);
+        sum = sum_mix(sum, (uint64_t)record->verb << 16 | (uint64_t)record->keep << 8 | record->sealed);
+        sum = sum_bytes(sum, record->key, strlen(record->key));
+        sum = sum_bytes(sum, record->uid, record->uid ? strlen(record->uid) : 0);
+        return sum_bytes(sum, record->bytes, record->len);
+}
 
 static struct row_record sqlite_record_of(sqlite3_stmt *s)
 {
@@ -23,9 +59,27 @@ static struct row_record sqlite_record_of(sqlite3_stmt *s)
         };
 }
 
-static bool sqlite_record_is_whole(const struct row_record *record)
+static int sqlite_damaged_row(struct sqlite_driver *sqlite, uint64_t revision, const char *key, const char *fault)
 {
-        return record->revision > 0 && record->key && record->verb <= STORE_DELETE && record->keep <= ROW_HISTORY;
+        g_free(sqlite->words);
+        sqlite->words = g_strdup_printf("%s: damaged row of revision %" G_GUINT64_FORMAT " (%s): %s", sqlite->path, revision,
+                                        key ?: "no key", fault);
+        return -EBADMSG;
+}
+
+/* 0 or -EBADMSG with words. */
+static int sqlite_record_check(struct sqlite_driver *sqlite, sqlite3_stmt *s, const struct row_record *record)
+{
+        const char *fault = NULL;
+
+        if (record->revision == 0 || !record->key)
+                fault = "an object has no row in the log";
+        else if (record->verb > STORE_DELETE || record->keep > ROW_HISTORY)
+                fault = "it is not of a write";
+        else if (sqlite3_column_type(s, SQLITE_RECORD_SUM) != SQLITE_NULL &&
+                 (uint64_t)sqlite3_column_int64(s, SQLITE_RECORD_SUM) != sqlite_sum(record))
+                fault = "its sum is wrong";
+        return fault ? sqlite_damaged_row(sqlite, record->revision, record->key, fault) : 0;
 }
 
 /* Each row of @statement, which is given back. 0, < 0, or what @each returned. */
@@ -40,7 +94,9 @@ static int sqlite_each(struct sqlite_driver *sqlite, sqlite3_stmt *statement,
                 if (step != SQLITE_ROW)
                         return sqlite_fault(sqlite, sqlite->db, "load");
                 record = sqlite_record_of(statement);
-                r = sqlite_record_is_whole(&record) ? each(&record, userdata) : -EBADMSG;
+                r = sqlite_record_check(sqlite, statement, &record);
+                if (r == 0)
+                        r = each(&record, userdata);
         }
         return r;
 }
@@ -73,12 +129,13 @@ static int sqlite_load_state(struct sqlite_driver *sqlite, struct driver_state *
                 ret_state->time_us = (uint64_t)sqlite3_column_int64(statement, 1);
                 ret_state->floor = (uint64_t)sqlite3_column_int64(statement, 2);
                 if (ret_state->floor == 0 || (ret_state->revision > 0 && ret_state->floor >= ret_state->revision))
-                        r = -EBADMSG;
+                        r = sqlite_damaged_row(sqlite, ret_state->revision, NULL, "the window does not fit it");
         } else {
                 r = sqlite_fault(sqlite, sqlite->db, "load state");
         }
         sqlite3_finalize(statement);
         sqlite->window = ret_state->floor;
+        sqlite->newest = ret_state->revision;
         return r;
 }
 
@@ -92,8 +149,8 @@ int sqlite_load(struct driver *driver, const struct driver_loader *loader, struc
                 return r;
         /* In the order of the log, so that its pages are read one after the other. An object without its row has no key here. */
         r = sqlite_each_of(sqlite,
-                           "SELECT " SQLITE_RECORD_COLUMNS " FROM (SELECT revision FROM objects ORDER BY revision) o "
-                           "LEFT JOIN log l ON l.revision = o.revision",
+                           "SELECT " SQLITE_RECORD_COLUMNS " FROM (SELECT revision, key FROM objects ORDER BY revision) o "
+                           "LEFT JOIN log l ON l.revision = o.revision AND l.key = o.key",
                            0, loader->object, loader->userdata);
         if (r < 0)
                 return r;
@@ -114,9 +171,12 @@ int sqlite_fetch(struct driver *driver, uint64_t revision, int (*each)(const str
         if (step == SQLITE_ROW) {
                 struct row_record record = sqlite_record_of(s);
 
-                r = sqlite_record_is_whole(&record) ? each(&record, userdata) : -EBADMSG;
+                r = sqlite_record_check(sqlite, s, &record);
+                if (r == 0)
+                        r = each(&record, userdata);
         } else {
-                r = step == SQLITE_DONE ? -EBADMSG : sqlite_fault(sqlite, sqlite->db, "fetch");
+                r = step == SQLITE_DONE ? sqlite_damaged_row(sqlite, revision, NULL, "it is missing")
+                                        : sqlite_fault(sqlite, sqlite->db, "fetch");
         }
         sqlite3_reset(s);
         return r;

@@ -101,7 +101,7 @@ static void test_a_newer_store_is_refused_and_left_alone(void)
 
         world_create(w, MAPS, "ns", "a", "1");
         world_close(w);
-        sql(w, "UPDATE meta SET value = 2 WHERE name = 'schema_version'");
+        sql(w, "UPDATE meta SET value = 3 WHERE name = 'schema_version'");
         g_assert_cmpint(file_read(w->path, 1 << 20, &before, &before_len), ==, 0);
         g_assert_cmpint(world_open(w), ==, STORE_E_NEWER);
         g_assert_cmpint(file_read(w->path, 1 << 20, &after, &after_len), ==, 0);
@@ -166,7 +166,7 @@ static void test_rows_of_kinds_that_this_program_does_not_know_survive(void)
         world_create(w, MAPS, "ns", "a", "1");
         world_create(w, MAPS, "ns", "b", "1");
         world_close(w);
-        sql(w, "UPDATE log SET key = 'futures.example.org/ns/a' WHERE revision = 2");
+        sql(w, "UPDATE log SET key = 'futures.example.org/ns/a', sum = NULL WHERE revision = 2");
         sql(w, "UPDATE objects SET key = 'futures.example.org/ns/a' WHERE revision = 2");
         g_assert_cmpint(world_open(w), ==, 0);
         g_assert_cmpint(store_watch(w->store, NULL, 1, world_trace_event, w, &watch), ==, 0);

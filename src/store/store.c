@@ -238,6 +238,42 @@ void store_release(struct store *store)
                 writer_submit(store->writer, list, &retention);
 }
 
+/* @commits and all that was accepted behind them are not to be. Told in order, on top of the published state. */
+static void store_take_back(struct store *store, struct commit *commits)
+{
+        struct commit **tail = &commits;
+
+        while (*tail)
+                tail = &(*tail)->next;
+        if (store->writer)
+                *tail = writer_take_back(store->writer);
+        while (*tail)
+                tail = &(*tail)->next;
+        *tail = g_steal_pointer(&store->queue);
+        store->queue_tail = &store->queue;
+        g_hash_table_remove_all(store->overlay);
+        store->accepted_revision = store->revision;
+        store->queued_ops = store->queued_bytes = 0;
+        store->full = true;
+        if (store->options.full)
+                store->options.full(store->driver->ops->words(store->driver), store->options.full_userdata);
+        for (struct commit *commit = commits, *next; commit; commit = next) {
+                next = commit->next;
+                store->stats.refused++;
+                store_commit_done(commit, -ENOSPC);
+                commit_free(commit);
+        }
+}
+
+static void store_has_room(struct store *store)
+{
+        if (!store->full)
+                return;
+        store->full = false;
+        if (store->options.full)
+                store->options.full(NULL, store->options.full_userdata);
+}
+
 void store_finish(struct commit *commits, void *userdata)
 {
         struct store *store = userdata;
@@ -246,6 +282,10 @@ void store_finish(struct commit *commits, void *userdata)
         /* Callbacks often commit again: the writer gets that as one group, not the first of them alone. */
         store->publishing = true;
         for (struct commit *commit = commits, *next; commit; commit = next) {
+                if (commit->result == DRIVER_E_FULL && !store->failed) {
+                        store_take_back(store, commit);
+                        break;
+                }
                 next = commit->next;
                 store->queued_ops -= commit->n_rows;
                 store->queued_bytes -= commit->bytes;
@@ -255,6 +295,7 @@ void store_finish(struct commit *commits, void *userdata)
                         lost = true;
                         store_commit_done(commit, commit->result < 0 ? commit->result : -EIO);
                 } else {
+                        store_has_room(store);
                         store_publish(store, commit);
                 }
                 commit_free(commit);
@@ -287,7 +328,7 @@ static void store_persist_queue(struct store *store)
         else
                 r = store->driver->ops->persist(store->driver, (struct commit *const *)group->pdata, group->len);
         for (struct commit *commit = list; commit; commit = commit->next)
-                commit->result = error_fold(r);
+                commit->result = r == DRIVER_E_FULL ? r : error_fold(r);
         store->stats.groups++;
         store_finish(list, store);
         retention = store_retention(store);
@@ -386,6 +427,14 @@ static void store_disown(void *version)
         version_disown(version);
 }
 
+/* Why the store was not opened: @r says nothing of where. */
+static int store_refuse(const struct store_options *options, int r, const char *words)
+{
+        if (r != 0 && options->reterr_words)
+                *options->reterr_words = g_strdup(words);
+        return r;
+}
+
 int store_open_driver(struct driver *driver, const struct store_options *options, struct store **ret_store)
 {
         g_autoptr(store) store = g_new0(struct store, 1);
@@ -409,7 +458,7 @@ int store_open_driver(struct driver *driver, const struct store_options *options
                 return r;
         r = store_load(store);
         if (r)
-                return r;
+                return store_refuse(options, r, store->load_words ?: driver->ops->words(driver));
         if (options->loop) {
                 r = loop_defer(options->loop, store_work_due, store, &store->work);
                 if (r < 0)
@@ -438,13 +487,14 @@ int store_open_memory(const struct store_options *options, struct store **ret_st
 
 int store_open_sqlite(const char *path, const struct store_options *options, struct store **ret_store)
 {
+        g_autofree char *words = NULL;
         struct driver *driver;
         int r;
 
         assert(path);
-        r = driver_sqlite_new(path, &driver);
+        r = driver_sqlite_new(path, &driver, &words);
         if (r)
-                return r;
+                return store_refuse(options, r, words);
         return store_open_driver(driver, options, ret_store);
 }
 
@@ -465,6 +515,7 @@ struct store *store_close(struct store *store)
         g_hash_table_unref(store->kinds);
         store->driver->ops->close(store->driver);
         g_string_free(store->scratch, TRUE);
+        g_free(store->load_words);
         g_free(store);
         return NULL;
 }

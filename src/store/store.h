@@ -93,7 +93,8 @@ enum {
         STORE_E_TOO_LARGE,    /* an object is longer than LIMIT_OBJECT_BYTES, or deeper or richer than what can be read back */
 };
 
-/** Runs on the loop when the transaction is durable and published (@result 0), or lost (< 0: the store has failed).
+/** Runs on the loop when the transaction is durable and published (@result 0), or lost (< 0): -ENOSPC when the disk is full,
+ * nothing of it was written and the store goes on from the published state; else the store has failed.
  *  @objects: the new versions in the order of the ops (for a delete: the last version), borrowed for the call. */
 typedef void (*store_done_fn)(int result, const struct store_object *const *objects, size_t n_objects, void *userdata);
 
@@ -203,6 +204,11 @@ struct store_options {
         /* Called once, on the loop, when the store fails; the owner logs @words and ends the process. */
         void (*failed)(const char *words, void *userdata);
         void *failed_userdata;
+        /* Called on the loop when the disk is full: what was accepted and not durable is taken back (the newest state is the
+         * published one again), and their callbacks run behind this. @words NULL: a commit became durable again. Or NULL. */
+        void (*full)(const char *words, void *userdata);
+        void *full_userdata;
+        char **reterr_words;         /* why the store could not be opened; g_free(). Or NULL */
         unsigned history_days;       /* 0: 30 */
         unsigned history_per_object; /* 0: 50 */
 };
@@ -223,8 +229,8 @@ char *store_key(const struct schema_kind *kind, const char *namespace, const cha
 
 /* For /metrics. */
 struct store_stats {
-        uint64_t commits, operations, groups, conflicts, watches, events;
-        uint64_t commit_time_us_sum; /* from queueing to durable */
+        uint64_t commits, operations, groups, conflicts, refused, watches, events; /* refused: commits, for want of room */
+        uint64_t commit_time_us_sum;                                               /* from queueing to durable */
         size_t objects, bytes, queued;
 };
 void store_stats(struct store *store, struct store_stats *ret_stats);

@@ -37,6 +37,7 @@ struct store {
         bool publishing;
         size_t queued_ops, queued_bytes; /* accepted and not published */
         bool failed, closing;
+        bool full; /* the last group found no room */
 
         GPtrArray *watches;        /* all, owned */
         GPtrArray *watches_of_all; /* those of all kinds; borrowed */
@@ -45,6 +46,7 @@ struct store {
         bool watch_dead;           /* some were freed meanwhile */
 
         GString *scratch;
+        char *load_words; /* what was found damaged */
         struct store_stats stats;
 };
 

@@ -27,6 +27,7 @@ struct writer {
         struct commit *finished, **finished_tail;
         struct retention retention;
         bool stop;
+        bool full;       /* a group found no room: those behind it are not tried, until writer_take_back() */
         bool compacting; /* writer_compact() waits */
         int compact_result;
         uint64_t rows_behind; /* written since compaction had nothing left to do */
@@ -39,6 +40,16 @@ static void writer_append(struct commit ***tail, struct commit *list)
         **tail = list;
         for (; list; list = list->next)
                 *tail = &list->next;
+}
+
+/* To the loop. Called with the mutex held. */
+static void writer_hand_back(struct writer *writer, struct commit *list, int result)
+{
+        for (struct commit *commit = list; commit; commit = commit->next)
+                commit->result = result;
+        writer_append(&writer->finished_tail, list);
+        /* The counter of an eventfd cannot run over here; it stays readable until the loop has looked. */
+        (void)!eventfd_write(writer->wake_fd, 1);
 }
 
 /* Persists @list as one group and hands it to the loop. Called and left with the mutex held. */
@@ -57,15 +68,13 @@ static void writer_write_group(struct writer *writer, struct commit *list)
         }
         if (r == 0)
                 r = writer->driver->ops->persist(writer->driver, (struct commit *const *)group->pdata, group->len);
-        for (struct commit *commit = list; commit; commit = commit->next)
-                commit->result = error_fold(r);
         g_mutex_lock(&writer->mutex);
-        writer->failure = error_fold(r);
+        writer->full = r == DRIVER_E_FULL;
+        if (!writer->full)
+                writer->failure = error_fold(r);
         writer->groups++;
         writer->rows_behind += rows;
-        writer_append(&writer->finished_tail, list);
-        /* The counter of an eventfd cannot run over here; it stays readable until the loop has looked. */
-        (void)!eventfd_write(writer->wake_fd, 1);
+        writer_hand_back(writer, list, writer->full ? DRIVER_E_FULL : error_fold(r));
 }
 
 /* Called and left with the mutex held. A failure here is reported to the next commit. */
@@ -124,7 +133,11 @@ static void *writer_run(void *userdata)
                 if (list) {
                         writer->queue = NULL;
                         writer->queue_tail = &writer->queue;
-                        writer_write_group(writer, list);
+                        /* What was accepted behind a commit that is not to be must not be either. */
+                        if (writer->full)
+                                writer_hand_back(writer, list, DRIVER_E_FULL);
+                        else
+                                writer_write_group(writer, list);
                         writer_settle(writer);
                         if (writer->rows_behind > WRITER_ROWS_BEHIND && !writer->failure)
                                 writer_compact_piece(writer);
@@ -224,6 +237,21 @@ void writer_submit(struct writer *writer, struct commit *commits, const struct r
         if (idle)
                 g_cond_broadcast(&writer->cond);
         g_mutex_unlock(&writer->mutex);
+}
+
+struct commit *writer_take_back(struct writer *writer)
+{
+        struct commit *list;
+
+        g_mutex_lock(&writer->mutex);
+        assert(writer->full);
+        writer_append(&writer->finished_tail, g_steal_pointer(&writer->queue));
+        writer->queue_tail = &writer->queue;
+        list = g_steal_pointer(&writer->finished);
+        writer->finished_tail = &writer->finished;
+        writer->full = false;
+        g_mutex_unlock(&writer->mutex);
+        return list;
 }
 
 uint64_t writer_groups(const struct writer *writer)

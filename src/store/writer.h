@@ -20,6 +20,9 @@ AUTOPTR(writer, writer_free);
 
 /** writer_submit() - takes the list @commits over; @retention is what may be forgotten after it. */
 void writer_submit(struct writer *writer, struct commit *commits, const struct retention *retention);
+/** writer_take_back() - after a group that found no room (result DRIVER_E_FULL): all that was submitted behind it, which is not
+ * tried either. What is submitted from now on is. */
+struct commit *writer_take_back(struct writer *writer);
 /** writer_groups() - number of groups written so far. */
 uint64_t writer_groups(const struct writer *writer);
 /** writer_compact() - wait until the thread is idle, then let the driver forget all it may. 0 or < 0. */
