@@ -157,6 +157,8 @@ static void write_store_stats(struct api *api, GString *out)
         metrics_value(out, "gabbro_store_groups_total", "counter", "Durable group commits.", (double)stats.groups);
         metrics_value(out, "gabbro_store_conflicts_total", "counter", "Transactions refused for a revision.",
                       (double)stats.conflicts);
+        metrics_value(out, "gabbro_store_refused_total", "counter", "Transactions refused for want of room on the disk.",
+                      (double)stats.refused);
         metrics_value(out, "gabbro_store_commit_seconds_total", "counter", "Time from queueing to durable.",
                       (double)stats.commit_time_us_sum / 1e6);
         metrics_value(out, "gabbro_store_events_total", "counter", "Events published.", (double)stats.events);

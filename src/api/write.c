@@ -77,6 +77,9 @@ void write_refuse_outcome(struct call *call, int outcome)
         case STORE_E_TOO_LARGE:
                 refuse_named(call, 413, NULL, "would be too large to be stored");
                 break;
+        case -ENOSPC:
+                refuse_named(call, 507, NULL, "could not be written: the disk of the gateway is full");
+                break;
         case STORE_E_FAILED:
                 call_refuse_words(call, 503, "the store takes no writes any more");
                 break;

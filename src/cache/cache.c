@@ -39,6 +39,7 @@ struct cache {
         GPtrArray *indexes;
         GArray *listeners;
         GHashTable *gone_ahead; /* uids whose removal was told ahead and not published yet */
+        GHashTable *ahead;      /* key -> struct cache_ahead: told ahead and perhaps not published yet */
         uint64_t mark;
         bool synced;
         void *follower;
@@ -81,6 +82,39 @@ static void cache_drop_index(void *index)
         cache_index_free(index);
 }
 
+/* What the store publishes with this revision, or as a removal, is no longer ahead. */
+struct cache_ahead {
+        const struct schema_kind *kind;
+        char *namespace, *name;
+        uint64_t revision; /* 0: a removal */
+};
+
+static void cache_ahead_free(void *data)
+{
+        struct cache_ahead *ahead = data;
+
+        g_free(ahead->namespace);
+        g_free(ahead->name);
+        g_free(ahead);
+}
+
+static void cache_note_ahead(struct cache *cache, const struct schema_kind *kind, const char *namespace, const char *name,
+                             uint64_t revision)
+{
+        struct cache_ahead *ahead = g_new0(struct cache_ahead, 1);
+
+        *ahead = (struct cache_ahead){.kind = kind, .namespace = g_strdup(namespace), .name = g_strdup(name), .revision = revision};
+        g_hash_table_replace(cache->ahead, store_key(kind, namespace, name), ahead);
+}
+
+static void cache_note_published(struct cache *cache, const struct store_event *event)
+{
+        const struct cache_ahead *ahead = g_hash_table_lookup(cache->ahead, event->object->key);
+
+        if (ahead && (ahead->revision ? ahead->revision <= event->revision : event->verb == STORE_DELETE))
+                g_hash_table_remove(cache->ahead, event->object->key);
+}
+
 struct cache *cache_new(const struct schema_kind *const *kinds)
 {
         struct cache *cache = g_new0(struct cache, 1);
@@ -92,6 +126,7 @@ struct cache *cache_new(const struct schema_kind *const *kinds)
         cache->by_uid = g_hash_table_new(g_str_hash, g_str_equal);
         cache->indexes = g_ptr_array_new_with_free_func(cache_drop_index);
         cache->gone_ahead = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        cache->ahead = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, cache_ahead_free);
         cache->listeners = g_array_new(FALSE, FALSE, sizeof(struct cache_listener));
         for (size_t i = 0; kinds[i]; i++) {
                 struct cache_kind *kind = g_new0(struct cache_kind, 1);
@@ -116,6 +151,7 @@ struct cache *cache_free(struct cache *cache)
         g_hash_table_unref(cache->kinds);
         g_ptr_array_unref(cache->indexes);
         g_hash_table_unref(cache->gone_ahead);
+        g_hash_table_unref(cache->ahead);
         g_hash_table_unref(cache->entries);
         g_ptr_array_unref(cache->in_order);
         g_array_unref(cache->listeners);
@@ -354,6 +390,7 @@ void cache_apply_event(struct cache *cache, const struct store_event *event)
         assert(cache && object);
         if (!g_hash_table_contains(cache->kinds, object->kind))
                 return;
+        cache_note_published(cache, event);
         if (object->uid && g_hash_table_contains(cache->gone_ahead, object->uid)) {
                 if (event->verb == STORE_DELETE)
                         g_hash_table_remove(cache->gone_ahead, object->uid);
@@ -371,10 +408,30 @@ void cache_apply_ahead(struct cache *cache, const struct schema_kind *kind, cons
         const struct cache_object *held;
 
         assert(cache && kind && name);
+        if (g_hash_table_contains(cache->kinds, kind))
+                cache_note_ahead(cache, kind, namespace, name, object ? object->revision : 0);
         held = cache_get(cache, kind, namespace, name);
         if (!object && held && held->uid)
                 g_hash_table_add(cache->gone_ahead, g_strdup(held->uid));
         cache_apply(cache, kind, namespace, name, object);
+}
+
+void cache_take_back(struct cache *cache, struct store *store,
+                     const struct store_object *(*published)(struct store *store, const struct schema_kind *kind,
+                                                             const char *namespace, const char *name))
+{
+        g_autoptr(GHashTable) ahead = g_steal_pointer(&cache->ahead);
+        GHashTableIter each;
+        struct cache_ahead *one;
+
+        cache->ahead = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, cache_ahead_free);
+        g_hash_table_remove_all(cache->gone_ahead);
+        g_hash_table_iter_init(&each, ahead);
+        while (g_hash_table_iter_next(&each, NULL, (void **)&one)) {
+                autostoreobject object = published(store, one->kind, one->namespace, one->name);
+
+                cache_apply(cache, one->kind, one->namespace, one->name, object);
+        }
 }
 
 static uint64_t cache_revision_of(const char *text)

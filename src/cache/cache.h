@@ -86,3 +86,6 @@ void cache_listen(struct cache *cache, cache_listener_fn fn, void *userdata);
 /** cache_follow_store() - fill from the store now and follow it: synced on return. Ends with cache_free(), before the store is
  * closed. 0 or -errno. */
 int cache_follow_store(struct cache *cache, struct store *store);
+/** cache_follow_back() - the store has taken back what it had accepted: so does a cache that was told ahead (cache_apply_ahead()).
+ */
+void cache_follow_back(struct cache *cache, struct store *store);

@@ -240,6 +240,46 @@ static void commit_unseen(struct world *world, enum store_verb verb, const char 
 }
 
 /* A writer goes on from its own accepted writes; what the store publishes of them later changes nothing more. */
+static void test_what_was_told_ahead_can_be_taken_back(void)
+{
+        g_autoptr(world) w = world_new(false);
+        struct scene s;
+
+        world_create(w, MAPS, "ns", "a", "one");
+        world_create(w, MAPS, "ns", "b", "one");
+        world_create(w, MAPS, "ns", "published", "one");
+        scene_init(&s, no_indexes);
+        g_assert_cmpint(cache_follow_store(s.cache, w->store), ==, 0);
+        world_update(w, MAPS, "ns", "published", "two");
+
+        autostoreobject published = newest(w, "published");
+
+        cache_apply_ahead(s.cache, MAPS, "ns", "published", published);
+        commit_unseen(w, STORE_UPDATE, "a", "two");
+        commit_unseen(w, STORE_CREATE, "c", "one");
+        commit_unseen(w, STORE_DELETE, "b", NULL);
+
+        autostoreobject a = newest(w, "a");
+        autostoreobject c = newest(w, "c");
+
+        cache_apply_ahead(s.cache, MAPS, "ns", "a", a);
+        cache_apply_ahead(s.cache, MAPS, "ns", "b", NULL);
+        cache_apply_ahead(s.cache, MAPS, "ns", "c", c);
+        g_assert_null(cache_get(s.cache, MAPS, "ns", "b"));
+        cache_follow_back(s.cache, w->store); /* nothing of it is published */
+        g_assert_cmpuint(cache_get(s.cache, MAPS, "ns", "a")->revision, ==, 2);
+        g_assert_cmpuint(cache_get(s.cache, MAPS, "ns", "b")->revision, ==, 3);
+        g_assert_null(cache_get(s.cache, MAPS, "ns", "c"));
+        g_assert_cmpuint(cache_get(s.cache, MAPS, "ns", "published")->revision, ==, 5);
+        /* What is published later is taken, the removal of b too. */
+        while (store_count(w->store, MAPS, NULL) != 3 || store_revision(w->store) < 8)
+                loop_run_once(w->loop, WORLD_PATIENCE_US);
+        g_assert_null(cache_get(s.cache, MAPS, "ns", "b"));
+        g_assert_nonnull(cache_get(s.cache, MAPS, "ns", "c"));
+        g_assert_cmpuint(cache_get(s.cache, MAPS, "ns", "a")->revision, ==, 6);
+        scene_clear(&s);
+}
+
 static void test_what_was_told_ahead_is_not_told_again(void)
 {
         g_autoptr(world) w = world_new(false);
@@ -285,5 +325,6 @@ int main(int argc, char **argv)
         TEST(a_sweep_removes_what_a_relist_did_not_name);
         TEST(a_follower_is_what_the_store_has_published);
         TEST(what_was_told_ahead_is_not_told_again);
+        TEST(what_was_told_ahead_can_be_taken_back);
         return g_test_run();
 }

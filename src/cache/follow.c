@@ -22,6 +22,12 @@ static void follow_end(void *watch)
         store_watch_free(watch);
 }
 
+void cache_follow_back(struct cache *cache, struct store *store)
+{
+        assert(cache && store);
+        cache_take_back(cache, store, store_get);
+}
+
 int cache_follow_store(struct cache *cache, struct store *store)
 {
         const struct schema_kind *const *kinds;

@@ -27,6 +27,7 @@ struct running {
 struct inflight {
         struct running *running; /* NULL: the runner ended meanwhile */
         struct turn turn;
+        char *key;
         size_t n_ops;
 };
 
@@ -55,6 +56,7 @@ static void inflight_free(gpointer data)
         struct inflight *inflight = data;
 
         turn_clear(&inflight->turn);
+        g_free(inflight->key);
         g_free(inflight);
 }
 
@@ -165,10 +167,13 @@ static void control_on_done(int result, const struct store_object *const *object
 
         struct control *control = running->control;
 
-        /* A lost commit is the end of the store: its owner logs that and ends the process. */
+        /* For want of room it was taken back, and may be tried again. Any other loss is the end of the store: its owner logs that
+         * and ends the process. */
         if (result < 0)
                 running->stats.failures++;
-        else if (inflight->turn.events->len > 0)
+        if (result == -ENOSPC)
+                workqueue_retry(running->queue, inflight->key);
+        else if (result == 0 && inflight->turn.events->len > 0)
                 recorder_write(control->recorder, component, inflight->turn.events, inflight->turn.now_us);
         g_ptr_array_remove_fast(control->inflight, inflight);
         control_arm(control);
@@ -251,6 +256,7 @@ static void control_turn(struct control *control, struct running *running, const
         int n;
 
         inflight->running = running;
+        inflight->key = g_strdup(key);
         turn_init(&inflight->turn, control->options.cache, object, control->options.random, clock_real_us(control->options.clock));
         inflight->turn.store = control->options.store;
         running->stats.turns++;

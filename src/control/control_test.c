@@ -5,6 +5,7 @@
 #include "control/recorder.h"
 #include "generated/api_types.h"
 #include "loop/loop.h"
+#include "store/driver.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -30,10 +31,43 @@ static uint64_t bench_now(void *userdata)
 
 static const struct schema_kind *const kinds[] = {&api_config_map_kind, &api_virtual_disk_kind, &api_volume_kind, NULL};
 
+/* --- a store whose disk is full for some groups --- */
+
+static unsigned full_for;
+static const struct driver_ops *memory_ops;
+
+static int persist_or_full(struct driver *driver, struct commit *const *commits, size_t n_commits)
+{
+        if (full_for == 0)
+                return memory_ops->persist(driver, commits, n_commits);
+        full_for--;
+        return DRIVER_E_FULL;
+}
+
+static void bench_open(struct bench *bench, const struct store_options *options)
+{
+        static struct driver_ops ops;
+        struct driver *driver;
+
+        g_assert_cmpint(driver_memory_new(&driver), ==, 0);
+        memory_ops = driver->ops;
+        ops = *memory_ops;
+        ops.persist = persist_or_full;
+        driver->ops = &ops;
+        g_assert_cmpint(store_open_driver(driver, options, &bench->store), ==, 0);
+}
+
+static void bench_full(const char *words, void *userdata)
+{
+        struct bench *bench = userdata;
+
+        cache_follow_back(bench->cache, bench->store);
+}
+
 static void bench_init(struct bench *bench, const struct controller *controller, bool on_loop)
 {
         const struct controller *controllers[] = {controller, NULL};
-        struct store_options store = {.clock = &bench->clock};
+        struct store_options store = {.clock = &bench->clock, .full = bench_full, .full_userdata = bench};
         struct control_options control = {.clock = &bench->clock, .random = &bench->random, .controllers = controllers};
 
         *bench = (struct bench){.now_us = BEGIN_US, .seed = 1};
@@ -41,7 +75,7 @@ static void bench_init(struct bench *bench, const struct controller *controller,
         bench->random = random_seeded(&bench->seed);
         g_assert_cmpint(loop_new(&bench->loop), ==, 0);
         store.loop = bench->loop;
-        g_assert_cmpint(store_open_memory(&store, &bench->store), ==, 0);
+        bench_open(bench, &store);
         bench->cache = cache_new(kinds);
         g_assert_cmpint(cache_follow_store(bench->cache, bench->store), ==, 0);
         control.store = bench->store;
@@ -155,6 +189,27 @@ static void one_turn_gathers_its_effects_in_one_write(void)
         g_assert_cmpstr(text_at(&bench, &api_virtual_disk_kind, "d", "/status/conditions/0/lastTransitionTime"), ==,
                         "\"2023-11-14T22:13:20Z\"");
         g_assert_cmpuint(stats.turns, ==, 2); /* the second one found nothing to do */
+        bench_clear(&bench);
+}
+
+static void what_a_full_disk_took_back_is_done_again(void)
+{
+        struct bench bench;
+        struct control_stats stats;
+
+        bench_init(&bench, &everything, false);
+        put(&bench, STORE_CREATE, &api_virtual_disk_kind, "d", "{apiVersion: gabbro.dev/v1, kind: VirtualDisk, spec: {}}");
+        while (store_revision(bench.store) < 2)
+                g_assert_cmpint(loop_run_once(bench.loop, 0), >=, 0);
+        full_for = 3;
+        settle(&bench);
+        control_stats(bench.control, "everything", &stats);
+        g_assert_cmpuint(full_for, ==, 0);
+        g_assert_cmpuint(stats.failures, ==, 3);
+        g_assert_cmpuint(store_revision(bench.store), ==, 3);
+        g_assert_cmpstr(text_at(&bench, &api_virtual_disk_kind, "d", "/spec"), ==,
+                        "{\"persistentVolumeClaim\":{\"size\":\"2Gi\"}}");
+        g_assert_cmpuint(cache_get(bench.cache, &api_virtual_disk_kind, "default", "d")->revision, ==, 3);
         bench_clear(&bench);
 }
 
@@ -522,6 +577,7 @@ int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/turn/one_turn_gathers_its_effects_in_one_write", one_turn_gathers_its_effects_in_one_write);
+        g_test_add_func("/control/what_a_full_disk_took_back_is_done_again", what_a_full_disk_took_back_is_done_again);
         g_test_add_func("/turn/deletion_waits_for_finalizers", deletion_waits_for_finalizers);
         g_test_add_func("/turn/what_a_turn_creates_is_complete", what_a_turn_creates_is_complete);
         g_test_add_func("/control/an_overtaken_turn_is_taken_again_when_the_cache_moved",

@@ -142,6 +142,8 @@ void streams_end_node(struct streams *streams, const char *node);
 /** gateway_body_json() - parse a request body; answers 400 itself and returns NULL when it is no JSON object. */
 struct json_doc *gateway_body_json(struct http_request *request, const char *body, size_t len);
 void gateway_reply_json(struct http_request *request, int status, const struct json_value *value);
+/** gateway_reply_lost() - a commit that was accepted came to nothing (@result of store_done_fn). */
+void gateway_reply_lost(struct http_request *request, int result);
 
 /*
  * An answer that waits for a body, and then for a durable write: the peer may be gone by then. The handler of the body calls

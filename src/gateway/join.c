@@ -174,7 +174,8 @@ static void on_committed(int result, const struct store_object *const *objects, 
         struct join *join = userdata;
 
         if (result < 0) {
-                join_refuse(join, 500, "InternalError", "the store no longer accepts writes");
+                join_refuse(join, result == -ENOSPC ? 507 : 500, result == -ENOSPC ? "InsufficientStorage" : "InternalError",
+                            result == -ENOSPC ? "the disk of the gateway is full" : "the store no longer accepts writes");
                 return;
         }
         if (join->slot->request) {
@@ -380,7 +381,7 @@ static void on_token_stored(int result, const struct store_object *const *object
                 json_set_string(doc, root, "token", made->text);
                 gateway_reply_json(made->slot->request, 201, root);
         } else if (made->slot->request) {
-                api_reply_status(made->slot->request, 500, "InternalError", "the store no longer accepts writes", NULL);
+                gateway_reply_lost(made->slot->request, result);
         }
         slot_finish(made->slot);
         token_request_free(made);

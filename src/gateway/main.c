@@ -19,9 +19,12 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define SETTLE_TIME_US    10000000ull /* for the writes that are queued when the gateway ends */
 #define POOL_THREADS      2
+#define ROOM_INTERVAL_US  5000000u
+#define ROOM_BYTES        (4u << 20)
 #define DEFAULT_LISTEN    "127.0.0.1:6443"
 #define DEFAULT_POOL_PATH "/var/lib/gabbro/pools/local"
 
@@ -111,7 +114,8 @@ struct program {
         struct http_server *server;
         struct cache *cache;
         struct control *control;
-        struct loop_source *sigterm, *sigint, *drain;
+        struct loop_source *sigterm, *sigint, *drain, *room;
+        bool serving, full; /* full: the disk */
         size_t descriptors; /* that the process may have open */
         const struct gateway_parts *parts;
         int lock_fd;
@@ -137,6 +141,36 @@ static void on_store_failed(const char *words, void *userdata)
         _exit(70);
 }
 
+/* Nothing tells when a disk has room again; a write that succeeds does, but there may be none. */
+static void on_room_due(struct loop_source *source, void *userdata)
+{
+        struct program *program = userdata;
+        struct statvfs disk;
+
+        if (statvfs(program->gateway.data_dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize >= ROOM_BYTES)
+                api_set_ready(program->gateway.api, NULL);
+        else
+                loop_timer_set(source, ROOM_INTERVAL_US);
+}
+
+static void on_store_full(const char *words, void *userdata)
+{
+        struct program *program = userdata;
+        bool was_full = program->full;
+
+        program->full = words;
+        if (words && program->cache)
+                cache_follow_back(program->cache, program->gateway.store);
+        if (words && !was_full)
+                log_error("the disk is full: writes are refused, nothing is lost", "why", words);
+        if (!words)
+                log_info("the disk has room again: writes are taken");
+        if (!program->serving)
+                return;
+        api_set_ready(program->gateway.api, words ? "the disk of the gateway is full: writes are refused" : NULL);
+        loop_timer_set(program->room, words ? ROOM_INTERVAL_US : UINT64_MAX);
+}
+
 static int say(int r, const char *what)
 {
         if (r != 0)
@@ -150,7 +184,7 @@ static int open_store(struct program *program)
                                                [STORE_E_CORRUPT] = "the store is damaged",
                                                [STORE_E_LOCKED] = "another gateway has the store open"};
         struct gateway *gateway = &program->gateway;
-        g_autofree char *path = g_build_filename(gateway->data_dir, "store.db", NULL);
+        g_autofree char *path = g_build_filename(gateway->data_dir, "store.db", NULL), *words = NULL;
         struct store_options options = {
                 .loop = gateway->loop,
                 .clock = gateway->clock,
@@ -159,9 +193,12 @@ static int open_store(struct program *program)
                 .seal_userdata = gateway->seal,
                 .failed = on_store_failed,
                 .failed_userdata = gateway,
+                .full = on_store_full,
+                .full_userdata = program,
+                .reterr_words = &words,
         };
         struct driver *driver = NULL;
-        int r = driver_sqlite_new(path, &driver);
+        int r = driver_sqlite_new(path, &driver, &words);
 
         if (r == 0 && program->parts && program->parts->wrap_driver)
                 driver = program->parts->wrap_driver(driver);
@@ -169,10 +206,12 @@ static int open_store(struct program *program)
                 r = store_open_driver(driver, &options, &gateway->store);
 
         if (r > 0 && (size_t)r < G_N_ELEMENTS(outcomes)) {
-                log_error(outcomes[r], "path", path);
+                log_error(outcomes[r], "path", path, "why", words ?: "");
                 return -EINVAL;
         }
-        return say(r, "cannot open the store");
+        if (r != 0)
+                log_error("cannot open the store", "path", path, "why", words ?: g_strerror(r < 0 ? -r : EINVAL));
+        return error_fold(r);
 }
 
 static int open_files(struct program *program)
@@ -357,6 +396,7 @@ static void on_signal(struct loop_source *source, void *userdata)
         struct program *program = userdata;
 
         log_info("stopping");
+        program->serving = false;
         api_set_ready(program->gateway.api, "stopping");
         http_server_drain(program->server);
         if (!program->drain)
@@ -421,6 +461,7 @@ static void stop(struct program *program)
         struct gateway *gateway = &program->gateway;
 
         loop_source_free(program->drain);
+        loop_source_free(program->room);
         loop_source_free(program->sigterm);
         loop_source_free(program->sigint);
         imports_free(gateway->imports);
@@ -454,8 +495,11 @@ static int run(struct program *program)
         int r = say(loop_signal(gateway->loop, SIGTERM, on_signal, program, &program->sigterm), "cannot take signals");
         if (r == 0)
                 r = say(loop_signal(gateway->loop, SIGINT, on_signal, program, &program->sigint), "cannot take signals");
+        if (r == 0)
+                r = say(loop_timer(gateway->loop, UINT64_MAX, on_room_due, program, &program->room), "cannot set a timer");
         if (r < 0)
                 return r;
+        program->serving = true;
         api_set_ready(gateway->api, NULL);
         g_autofree char *kubeconfig = g_build_filename(gateway->data_dir, "admin.kubeconfig", NULL);
         log_info("serving", "url", gateway->url, "kubeconfig", kubeconfig, "version", GABBRO_VERSION);

@@ -127,12 +127,20 @@ const struct store_object *gateway_bound_intent(struct gateway *gateway, struct 
         return g_steal_pointer(&object);
 }
 
+void gateway_reply_lost(struct http_request *request, int result)
+{
+        if (result == -ENOSPC)
+                api_reply_status(request, 507, NULL, "nothing was written: the disk of the gateway is full", NULL);
+        else
+                api_reply_status(request, 500, "InternalError", "the store no longer accepts writes", NULL);
+}
+
 void slot_done(int result, const struct store_object *const *objects, size_t n_objects, void *userdata)
 {
         struct slot *slot = userdata;
 
         if (slot->request && result < 0)
-                api_reply_status(slot->request, 500, "InternalError", "the store no longer accepts writes", NULL);
+                gateway_reply_lost(slot->request, result);
         else if (slot->request) {
                 g_autoptr(json_doc) doc = json_doc_new();
                 struct json_value *root = json_new(doc, JSON_OBJECT);

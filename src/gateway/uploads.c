@@ -80,7 +80,7 @@ static void answer_done(int result, const struct store_object *const *objects, s
         if (upload->request && result == 0 && n_objects > 0)
                 api_reply_object(upload->request, 200, objects[0]);
         else if (upload->request)
-                api_reply_status(upload->request, 500, "InternalError", "the store no longer accepts writes", NULL);
+                gateway_reply_lost(upload->request, result);
         upload->busy = false;
         if (!upload->request)
                 upload_free(upload);
