@@ -468,13 +468,13 @@ static void stop(struct program *program)
         library_free(gateway->library);
         http_server_free(program->server);
         control_free(program->control);
+        cache_free(program->cache); /* it tells the controllers of every write */
         loop_pool_free(gateway->pool);
         settle(gateway);
         uploads_free(gateway->uploads);
         streams_free(gateway->streams);
         manifests_free(gateway->manifests);
         api_free(gateway->api);
-        cache_free(program->cache);
         store_close(gateway->store);
         blobs_free(gateway->blobs);
         auth_audit_free(gateway->audit);
