@@ -51,7 +51,7 @@ class Gateway:
                                         preexec_fn=few_descriptors if descriptors else None)
         config = folder / "data/admin.kubeconfig"
         end = time.monotonic() + 60
-        while not config.exists():
+        while not config.exists() or "token: " not in config.read_text():  # it is there before it is written
             assert self.process.poll() is None and time.monotonic() < end, self.words()
             select.select([], [], [], 0.02)
         text = config.read_text()
