@@ -149,6 +149,8 @@ void inspect_fix(struct inspect *inspect, struct api_host_finding *finding, cons
         va_start(args, format);
         finding->fix = clean(inspect->arena, format, args);
         va_end(args);
+        finding->safe = repair_safe(finding->code);
+        assert(finding->safe);
 }
 
 void inspect_unlooked(struct inspect *inspect, const char *format, ...)

@@ -88,6 +88,8 @@ void inspect_clear(struct inspect *inspect);
 void converge_inspect(struct job *job, const struct api_host_task *task);
 /** converge_repair() - a HostTask of type Repair: each finding is looked for again right before it is put right. */
 void converge_repair(struct job *job, const struct api_host_task *task);
+/** repair_safe() - why the repair of a code harms nobody; NULL: no repair is known. */
+const char *repair_safe(const char *code);
 /** repair_finding() - put right what was found just now; words (g_free) of what was done or why not. 0, REPAIR_E_REFUSED,
  * REPAIR_E_FAILED. */
 enum { REPAIR_E_REFUSED = 1, REPAIR_E_FAILED };

@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <string.h>
 
+#define STRAYS_MANY 3
+
 /* --- domains ---------------------------------------------------------------------------------------------------------------------
  */
 
@@ -35,6 +37,21 @@ static void say_domain(struct inspect *inspect, struct api_host_finding *finding
         }
 }
 
+/* A store that forgot its machines would have all of them cut off: then a person must decide. */
+static bool set_back(struct inspect *inspect)
+{
+        unsigned stray = 0, owned = 0;
+
+        for (size_t i = 0; i < inspect->census->n; i++) {
+                const struct virt_census_domain *domain = &inspect->census->domains[i];
+
+                if (domain->ours && domain->active) {
+                        *(owner_of(inspect, domain) ? &owned : &stray) += 1;
+                }
+        }
+        return stray >= STRAYS_MANY && stray > owned;
+}
+
 static void stray_domain(struct inspect *inspect, const struct virt_census_domain *domain)
 {
         struct api_host_finding *finding =
@@ -52,6 +69,11 @@ static void stray_domain(struct inspect *inspect, const struct virt_census_domai
                 if (domain->files[i].writable) {
                         inspect_evidence(inspect, finding, "it writes to %s", domain->files[i].path);
                 }
+        }
+        if (domain->active && set_back(inspect)) {
+                inspect_evidence(inspect, finding,
+                                 "most running domains here have no Instance: was the store set back to an old copy?");
+                return;
         }
         inspect_fix(inspect, finding, "%sundefine the domain %s; the files of its disks stay where they are",
                     domain->active ? "cut it off and " : "", domain->name);

@@ -212,17 +212,43 @@ static int repair_cgroup(struct inspect *inspect, const struct api_host_finding 
 /* --- the table -------------------------------------------------------------------------------------------------------------------
  */
 
+#define SAFE_AGAIN   "the agent does only what the intent says, as it would at its next turn by itself"
+#define SAFE_RESTORE "the rules are made of the ports that the store has; what is allowed stays allowed, without a gap"
+#define SAFE_ASIDE   "nothing is deleted; the file is only moved"
+
 static const struct {
         const char *code;
         int (*repair)(struct inspect *inspect, const struct api_host_finding *finding, char **ret_words);
+        const char *safe;
 } repairs[] = {
-        {REASON_STRAY_DOMAIN, repair_domain},   {REASON_DOMAIN_MISSING, repair_again},  {REASON_DOMAIN_DISAGREES, repair_again},
-        {REASON_STRAY_VOLUME, repair_volume},   {REASON_POOL_LOST, repair_pool},        {REASON_STRAY_SEED, repair_file},
-        {REASON_STRAY_IMAGE_FILE, repair_file}, {REASON_STRAY_JOURNAL, repair_journal}, {REASON_STRAY_TAP, repair_tap},
-        {REASON_TAP_OPEN, repair_tap},          {REASON_STRAY_RULES, repair_net},       {REASON_RULES_MISSING, repair_net},
-        {REASON_STRAY_BRIDGE, repair_net},      {REASON_STRAY_DHCP, repair_net},        {REASON_DHCP_MISSING, repair_net},
-        {REASON_STRAY_CGROUP, repair_cgroup},
+        {REASON_STRAY_DOMAIN, repair_domain,
+         "neither the agent nor the store has an Instance for it, so nothing will ever stop it; its disks are not touched"},
+        {REASON_DOMAIN_MISSING, repair_again, SAFE_AGAIN},
+        {REASON_DOMAIN_DISAGREES, repair_again, SAFE_AGAIN},
+        {REASON_STRAY_VOLUME, repair_volume, "no domain and no Volume names it; nothing is deleted"},
+        {REASON_POOL_LOST, repair_pool, "files in its folder are not touched"},
+        {REASON_STRAY_SEED, repair_file, "no Instance needs it, and no running domain has it"},
+        {REASON_STRAY_IMAGE_FILE, repair_file, "whatever is needed of the cache is fetched again"},
+        {REASON_STRAY_JOURNAL, repair_journal, SAFE_ASIDE},
+        {REASON_STRAY_TAP, repair_tap, "no process has it open, so no guest is behind it"},
+        {REASON_TAP_OPEN, repair_tap, "guests reach each other through the host, by their policies"},
+        {REASON_STRAY_RULES, repair_net, SAFE_RESTORE},
+        {REASON_RULES_MISSING, repair_net, SAFE_RESTORE},
+        {REASON_STRAY_BRIDGE, repair_net, SAFE_RESTORE},
+        {REASON_STRAY_DHCP, repair_net, SAFE_RESTORE},
+        {REASON_DHCP_MISSING, repair_net, SAFE_RESTORE},
+        {REASON_STRAY_CGROUP, repair_cgroup, "the kernel removes only groups without a process"},
 };
+
+const char *repair_safe(const char *code)
+{
+        for (size_t i = 0; code && i < G_N_ELEMENTS(repairs); i++) {
+                if (g_str_equal(repairs[i].code, code)) {
+                        return repairs[i].safe;
+                }
+        }
+        return NULL;
+}
 
 int repair_finding(struct inspect *inspect, const struct api_host_finding *finding, char **ret_words)
 {

@@ -7,6 +7,7 @@
 
 #define TIMEOUT_S  60
 #define BETWEEN_US 3000000ull
+#define STEPS_MAX  200
 #define LABEL_RUN  "gabbro.dev/doctor-run"
 
 /* Exit codes of this verb, for scripts that call it every night. */
@@ -18,8 +19,10 @@ struct doctor {
         int timeout_s;
         gboolean fix, yes;
         char *run;
-        struct json_doc *first;  /* the report that began the run: the first look at the store */
-        struct json_doc *report; /* the last one, with what only one look saw taken out */
+        struct json_doc *first; /* the report that began the run: the first look at the store */
+        struct json_doc *repairs;
+        struct json_value *repairs_list; /* what became of each step */
+        struct json_doc *report;         /* the last one, with what only one look saw taken out */
 };
 
 /* --- asking
@@ -262,10 +265,6 @@ static void print_report(struct doctor *doctor)
                         json_length(json_get(root, "nodes")));
 }
 
-/* --- the verb
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
-
 static int tell(struct doctor *doctor)
 {
         if (doctor->output)
@@ -274,6 +273,144 @@ static int tell(struct doctor *doctor)
                 print_report(doctor);
         return verdict(doctor);
 }
+
+/* --- repairing
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
+
+/* What can be put right, in the order in which it will be: the hosts' in their order, then the store's. */
+static GPtrArray *plan(struct doctor *doctor)
+{
+        GPtrArray *steps = g_ptr_array_new();
+
+        for (unsigned store = 0; store < 2; store++)
+                for (struct json_value *f = json_first(findings_of(doctor->report)); f; f = json_next(f))
+                        if (*text(f, "fix") && is_store(f) == (store == 1) && steps->len < STEPS_MAX)
+                                g_ptr_array_add(steps, f);
+        return steps;
+}
+
+static void print_plan(const GPtrArray *steps)
+{
+        cli_say("The plan:");
+        for (guint i = 0; i < steps->len; i++) {
+                const struct json_value *step = steps->pdata[i];
+
+                cli_say("%3u. %s: %s %s", i + 1, is_store(step) ? "gateway" : text(step, "source"), text(step, "code"),
+                        text(step, "subject"));
+                cli_say("     does: %s", text(step, "fix"));
+                cli_say("     safe: %s", text(step, "safe"));
+                if (*text(step, "undo"))
+                        cli_say("     undo: %s", text(step, "undo"));
+        }
+}
+
+/* Nothing is changed without a yes. */
+static bool agreed(const struct doctor *doctor, guint n)
+{
+        char answer[16];
+
+        if (doctor->yes)
+                return true;
+        if (!isatty(STDIN_FILENO)) {
+                cli_note("nothing was changed; add --yes to carry out the plan");
+                return false;
+        }
+        fprintf(stderr, "Carry out %s? Each finding is looked for again right before. [y/N] ",
+                n == 1 ? "this step" : "these steps");
+        fflush(stderr);
+        return fgets(answer, sizeof(answer), stdin) && g_ascii_tolower(answer[0]) == 'y';
+}
+
+static char *repair_body(const GPtrArray *steps)
+{
+        static const char *const keys[] = {"source", "code", "subject"};
+        g_autoptr(json_doc) doc = json_doc_new();
+        struct json_value *root = json_new(doc, JSON_OBJECT), *list = json_ensure_array(doc, root, "findings");
+
+        for (guint i = 0; i < steps->len; i++) {
+                struct json_value *ref = json_append(list, json_new(doc, JSON_OBJECT));
+
+                for (size_t k = 0; k < G_N_ELEMENTS(keys); k++)
+                        json_set_string(doc, ref, keys[k], text(steps->pdata[i], keys[k]));
+        }
+        return json_to_text(root);
+}
+
+static void say_repairs(struct doctor *doctor, const struct json_doc *answer)
+{
+        const struct json_value *list = json_get(json_root_const(answer), "repairs");
+
+        for (const struct json_value *r = json_first(list); r; r = json_next(r)) {
+                json_append(doctor->repairs_list, json_copy(doctor->repairs, r));
+                if (!doctor->output)
+                        cli_say("%s  %s %s%s%s", text(r, "state"), text(r, "code"), text(r, "subject"),
+                                *text(r, "message") ? ": " : "",
+                                strcmp(text(r, "state"), "NotFound") == 0 && !*text(r, "message") ? ": it is no longer there"
+                                                                                                  : text(r, "message"));
+        }
+}
+
+static int carry_out(struct doctor *doctor, const GPtrArray *steps)
+{
+        g_autofree char *path = g_strdup_printf("/admin/v1/doctor/%s/repair", doctor->run), *body = repair_body(steps);
+        g_autoptr(json_doc) begun = NULL, ended = NULL;
+        int code = ask(doctor, "POST", path, body, &begun);
+
+        if (code != CLI_OK)
+                return code;
+        say_repairs(doctor, begun);
+        const char *run = text(json_root(begun), "run");
+        code = await_tasks(doctor, run, json_length(json_get(json_root(begun), "nodes")));
+        g_autofree char *result = g_strdup_printf("/admin/v1/doctor/%s", run);
+        if (code == CLI_OK)
+                code = ask(doctor, "GET", result, NULL, &ended);
+        if (code == CLI_OK)
+                say_repairs(doctor, ended);
+        return code;
+}
+
+static void forget_look(struct doctor *doctor)
+{
+        g_clear_pointer(&doctor->run, g_free);
+        doctor->first = json_doc_free(doctor->first);
+        doctor->report = json_doc_free(doctor->report);
+}
+
+/* Plans, asks, repairs, and looks once more: the exit code tells what is left. */
+static int repair(struct doctor *doctor)
+{
+        g_autoptr(GPtrArray) steps = plan(doctor);
+        int code;
+
+        if (steps->len == 0) {
+                if (doctor->output)
+                        return tell(doctor);
+                cli_say("There is nothing that the doctor would put right by itself");
+                return verdict(doctor);
+        }
+        if (!doctor->output)
+                print_plan(steps);
+        if (!agreed(doctor, steps->len))
+                return doctor->output ? tell(doctor) : verdict(doctor);
+        doctor->repairs = json_doc_new();
+        doctor->repairs_list = json_new(doctor->repairs, JSON_ARRAY);
+        code = carry_out(doctor, steps);
+        if (code != CLI_OK)
+                return DOCTOR_BLIND;
+        forget_look(doctor);
+        code = look(doctor);
+        if (code != CLI_OK)
+                return DOCTOR_BLIND;
+        json_set(doctor->report, json_root(doctor->report), "repairs", json_copy(doctor->report, doctor->repairs_list));
+        if (!doctor->output)
+                cli_say("After the repair:");
+        return tell(doctor);
+}
+
+/* --- the verb
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static int check_words(const struct doctor *doctor, int argc)
 {
@@ -288,6 +425,14 @@ static int check_words(const struct doctor *doctor, int argc)
         return CLI_OK;
 }
 
+/* One document with -o: the last one. */
+static int answer(struct doctor *doctor)
+{
+        int code = doctor->output && doctor->fix ? DOCTOR_HEALTHY : tell(doctor);
+
+        return doctor->fix ? repair(doctor) : code;
+}
+
 int cli_doctor(struct cli *cli, int argc, char **argv)
 {
         struct doctor doctor = {.cli = cli, .timeout_s = TIMEOUT_S};
@@ -295,23 +440,28 @@ int cli_doctor(struct cli *cli, int argc, char **argv)
         const GOptionEntry entries[] = {
                 {"node", 0, 0, G_OPTION_ARG_STRING, &node, "Only this host, and the store", "NAME"},
                 {"output", 'o', 0, G_OPTION_ARG_STRING, &output, "text (default), json or yaml", "FORMAT"},
+                {"fix", 0, 0, G_OPTION_ARG_NONE, &doctor.fix, "Print a plan of what can be put right, ask, and carry it out", NULL},
+                {"yes", 0, 0, G_OPTION_ARG_NONE, &doctor.yes, "With --fix: do not ask", NULL},
                 {"timeout", 0, 0, G_OPTION_ARG_INT, &doctor.timeout_s, "How long the hosts may take (60)", "SECONDS"},
                 {},
         };
-        int code =
-                cli_parse(cli, "doctor", entries,
-                          "Looks at the store and at every host: domains, files, interfaces, rules, processes. Changes nothing.\n"
-                          "Exit codes: 0 nothing found, 1 findings, 2 something could not be looked at.",
-                          &argc, &argv);
+        int code = cli_parse(cli, "doctor", entries,
+                             "Looks at the store and at every host: domains, files, interfaces, rules, processes. Without --fix\n"
+                             "nothing is changed. Exit codes: 0 nothing found, 1 findings, 2 something could not be looked at.\n"
+                             "\n"
+                             "Examples:\n"
+                             "  gabbro doctor\n"
+                             "  gabbro doctor --node host-3 -o json\n"
+                             "  gabbro doctor --fix",
+                             &argc, &argv);
 
         doctor.node = node;
         doctor.output = output && !g_str_equal(output, "text") ? output : NULL;
         if (code == CLI_OK)
                 code = check_words(&doctor, argc);
         if (code == CLI_OK)
-                code = look(&doctor) == CLI_OK ? tell(&doctor) : DOCTOR_BLIND;
-        g_free(doctor.run);
-        json_doc_free(doctor.first);
-        json_doc_free(doctor.report);
+                code = look(&doctor) == CLI_OK ? answer(&doctor) : DOCTOR_BLIND;
+        forget_look(&doctor);
+        json_doc_free(doctor.repairs);
         return code;
 }

@@ -13,7 +13,7 @@
  *   POST /admin/v1/doctor/ID/repair     {"findings":[{"source","code","subject"}]}  -> {"run":ID2, "repairs":[...], ...}
  *
  * report: {"nodes":[{"name","task","state","step","progressPercent"}], "findings":[{"source":"store" or "node/NAME", "code",
- * "severity", "subject", "object", "evidence", "fix", "undo", "resourceVersion"}], "repairs":[...], "unlooked":[...],
+ * "severity", "subject", "object", "evidence", "fix", "safe", "undo", "resourceVersion"}], "repairs":[...], "unlooked":[...],
  * "inProgress":N, "cutOff":N}
  */
 

@@ -116,6 +116,7 @@ void doctor_add_store(struct doctor_answer *answer, const struct doctor_report *
                 for (size_t j = 0; j < finding->n_evidence; j++)
                         add_evidence(answer, value, "%s", finding->evidence[j]);
                 json_set_string(answer->doc, value, "fix", finding->fix);
+                json_set_string(answer->doc, value, "safe", finding->safe);
                 json_set_string(answer->doc, value, "undo", finding->undo);
         }
 }
@@ -164,6 +165,7 @@ static void add_blobs(struct doctor_answer *answer, const struct doctor_files *f
                 add_evidence(answer, finding,
                              file->intake ? "an upload that has not grown for an hour" : "no ImageBlob has that digest");
                 json_set_string(answer->doc, finding, "fix", "move it to blobs/lost+found of the gateway's folder");
+                json_set_string(answer->doc, finding, "safe", "no image names it; nothing is deleted");
                 json_set_string(answer->doc, finding, "undo", "on the gateway's host: mv the file back, or upload it again");
         }
         for (guint i = 0; i < objects->len; i++) {
@@ -340,6 +342,7 @@ static void add_one(struct doctor_answer *answer, const char *node, const struct
                 return;
         }
         json_set_string(answer->doc, finding, "fix", json_find_string(found, "fix", NULL));
+        json_set_string(answer->doc, finding, "safe", json_find_string(found, "safe", NULL));
         json_set_string(answer->doc, finding, "undo", json_find_string(found, "undo", NULL));
 }
 

@@ -75,10 +75,11 @@ static void seen(struct doctor_report *report, struct doctor_finding *finding, c
         finding->evidence[finding->n_evidence++] = arena_strdup(report->arena, words);
 }
 
-static void would(struct doctor_finding *finding, enum doctor_fix action, const char *words)
+static void would(struct doctor_finding *finding, enum doctor_fix action, const char *words, const char *safe)
 {
         finding->action = action;
         finding->fix = words;
+        finding->safe = safe;
 }
 
 static const char *ago(struct doctor_report *report, uint64_t then_us)
@@ -309,12 +310,13 @@ static bool check_intent(const struct cache_object *object, void *userdata)
                 seen(report, finding, "it is bound to node %s and says %s", facts.node ?: "?", facts.state ?: "nothing");
                 /* Bytes whose owner is unknown are for a person to judge. */
                 if (object->kind != &api_volume_kind)
-                        would(finding, DOCTOR_FIX_DELETE, "delete the intent; its host takes the work down");
+                        would(finding, DOCTOR_FIX_DELETE, "delete the intent; its host takes the work down",
+                              "its owner is gone, so nobody uses it; disks are other intents and stay");
         } else if (g_strcmp0(facts.state, "Gone") == 0 && object_has_finalizer(object, FINALIZER_AGENT)) {
                 finding = found(report, REASON_FINALIZER_UNATTENDED, "Warning", object);
                 seen(report, finding, "its host says Gone, and its owner %s that would take the finalizer %s away is gone too",
                      facts.owner, FINALIZER_AGENT);
-                would(finding, DOCTOR_FIX_FINALIZER, "take the finalizer away; nothing of it is left on the host");
+                would(finding, DOCTOR_FIX_FINALIZER, "take the finalizer away", "its host says that nothing of it is left");
         }
         return true;
 }
@@ -426,7 +428,7 @@ static bool check_node_lease(const struct cache_object *object, void *userdata)
                 return true;
         struct doctor_finding *finding = found(report, REASON_LEASE_UNBOUND, "Warning", object);
         seen(report, finding, "there is no node %s", object->name);
-        would(finding, DOCTOR_FIX_DELETE, "delete the lease; a node that joins gets a new one");
+        would(finding, DOCTOR_FIX_DELETE, "delete the lease", "a node that joins gets a new one");
         return true;
 }
 
@@ -451,7 +453,8 @@ static bool check_address_lease(const struct cache_object *object, void *userdat
         else
                 seen(report, finding, "it is held by %s/%s, which does not exist", ref && ref->namespace ? ref->namespace : "-",
                      ref && ref->name ? ref->name : "nobody");
-        would(finding, DOCTOR_FIX_DELETE, "delete the lease; its address can then be given to another machine");
+        would(finding, DOCTOR_FIX_DELETE, "delete the lease; its address can then be given to another machine",
+              "no VirtualMachineIPAddress holds it");
         return true;
 }
 

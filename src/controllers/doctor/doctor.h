@@ -31,7 +31,7 @@ struct doctor_finding {
         const char *object;   /* "Kind/namespace/name" or "Kind/name" for people */
         const char *evidence[DOCTOR_EVIDENCE_MAX];
         size_t n_evidence;
-        const char *fix, *undo; /* words; NULL: none */
+        const char *fix, *safe, *undo; /* words: what a repair does, why it harms nobody, how to get it back; NULL: none */
         enum doctor_fix action;
         const struct schema_kind *kind; /* what the action is done to */
         const char *namespace, *name, *uid;
