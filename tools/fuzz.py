@@ -19,6 +19,7 @@ import xml.etree.ElementTree as ElementTree
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "tests/fuzz/corpus"
 CORPUS_BYTES = 1 << 20  # of all corpora in the tree
+CORPUS_FOUND = 40  # files that one merge takes for a target
 
 
 def build(folder):
@@ -49,9 +50,10 @@ def merge(name, target, folder, most_bytes):
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         known = {p.read_bytes() for p in seeds.iterdir()}
         size = sum(len(k) for k in known)
-        for path in sorted(pathlib.Path(fresh).iterdir(), key=lambda p: p.stat().st_size):
+        found = sorted((p for p in pathlib.Path(fresh).iterdir() if p.read_bytes() not in known), key=lambda p: p.stat().st_size)
+        for path in found[::max(1, -(-len(found) // CORPUS_FOUND))]:  # of all sizes some
             size += path.stat().st_size
-            if path.read_bytes() not in known and size <= most_bytes:
+            if size <= most_bytes:
                 shutil.copyfile(path, seeds / f"found-{path.name[:10]}")
 
 
@@ -85,7 +87,7 @@ def main():
         if words is not None:
             print(words)
         elif args.merge:
-            merge(name, target, args.build, CORPUS_BYTES // 16)
+            merge(name, target, args.build, CORPUS_BYTES // 32)
     failed = sum(words is not None for _, words in outcomes.values())
     if args.junit:
         write_junit(args.junit, outcomes)

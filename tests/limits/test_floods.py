@@ -11,6 +11,7 @@ import time
 
 import pytest
 from front import LIMIT, PATH, Answers, Flood, Gateway, GoodClient, configmap
+from reliability import outcome
 
 LONG = os.environ.get("GABBRO_LONG") == "1"
 MANY = [f"127.0.{a}.{b}" for a in range(1, 5) for b in range(1, 251)]
@@ -51,6 +52,8 @@ def test_a_flood_of_strangers_is_bounded_and_others_are_served(fresh, kind, addr
         assert idle < 0.5
     fresh.until("descriptors come back", lambda: fresh.descriptors() <= descriptors + 8)
     fresh.until("memory comes back", lambda: fresh.resident() <= memory + BACK_BYTES)
+    outcome("a flood of connections without credentials", "reads, writes and new connections of others",
+            "served; memory and descriptors are bounded and come back")
     print(f"{kind} from {addresses}: {n} in {took:.1f} s, memory {memory >> 20} -> {peak >> 20} -> {fresh.resident() >> 20} MiB, "
           f"good p99 {good.p99 * 1000:.0f} ms")
 
@@ -66,6 +69,7 @@ def test_an_administrator_gets_in_while_strangers_hold_every_place(fresh):
                 # A connection that proved itself is not pushed out by those who come later.
                 neighbours.connect(LIMIT["HTTP_UNAUTHENTICATED"] + 100)
                 assert fresh.ask("GET", PATH, connection=mine)[0] == 200
+    outcome("a flood of connections without credentials", "an administrator who connects meanwhile", "gets in, from any address, and stays")
 
 
 def test_few_descriptors_bound_connections_and_nothing_spins(tmp_path):
@@ -81,6 +85,7 @@ def test_few_descriptors_bound_connections_and_nothing_spins(tmp_path):
             assert small.cpu() - cpu < 0.5
     finally:
         small.end()
+    outcome("fewer descriptors than connections", "reads and writes of others", "served; nothing spins")
     assert b"too many open files" not in (tmp_path / "gateway.log").read_bytes().lower()
 
 
@@ -143,6 +148,7 @@ def test_bodies_under_way_are_charged_to_who_sends_them(fresh):
         one.close()
     fresh.until("memory comes back", lambda: fresh.resident() <= memory + BACK_BYTES)
     assert fresh.ask("POST", PATH, configmap("after", "x"))[0] == 201
+    outcome("bodies that never end", "writes of others", "served; who sends them is refused more than 128 MiB of them (429)")
     print(f"{len(held)} bodies of {size} bytes, {refused} refused, memory {memory >> 20} -> {peak >> 20} -> {fresh.resident() >> 20} MiB")
 
 
@@ -184,6 +190,8 @@ def test_watches_that_never_read_are_bounded_and_hold_no_writer_up(fresh):
             one.close()
     fresh.until("descriptors come back", lambda: fresh.descriptors() <= descriptors + 8)
     fresh.until("memory comes back", lambda: fresh.resident() <= memory + LIMIT["STORE_EVENT_RING_BYTES"] + BACK_BYTES)
+    outcome("watches that never read", "writes meanwhile", "acknowledged as before")
+    outcome("watches that never read", "those watches", "wait in bounded queues; read on, or are told to list again (410)")
     print(f"{n} watches, {writes} writes: p99 {took[int(writes * .99)] * 1000:.0f} ms, memory {memory >> 20} -> {peak >> 20} -> "
           f"{fresh.resident() >> 20} MiB")
 
@@ -206,6 +214,7 @@ def test_answers_that_nobody_reads_are_charged_to_who_asked(fresh):
     for one in deaf:
         one.close()
     fresh.until("it is served again", lambda: fresh.ask("GET", PATH + "/big-0")[0] == 200)
+    outcome("lists that nobody reads", "requests of others", "served; who asks is refused more than 128 MiB of them (429)")
     print(f"{len(deaf)} lists that nobody reads: memory {memory >> 20} -> {peak >> 20} MiB")
 
 

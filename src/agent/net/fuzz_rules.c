@@ -7,8 +7,8 @@
 #include <string.h>
 
 /*
- * Names and addresses in what nft and dnsmasq are told: a port that is found fit says with its texts what another port says with
- * its own, no line and no clause more. The input is cut at its zero bytes: bridge, tap, host name, MAC, prefix, gateway, address,
+ * Names and addresses in what nft and dnsmasq are told: a port that is found fit says with its names what another port says with
+ * others, no line and no clause more. The input is cut at its zero bytes: bridge, tap, host name, MAC, prefix, gateway, address,
  * peer, name and uid.
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -86,7 +86,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 size -= MIN(size, len + 1);
                 data = size ? data + len + 1 : data;
         }
-        g_autoptr(net_port) port = port_of((const char *const *)texts), example = port_of(plain);
+        /* What is parsed to numbers may be told in other clauses; names never. */
+        const char *alike[N_TEXTS];
+        for (size_t i = 0; i < N_TEXTS; i++)
+                alike[i] = i >= MAC && i <= PEER ? texts[i] : plain[i];
+        g_autoptr(net_port) port = port_of((const char *const *)texts), example = port_of(alike);
         g_autofree char *fault = port ? net_port_fault(port) : NULL;
         if (port && !fault) {
                 g_autoptr(GString) text = told(port), like = told(example);
