@@ -9,7 +9,8 @@
 
 /* The gateway as the agent reaches it: address, credentials, calls. */
 
-#define GATEWAY_PROTOCOL 1 /* as the gateway's: grows when an older partner would misunderstand */
+/* As the gateway's: grows when an older partner would misunderstand. Told at join, in the node's report and at each connect. */
+#define GATEWAY_PROTOCOL 1
 
 /* Credentials in files of the agent's folder: ca.crt, node.crt, node.key (0600), node.name. */
 struct credentials {

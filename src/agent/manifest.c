@@ -102,6 +102,9 @@ static void on_done(struct http_call *call, int status, const char *body, size_t
         manifest->call = NULL;
         if (status == 410) {
                 g_clear_pointer(&manifest->resource_version, g_free);
+        } else if (status == 409) {
+                words = g_strdup("the gateway does not speak the protocol version " G_STRINGIFY(
+                        GATEWAY_PROTOCOL) "; install the agent of the gateway's version");
         } else if (status != 200) {
                 words = error ? g_strdup(error) : g_strdup_printf("the gateway answered %d", status);
         } else {
@@ -119,8 +122,8 @@ static void connect_now(struct manifest *manifest)
         manifest->cutter = line_cutter_free(manifest->cutter);
         manifest->cutter = line_cutter_new(LINE_BYTES_MAX);
         manifest->listing = !manifest->resource_version;
-        path = manifest->listing ? g_strdup("/agent/v1/manifest?watch=1")
-                                 : g_strconcat("/agent/v1/manifest?watch=1&resourceVersion=", manifest->resource_version, NULL);
+        path = g_strconcat("/agent/v1/manifest?watch=1&protocol=" G_STRINGIFY(GATEWAY_PROTOCOL),
+                           manifest->listing ? NULL : "&resourceVersion=", manifest->resource_version, NULL);
         if (manifest->listing) {
                 manifest->handlers.relist(manifest->handlers.userdata);
         }

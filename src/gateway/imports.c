@@ -15,6 +15,7 @@
 #define PROGRESS_INTERVAL_US 1000000ull
 #define STALL_TIMEOUT_US     60000000ull
 #define ATTEMPTS             4
+#define SLICE_US             100000
 
 struct import {
         struct gateway *gateway;
@@ -26,6 +27,7 @@ struct import {
         struct blob_facts facts;
         struct blob_fault fault;
         int write_error;
+        atomic_bool gone; /* nobody wants it any more */
 };
 
 struct imports {
@@ -33,6 +35,7 @@ struct imports {
         struct loop_pool *pool;
         struct store_watch *watch;
         GHashTable *by_uid;
+        atomic_bool stopping;
 };
 
 static void import_free(struct import *import)
@@ -69,6 +72,16 @@ static bool on_piece(struct http_call *call, const char *piece, size_t len, void
         return import->write_error == 0;
 }
 
+static bool is_still_wanted(struct import *import)
+{
+        return !atomic_load(&import->gone) && !atomic_load(&import->gateway->imports->stopping);
+}
+
+static bool go_on(struct http_call *call, void *userdata)
+{
+        return is_still_wanted(userdata);
+}
+
 static int fail(struct import *import, const char *reason, const char *words)
 {
         import->fault.reason = reason;
@@ -81,7 +94,7 @@ static int fetch_once(struct import *import, bool *ret_again)
         struct http_client_options client = {
                 .user_agent = "gabbro-gateway/" GABBRO_VERSION, .allow_address = allow_address, .userdata = import};
         struct http_call_options call = {
-                .url = import->url, .stall_timeout_us = STALL_TIMEOUT_US, .max_redirects = 5, .on_piece = on_piece};
+                .url = import->url, .stall_timeout_us = STALL_TIMEOUT_US, .max_redirects = 5, .on_piece = on_piece, .go_on = go_on};
         g_autofree char *words = NULL;
         int status = 0;
 
@@ -91,12 +104,15 @@ static int fetch_once(struct import *import, bool *ret_again)
         int r = blob_intake_new(import->gateway->blobs, import->sha256, &import->intake);
         if (r < 0)
                 return r;
+        import->write_error = 0;
         atomic_store(&import->received, 0);
         r = http_fetch(&client, &call, import, &status, NULL, &words);
         if (import->write_error == -ENOSPC)
                 return fail(import, REASON_DISK_FULL, "the gateway's disk is full");
         if (import->write_error == -EFBIG)
                 return fail(import, REASON_IMAGE_TOO_LARGE, "the file is larger than an image may be");
+        if (import->write_error < 0)
+                return import->write_error;
         if (r == -EACCES) {
                 g_autofree char *why =
                         g_strdup_printf("%s; private ones only with gabbro-gateway --allow-private-downloads", words);
@@ -116,9 +132,13 @@ static int work(void *userdata)
         bool again = true;
         int r = 0;
 
-        for (unsigned i = 0; i < ATTEMPTS && again; i++)
+        for (unsigned i = 0; i < ATTEMPTS && again && is_still_wanted(import); i++) {
+                /* A server that was just restarted is given a moment, in slices: nobody waits for this thread in vain. */
+                for (unsigned slice = 0; i > 0 && slice < 10u << (i - 1) && is_still_wanted(import); slice++)
+                        g_usleep(SLICE_US);
                 r = fetch_once(import, &again);
-        return r;
+        }
+        return is_still_wanted(import) ? r : -ECANCELED;
 }
 
 /* --- on the loop
@@ -128,11 +148,11 @@ static void done(int result, void *userdata)
 {
         struct import *import = userdata;
 
-        if (result == 0)
-                ingest_report_facts(import->gateway, &import->target, &import->facts, NULL, NULL);
+        if (result == 0 && ingest_report_facts(import->gateway, &import->target, &import->facts, NULL, NULL))
+                library_release(import->gateway, import->facts.digest);
         else if (result > 0)
                 ingest_report_fault(import->gateway, &import->target, import->fault.reason, import->fault.message);
-        else if (result != -ECANCELED)
+        else if (result < 0 && result != -ECANCELED)
                 ingest_report_fault(import->gateway, &import->target, REASON_IMAGE_FETCH_FAILED, g_strerror(-result));
         import_free(import);
 }
@@ -174,8 +194,15 @@ static void consider(struct imports *imports, const struct store_object *object)
 
 static void on_event(const struct store_event *event, void *userdata)
 {
-        if (event && event->verb != STORE_DELETE)
-                consider(userdata, event->object);
+        struct imports *imports = userdata;
+        struct import *import = event ? g_hash_table_lookup(imports->by_uid, event->object->uid) : NULL;
+        bool leaves =
+                event && (event->verb == STORE_DELETE || json_find(event->object->root, "metadata", "deletionTimestamp", NULL));
+
+        if (import && leaves)
+                atomic_store(&import->gone, true);
+        else if (event && !leaves)
+                consider(imports, event->object);
 }
 
 static bool on_listed(const struct store_object *object, void *userdata)
@@ -206,6 +233,7 @@ struct imports *imports_free(struct imports *imports)
                 return NULL;
         if (imports->watch)
                 store_watch_free(imports->watch);
+        atomic_store(&imports->stopping, true);
         loop_pool_free(imports->pool);
         g_hash_table_unref(imports->by_uid);
         g_free(imports);

@@ -39,3 +39,5 @@ struct imports *imports_free(struct imports *imports);
 /** library_init() - keep the files of the image folder in line with the ImageBlob objects. */
 int library_init(struct gateway *gateway);
 struct library *library_free(struct library *library);
+/** library_release() - a file was taken in for an object that is gone: it goes too, unless something else has the same bytes. */
+void library_release(struct gateway *gateway, const char *digest);

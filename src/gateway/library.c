@@ -58,6 +58,37 @@ static void on_event(const struct store_event *event, void *userdata)
                 log_error("the file of a deleted image could not be removed", "digest", digest, "error", g_strerror(-r));
 }
 
+/* --- files of objects that went while their bytes came --- */
+
+struct search {
+        const char *digest;
+        bool found;
+};
+
+static bool has_digest(const struct store_object *object, void *userdata)
+{
+        struct search *search = userdata;
+
+        search->found = g_strcmp0(json_find_string(object->root, "status", "ingest", "digest", NULL), search->digest) == 0 ||
+                        g_strcmp0(json_find_string(object->root, "spec", "digest", NULL), search->digest) == 0;
+        return !search->found;
+}
+
+void library_release(struct gateway *gateway, const char *digest)
+{
+        struct search search = {.digest = digest};
+        int r;
+
+        store_list(gateway->store, &api_image_blob_kind, NULL, NULL, has_digest, &search);
+        for (size_t i = 0; ingest_kinds[i] && !search.found; i++)
+                store_list(gateway->store, ingest_kinds[i], NULL, NULL, has_digest, &search);
+        if (search.found)
+                return;
+        r = blobs_remove(gateway->blobs, digest);
+        if (r < 0 && r != -ENOENT)
+                log_error("the file of a deleted image could not be removed", "digest", digest, "error", g_strerror(-r));
+}
+
 static bool on_listed(const struct store_object *blob, void *userdata)
 {
         consider(userdata, blob);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "gateway/gateway.h"
 #include "generated/api_types.h"
 
@@ -177,9 +178,18 @@ static bool parse_revision(const char *text, uint64_t now, uint64_t *ret_revisio
 static void handle(struct http_request *request, const struct auth_identity *identity, const char *rest, void *userdata)
 {
         struct gateway *gateway = userdata;
-        const char *from = http_request_query(request, "resourceVersion");
+        const char *from = http_request_query(request, "resourceVersion"), *protocol = http_request_query(request, "protocol");
         uint64_t after = 0;
 
+        /* An agent that does not tell is of the first version. */
+        if (protocol && !g_str_equal(protocol, G_STRINGIFY(GATEWAY_PROTOCOL))) {
+                log_warning("an agent speaks another protocol version", "node", identity->node, "protocol", protocol);
+                api_reply_status(request, 409, "Conflict",
+                                 "the gateway speaks protocol version " G_STRINGIFY(
+                                         GATEWAY_PROTOCOL) "; install the agent of this gateway's version",
+                                 NULL);
+                return;
+        }
         if (!parse_revision(from, store_revision(gateway->store), &after)) {
                 api_reply_status(request, 410, "Expired", "there has been no such resource version; list again", NULL);
                 return;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/names.h"
 #include "gateway/gateway.h"
 #include "generated/api_types.h"
+#include "generated/reasons.h"
 
 #include <string.h>
 
@@ -57,6 +59,31 @@ static enum objects_edit put_status(struct json_doc *doc, struct json_value *roo
         return OBJECTS_CHANGED;
 }
 
+/* Labels of a node that a report may set; all others are the cluster's. */
+static bool label_is_reported(const char *key)
+{
+        return g_str_has_prefix(key, "kubernetes.io/") || g_str_has_prefix(key, "host.gabbro.dev/");
+}
+
+/* Keys are checked as well: what is stored must be what every reader of labels expects. */
+static void check_labels(const struct json_value *labels, struct schema_faults *faults)
+{
+        if (labels && !json_is(labels, JSON_OBJECT)) {
+                schema_faults_add(faults, "labels", REASON_FIELD_VALUE_TYPE_INVALID, "Invalid value: must be an object");
+                return;
+        }
+        for (const struct json_value *label = json_first(labels); label; label = json_next(label)) {
+                g_autofree char *field = g_strdup_printf("labels.%.80s", json_key(label));
+                const char *text = json_string(label, NULL);
+
+                if (!label_is_reported(json_key(label)))
+                        schema_faults_add(faults, field, REASON_FIELD_VALUE_FORBIDDEN,
+                                          "Forbidden: a node tells labels of kubernetes.io/ and host.gabbro.dev/ alone");
+                else if (!names_is_label_key(json_key(label)) || !text || !names_is_label_value(text))
+                        schema_faults_add(faults, field, REASON_FIELD_VALUE_INVALID, "Invalid value: no label");
+        }
+}
+
 static bool status_is_valid(struct http_request *request, const struct schema_kind *kind, const struct json_value *status)
 {
         g_autoptr(schema_faults) faults = schema_faults_new();
@@ -65,6 +92,10 @@ static bool status_is_valid(struct http_request *request, const struct schema_ki
         struct json_value *copy = json_copy(doc, status);
 
         json_remove(copy, "uid");
+        if (kind == &api_node_kind) {
+                check_labels(json_get(copy, "labels"), faults);
+                json_remove(copy, "labels");
+        }
         json_set(doc, object, "status", copy);
         schema_check_shape(kind, object, SCHEMA_UNKNOWN_KEEP, faults);
         if (schema_faults_count(faults) == 0)
@@ -122,12 +153,6 @@ static void handle_status(struct http_request *request, const struct auth_identi
 /* --- the node
  * -------------------------------------------------------------------------------------------------------------------------- */
 
-/* Labels of a node that only the cluster sets, never a report. */
-static bool label_is_reported(const char *key)
-{
-        return g_str_has_prefix(key, "kubernetes.io/") || g_str_has_prefix(key, "host.gabbro.dev/");
-}
-
 static void merge_conditions(struct json_doc *doc, struct json_value *status, const struct json_value *reported)
 {
         struct json_value *merged = json_new(doc, JSON_ARRAY);
@@ -154,8 +179,7 @@ static enum objects_edit put_node(struct json_doc *doc, struct json_value *root,
         struct json_value *status = json_ensure_object(doc, root, "status");
 
         for (const struct json_value *l = json_first(json_get(body, "labels")); l; l = json_next(l))
-                if (json_is(l, JSON_STRING) && label_is_reported(json_key(l)))
-                        json_set_string(doc, labels, json_key(l), json_string(l, ""));
+                json_set_string(doc, labels, json_key(l), json_string(l, ""));
         for (const struct json_value *member = json_first(body); member; member = json_next(member)) {
                 const char *key = json_key(member);
                 if (g_str_equal(key, "labels") || g_str_equal(key, "uid"))
@@ -174,7 +198,7 @@ static void on_node_body(struct http_request *request, const char *body, size_t 
         struct slot *slot = report->slot;
         g_autoptr(json_doc) doc = gateway_body_json(request, body, len);
 
-        if (doc) {
+        if (doc && status_is_valid(request, &api_node_kind, json_root(doc))) {
                 g_autofree char *actor = g_strdup_printf("agent/%s", report->node);
                 struct objects_target target = {.kind = &api_node_kind, .name = report->node, .actor = actor};
                 int r = objects_edit(report->gateway, &target, put_node, json_root(doc), slot_done, slot);

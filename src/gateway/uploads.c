@@ -119,6 +119,7 @@ static void finish_done(int result, void *userdata)
         int r = ingest_report_facts(upload->gateway, &upload->target, &upload->facts, answer_done, upload);
         if (r) {
                 upload->busy = false;
+                library_release(upload->gateway, upload->facts.digest);
                 refuse(upload, 409, "Conflict", "the image was deleted or replaced meanwhile");
         }
 }

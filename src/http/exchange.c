@@ -123,7 +123,11 @@ static int call_on_progress(void *userdata, curl_off_t down_total, curl_off_t do
 {
         struct http_call *call = userdata;
 
-        if ((uint64_t)up != call->sent) {
+        if (call->go_on && !call->go_on(call, call->userdata)) {
+                call->aborted = true;
+                return 1;
+        }
+        if (call->on_sent && (uint64_t)up != call->sent) {
                 call->sent = up;
                 call->on_sent(call, up, call->userdata);
         }
@@ -268,7 +272,7 @@ static void call_set_callbacks(struct http_call *call)
         curl_easy_setopt(easy, CURLOPT_SEEKDATA, call);
         curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, call_on_header);
         curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
-        if (call->on_sent) {
+        if (call->on_sent || call->go_on) {
                 curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, call_on_progress);
                 curl_easy_setopt(easy, CURLOPT_XFERINFODATA, call);
                 curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
@@ -321,6 +325,7 @@ int http_call_new(const struct http_client_settings *settings, const struct http
         call->max_body_bytes = options->max_body_bytes ? options->max_body_bytes : LIMIT_JSON_BYTES;
         call->on_piece = options->on_piece;
         call->on_sent = options->on_sent;
+        call->go_on = options->go_on;
         call->userdata = userdata;
         call->headers = g_ptr_array_new_with_free_func(g_free);
         call_set_transport(call, options);

@@ -33,6 +33,7 @@ struct http_call {
         GString *body;
         size_t max_body_bytes;
         bool (*on_piece)(struct http_call *call, const char *piece, size_t len, void *userdata);
+        bool (*go_on)(struct http_call *call, void *userdata);
         void (*on_sent)(struct http_call *call, uint64_t sent, void *userdata);
         http_call_fn done;
         void *userdata;

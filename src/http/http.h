@@ -205,6 +205,8 @@ struct http_call_options {
         size_t max_body_bytes;     /* of a collected answer; 0: LIMIT_JSON_BYTES. More is an error */
         /* Set: the answer is not collected but handed on in pieces; return false to abort. */
         bool (*on_piece)(struct http_call *call, const char *piece, size_t len, void *userdata);
+        /* Asked at least once a second, also when nothing comes: false ends the call with -ECANCELED. May be NULL. */
+        bool (*go_on)(struct http_call *call, void *userdata);
         /* Progress of an upload: bytes sent so far. May be NULL. */
         void (*on_sent)(struct http_call *call, uint64_t sent, void *userdata);
 };

@@ -5,6 +5,7 @@ import http.server
 import shutil
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -100,7 +101,8 @@ class Files(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         content, half = content or b"", len(content or b"") // 2
         self.wfile.write(content[:half])
-        self.server.rest.wait(20)
+        self.server.asked.set()
+        self.server.rest.wait(60)
         self.wfile.write(content[half:])
 
     def do_HEAD(self):
@@ -113,7 +115,7 @@ class Files(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def web():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
-    server.files, server.rest = {}, threading.Event()
+    server.files, server.rest, server.asked = {}, threading.Event(), threading.Event()
     server.rest.set()
     server.url = "http://127.0.0.1:%d" % server.server_address[1]
     thread = threading.Thread(target=server.serve_forever)
@@ -122,6 +124,34 @@ def web():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def remote(name, url):
+    return {"apiVersion": "gabbro.dev/v1", "kind": "ClusterVirtualImage", "metadata": {"name": name},
+            "spec": {"dataSource": {"type": "HTTP", "http": {"url": url}}}}
+
+
+def test_an_import_ends_with_its_image_or_with_the_gateway(new_gateway, web, tmp_path):
+    """A mirror that sends half a file and then nothing holds up neither the deletion nor the end of the gateway."""
+    gateway = new_gateway("--allow-private-downloads")
+    admin, blobs = User(gateway, tmp_path), gateway.folder / "data/blobs"
+    web.files["/a.qcow2"] = make(admin, "a.qcow2", size="64M").read_bytes()
+    web.rest.clear()
+    admin.apply(remote("gone", f"{web.url}/a.qcow2"))
+    assert web.asked.wait(20) and list((blobs / "intake").iterdir())
+    admin.gabbro("delete", "cvi", "gone", "--wait")
+    end = time.monotonic() + 20
+    while list((blobs / "intake").iterdir()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not list((blobs / "intake").iterdir()) and not list((blobs / "sha256").iterdir())
+
+    web.asked.clear()
+    admin.apply(remote("held", f"{web.url}/a.qcow2"))
+    assert web.asked.wait(20)
+    begun = time.monotonic()
+    assert gateway.stop() == 0
+    assert time.monotonic() - begun < 15
+    web.rest.set()
 
 
 def test_import(user, web):

@@ -116,3 +116,33 @@ def test_the_newest_streams_of_a_node_win(fresh, tmp_path):
 def test_a_revision_that_has_not_been_is_gone(gateway, tmp_path, revision):
     name = "r" + str(abs(hash(revision)))[:6]
     assert Node(gateway, tmp_path, name).ask("GET", f"{MANIFEST}?resourceVersion={revision}")[0] == 410
+
+
+def test_an_agent_of_another_protocol_version_is_told_so(fresh, tmp_path):
+    node = Node(fresh, tmp_path, "n1")
+    status, text = node.ask("GET", MANIFEST + "?watch=1&protocol=2")
+    assert status == 409 and "protocol version 1" in text
+    connection = node.connect()
+    node.send(connection, "GET", MANIFEST + "?watch=1&protocol=1")
+    assert " 200 " in Answers(connection).until(b"\r\n\r\n").decode()
+
+
+def test_a_node_tells_of_itself_what_the_schema_allows_and_no_more(fresh, tmp_path):
+    node = Node(fresh, tmp_path, "n1")
+    good = {"nodeInfo": {"architecture": "amd64"}, "labels": {"kubernetes.io/arch": "amd64", "host.gabbro.dev/rack": "r-1"}}
+    assert node.ask("PUT", "/agent/v1/node", good)[0] == 200
+    for report, words in (
+            ({"labels": {"example.com/tier": "gold"}}, "labels.example.com/tier"),
+            ({"labels": {"node-role.kubernetes.io/master": ""}}, "labels.node-role"),
+            ({"labels": {"host.gabbro.dev/rack": "a b<script>"}}, "labels.host.gabbro.dev/rack"),
+            ({"labels": {"kubernetes.io/" + "x" * 100: "a"}}, "labels.kubernetes.io/"),
+            ({"labels": {"host.gabbro.dev/n": 7}}, "labels.host.gabbro.dev/n"),
+            ({"labels": ["a"]}, "labels"),
+            ({"conditions": "fine"}, "status.conditions"),
+            ({"addresses": [{"type": 1}]}, "status.addresses"),
+            ({"capacity": 5, "nodeInfo": []}, "status.nodeInfo")):
+        status, text = node.ask("PUT", "/agent/v1/node", report)
+        assert status == 422 and words in text, (report, status, text)
+    status, body = fresh.ask("GET", "/api/v1/nodes/n1")
+    labels = json.loads(body)["metadata"]["labels"]
+    assert labels["host.gabbro.dev/rack"] == "r-1" and "example.com/tier" not in labels and "conditions" in json.loads(body)["status"]
