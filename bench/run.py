@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measure, each figure beside its peer in the same run. usage: run.py [--rounds N] [--only store|api|start|memory]
+"""Measure, each figure beside its peer in the same run. usage: run.py [--rounds N] [--only store|api|start|memory|adopt]
 
 Everything runs in an emulated host of its own (tests/lab/host.sh); nothing is left behind. Printed are medians, and the ratio to the
 peer. The machines are shared and noisy: compare ratios, never absolute figures of different runs.
@@ -241,6 +241,69 @@ def bench_memory(bench):
         show(f"  of it its own (the rest: files, shared)", own, "MiB")
 
 
+# --- adoption -------------------------------------------------------------------------------------------------------------------------------
+
+ADOPTED = 20
+
+
+def adopted_manifest(n):
+    disk = {"apiVersion": "gabbro.dev/v1", "kind": "VirtualDisk", "metadata": {"name": f"adopt-{n}"},
+            "spec": {"persistentVolumeClaim": {"size": "256Mi"},
+                     "dataSource": {"type": "ObjectRef", "objectRef": {"kind": "ClusterVirtualImage", "name": "tiny"}}}}
+    machine = {"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachine", "metadata": {"name": f"adopt-{n}"},
+               "spec": {"virtualMachineClassName": "generic", "cpu": {"cores": 1, "coreFraction": "1%"}, "memory": {"size": "64Mi"},
+                        "blockDeviceRefs": [{"kind": "VirtualDisk", "name": f"adopt-{n}"}]}}
+    return [disk, machine]
+
+
+def restart_agent(bench, running):
+    """SIGKILL, and begun again at once; seconds from the signal until its log says that every machine was looked at."""
+    pid_file, log = bench.demo / "run/agent.pid", bench.demo / "log/agent.log"
+    pid, mark = pid_file.read_text().split()[0], log.stat().st_size
+    argv = bench.run("cat", f"/proc/{pid}/cmdline").stdout.split("\0")[:-1]
+    start = time.monotonic()
+    script = (f'kill -KILL {pid}; setsid "$@" </dev/null >>{log} 2>&1 & '
+              f"echo $! $(sed 's/.*) //' /proc/$!/stat | cut -d' ' -f20) >{pid_file}")
+    bench.run("bash", "-c", script, "agent", *argv)
+    while time.monotonic() - start < 60:
+        with open(log, errors="replace") as f:
+            f.seek(mark)
+            line = next((at for at in f if "caught up" in at), None)
+        if line:
+            assert f"running={running} " in line, line
+            return time.monotonic() - start
+        time.sleep(0.005)
+    raise SystemExit("bench: the agent does not catch up")
+
+
+def count_running(bench):
+    return len(bench.run("virsh", "-q", "list", "--state-running", "--name", check=False).stdout.split())
+
+
+def restart_libvirtd(bench, running):
+    """The same for libvirtd, until its list has every domain running: the peer."""
+    start = time.monotonic()
+    for order in ("kill", "start"):
+        subprocess.run([str(HOST), "libvirtd", str(bench.host), order], check=True, env=bench.env, stdin=subprocess.DEVNULL)
+    while count_running(bench) < running:
+        if time.monotonic() - start > 60:
+            raise SystemExit("bench: libvirtd does not take up its domains")
+    return time.monotonic() - start
+
+
+def bench_adopt(bench, rounds):
+    items = [item for n in range(ADOPTED) for item in adopted_manifest(n)]
+    bench.gabbro("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    for n in range(ADOPTED):
+        bench.gabbro("wait", "vm", f"adopt-{n}", "--for", "phase=Running", "--timeout", "200")
+    epochs = sorted((i["metadata"]["name"], i["status"]["epoch"]) for i in bench.get("instances.host.gabbro.dev")["items"])
+    running = count_running(bench)
+    ours = [restart_agent(bench, running) for _ in range(rounds)]
+    assert epochs == sorted((i["metadata"]["name"], i["status"]["epoch"]) for i in bench.get("instances.host.gabbro.dev")["items"])
+    peers = [restart_libvirtd(bench, running) for _ in range(rounds)]
+    show(f"SIGKILL of the agent -> {running} guests adopted (peer: libvirtd)", 1000 * statistics.median(ours), "ms", 1000 * statistics.median(peers))
+
+
 def bench_store(folder):
     program = BUILD / "bench/store_bench"
     if program.exists():
@@ -250,7 +313,7 @@ def bench_store(folder):
 def main():
     parser = argparse.ArgumentParser(description="Measure, each figure beside its peer.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=["store", "api", "start", "memory"])
+    parser.add_argument("--only", nargs="*", choices=["store", "api", "start", "memory", "adopt"])
     args = parser.parse_args()
 
     def wanted(part):
@@ -262,7 +325,7 @@ def main():
     try:
         if wanted("store"):
             bench_store(folder)
-        if wanted("api") or wanted("start") or wanted("memory"):
+        if any(wanted(part) for part in ("api", "start", "memory", "adopt")):
             subprocess.run([str(HOST), "up", str(bench.host), "--cache", "/var/tmp/gabbro-qemu-cache"], check=True, env=bench.env, stdin=subprocess.DEVNULL)
             bench.run("/usr/bin/python3", ROOT / "tools/demo.py", "up")
             if wanted("memory"):
@@ -271,6 +334,8 @@ def main():
                 bench_api(bench)
             if wanted("start"):
                 bench_start(bench, args.rounds)
+            if wanted("adopt"):
+                bench_adopt(bench, args.rounds)
     finally:
         if bench.host.exists():
             subprocess.run([str(HOST), "down", str(bench.host)], env=bench.env, stdin=subprocess.DEVNULL)

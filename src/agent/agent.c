@@ -14,7 +14,6 @@
 
 #define JOB_THREADS       4
 #define QUERY_THREADS     3
-#define RESYNC_US         30000000ull
 #define IMAGE_CACHE_BYTES (20ull << 30)
 
 /* --- the manifest ----------------------------------------------------------------------------------------------------------------
@@ -60,6 +59,7 @@ static void on_synced(void *userdata)
                 agent->synced = true;
                 log_info("the manifest is complete: catching up");
                 guests_sweep_seeds(agent);
+                converge_adopt(agent);
                 intents_queue_all(agent->intents);
         }
         converge_build_net(agent);
@@ -178,56 +178,6 @@ static void on_refused(struct intent *intent, int status, void *userdata)
         }
 }
 
-/* --- resync ----------------------------------------------------------------------------------------------------------------------
- */
-
-struct resync {
-        struct agent *agent;
-        bool repaired;
-        char *words;
-        int outcome;
-};
-
-static int resync_work(void *userdata)
-{
-        struct resync *resync = userdata;
-
-        resync->outcome = net_engine_repair(resync->agent->net, &resync->repaired, &resync->words);
-        return 0;
-}
-
-static void resync_done(int result, void *userdata)
-{
-        struct resync *resync = userdata;
-
-        if (resync->outcome) {
-                log_error("networks could not be repaired", "error",
-                          resync->words ? resync->words : g_strerror(-MIN(resync->outcome, 0)));
-        } else if (resync->repaired) {
-                log_warning("rules were changed from outside and put right");
-        }
-        if (result != -ECANCELED) {
-                intents_queue_all(resync->agent->intents);
-                converge_pump(resync->agent);
-        }
-        g_free(resync->words);
-        g_free(resync);
-}
-
-static void on_resync(struct loop_source *source, void *userdata)
-{
-        struct agent *agent = userdata;
-        struct resync *resync;
-
-        loop_timer_set(source, RESYNC_US);
-        if (!agent->net_built || agent->stopping) {
-                return;
-        }
-        resync = g_new0(struct resync, 1);
-        resync->agent = agent;
-        loop_pool_submit(agent->jobs, resync_work, resync_done, resync);
-}
-
 /* --- life ------------------------------------------------------------------------------------------------------------------------
  */
 
@@ -291,7 +241,7 @@ static int open_queues(struct agent *agent)
         agent->intents = intents_new(&intents_options);
         r = loop_timer(agent->loop, UINT64_MAX, on_turn_timer, agent, &agent->turn_timer);
         if (!r) {
-                r = loop_timer(agent->loop, RESYNC_US, on_resync, agent, &agent->resync_timer);
+                r = resync_new(agent, &agent->resync);
         }
         if (!r) {
                 r = reports_new(&reports_options, agent->intents, &agent->reports);
@@ -337,6 +287,7 @@ int agent_new(const struct agent_options *options, struct agent **ret_agent, cha
 
         assert(options->loop && options->data_dir && options->gateway_url && options->libvirt_uri && ret_agent && reterr_words);
         agent->loop = options->loop;
+        agent->begun_us = loop_now_us(agent->loop);
         agent->data_dir = g_strdup(options->data_dir);
         agent->seed_dir = g_build_filename(options->data_dir, "seeds", NULL);
         agent->libvirt_uri = g_strdup(options->libvirt_uri);
@@ -393,7 +344,7 @@ struct agent *agent_free(struct agent *agent)
         lease_free(agent->lease);
         guests_free(agent->guests);
         loop_source_free(agent->turn_timer);
-        loop_source_free(agent->resync_timer);
+        resync_free(agent->resync);
         loop_source_free(agent->look_timer);
         reports_free(agent->reports);
         intents_free(agent->intents);

@@ -11,6 +11,8 @@
 
 #define JOBS_MAX      4
 #define FULL_AGAIN_US 10000000ull
+/* Without an event definitions are compared this often. */
+#define COMPARE_INTERVAL_US 60000000ull
 
 /* --- what jobs use ---------------------------------------------------------------------------------------------------------------
  */
@@ -94,6 +96,13 @@ struct api_intent_error *job_virt_error(struct job *job, const char *otherwise, 
                 return job_error(job, otherwise, "%s", g_strerror(-outcome));
         }
         return job_error(job, otherwise, "%s", error->words);
+}
+
+const char *job_now(struct job *job)
+{
+        char now[CLOCK_RFC3339_MAX];
+
+        return arena_strdup(job->arena, clock_format_rfc3339(clock_real_us(clock_system()), false, now));
 }
 
 struct journal_key job_key(const struct job *job)
@@ -268,6 +277,9 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
         job->known_path = arena_strdup(job->arena, intent->path);
         job->known_epoch = intent->epoch;
         job->ran_epoch = -1;
+        job->known_active = intent->active;
+        job->compare = intent->definition_due_us <= loop_now_us(agent->loop) && !virt_is_test(agent->virt);
+        job->tolerated = arena_strdup(job->arena, intent->definition_tolerated);
         if (intent->kind == &api_instance_kind) {
                 const struct api_instance *instance = intent->doc->view;
 
@@ -376,8 +388,36 @@ void converge_image_changed(struct agent *agent, const char *digest)
         }
 }
 
+void converge_adopt(struct agent *agent)
+{
+        g_autoptr(GPtrArray) instances = intents_list(agent->intents, &api_instance_kind);
+
+        for (unsigned i = 0; i < instances->len; i++) {
+                ((struct intent *)instances->pdata[i])->adopting = true;
+        }
+        agent->adopting = instances->len;
+}
+
+static void adopted(struct agent *agent, struct intent *intent)
+{
+        g_autofree char *ms = NULL, *n = NULL;
+
+        if (!intent->adopting || agent->stopping) {
+                return;
+        }
+        intent->adopting = false;
+        agent->adopted += intent->active;
+        if (--agent->adopting > 0) {
+                return;
+        }
+        ms = g_strdup_printf("%" G_GUINT64_FORMAT, (loop_now_us(agent->loop) - agent->begun_us) / 1000);
+        n = g_strdup_printf("%u", agent->adopted);
+        log_info("caught up: every machine was looked at", "running", n, "ms", ms);
+}
+
 void converge_forgotten(struct agent *agent, struct intent *intent)
 {
+        adopted(agent, intent);
         drop_image(agent, intent);
 }
 
@@ -393,6 +433,9 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
         intent->space = job->space;
         intent->gone = job->result == JOB_GONE;
         if (intent->kind == &api_volume_kind) {
+                if (job->path && g_strcmp0(intent->path, job->path) != 0) {
+                        resync_folder(agent->resync, job->path);
+                }
                 g_free(intent->path);
                 g_free(intent->format);
                 intent->small = job->small;
@@ -409,6 +452,11 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
                 /* Another start: what the guest agent said before is of another guest. */
                 g_clear_pointer(&intent->guest, json_doc_free);
                 guests_look(agent->guests, intent);
+        }
+        if (job->compared) {
+                intent->definition_due_us = loop_now_us(agent->loop) + COMPARE_INTERVAL_US;
+                g_free(intent->definition_tolerated);
+                intent->definition_tolerated = g_strdup(job->tolerated);
         }
         intent->active = job->active;
         intent->epoch = MAX(intent->epoch, job->ran_epoch);
@@ -449,6 +497,9 @@ static void queue_again(struct agent *agent, struct intent *intent, const struct
                 }
                 return;
         }
+        if (intent->nudged) {
+                intents_queue(agent->intents, intent, 0);
+        }
         if (job->result == JOB_IMAGE) {
                 want_image(agent, intent);
                 return;
@@ -473,6 +524,9 @@ static void job_done(int result, void *userdata)
                         drop_image(agent, intent);
                 }
                 take_facts(agent, intent, job);
+                if (!job->unreachable) {
+                        adopted(agent, intent);
+                }
                 g_free(intent->pending);
                 intent->pending = g_steal_pointer(&job->pending);
                 requeue(agent, job);

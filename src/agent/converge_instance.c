@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/job.h"
 
-#include "agent/instance_start.h"
+#include "agent/instance_drift.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -15,7 +15,7 @@
 /* --- what libvirt says -----------------------------------------------------------------------------------------------------------
  */
 
-/* A pause that a resume from us puts right: our own start, or a suspend from outside. Others are told with their own reason. */
+/* A pause of our own start, or a suspend from outside. Others are told with their own reason. */
 static bool resumable(const struct virt_domain_entry *entry)
 {
         return entry->state == VIRT_STATE_CREATING || !entry->reason || !*entry->reason ||
@@ -63,6 +63,9 @@ static int look(struct instance_turn *turn, struct virt_error *reterr)
         if (!r) {
                 turn->fact = (struct instance_fact){.state = state_of(&turn->entry), .epoch = turn->entry.epoch};
                 turn->trouble = NULL;
+                if (turn->fact.state == INSTANCE_PAUSED && instance_is_held(turn)) {
+                        turn->fact.state = INSTANCE_HELD;
+                }
         }
         if (!r && turn->entry.active && turn->entry.state == VIRT_STATE_PAUSED) {
                 r = instance_trouble(turn, reterr);
@@ -70,11 +73,43 @@ static int look(struct instance_turn *turn, struct virt_error *reterr)
         return r;
 }
 
+/* Nothing new is known: what was told last still holds, and the failure is told with it. */
+static void fail_blind(struct instance_turn *turn, struct api_intent_error *why)
+{
+        const struct api_instance_status *told = turn->job->told;
+        struct api_instance_status status = told ? *told : (struct api_instance_status){.state = ""};
+
+        status.observed_generation = turn->job->doc->generation;
+        status.has_observed_generation = true;
+        status.error = why;
+        turn->job->active = turn->job->known_active;
+        turn->job->ran_epoch = turn->job->known_epoch;
+        turn->job->result = JOB_RETRY;
+        job_status(turn->job, &api_instance_status_type, &status);
+        log_warning("a domain could not be looked at", "instance", turn->instance->metadata->name, "machine",
+                    turn->instance->spec->machine->name, "reason", why->reason, "error", why->message);
+}
+
+bool instance_look(struct instance_turn *turn)
+{
+        struct virt_error error = {};
+        int r = look(turn, &error);
+
+        if (r) {
+                fail_blind(turn, job_virt_error(turn->job, REASON_LIBVIRT_UNREACHABLE, r, &error));
+        }
+        return !r;
+}
+
 /* --- status ----------------------------------------------------------------------------------------------------------------------
  */
 
 static const char *off_reason(const struct instance_turn *turn)
 {
+        static const struct {
+                const char *libvirt, *reason;
+        } outside[] = {{REASON_DESTROYED, REASON_DOMAIN_DESTROYED_OUTSIDE}, {REASON_STOPPED, REASON_DOMAIN_SAVED_OUTSIDE}};
+
         if (!turn->wish.power_on || turn->wish.deleted) {
                 return REASON_STOPPED;
         }
@@ -82,8 +117,16 @@ static const char *off_reason(const struct instance_turn *turn)
         if (!turn->exists) {
                 return REASON_DOMAIN_LOST;
         }
-        return turn->entry.state == VIRT_STATE_DEFINED || !turn->entry.reason || !*turn->entry.reason ? REASON_HOST_LOST
-                                                                                                      : turn->entry.reason;
+        if (turn->entry.state == VIRT_STATE_DEFINED || !turn->entry.reason || !*turn->entry.reason) {
+                return REASON_HOST_LOST;
+        }
+        /* We end no domain of the epoch that shall run. */
+        for (size_t i = 0; i < G_N_ELEMENTS(outside); i++) {
+                if (g_str_equal(turn->entry.reason, outside[i].libvirt)) {
+                        return outside[i].reason;
+                }
+        }
+        return turn->entry.reason;
 }
 
 static const char *state_text(const struct instance_turn *turn)
@@ -127,6 +170,10 @@ struct api_instance_status instance_status(struct instance_turn *turn)
         };
         struct api_hypervisor_versions *versions = arena_new0(turn->job->arena, struct api_hypervisor_versions);
 
+        status.outside = (struct api_instance_outside *)(turn->outside ? turn->outside : told ? told->outside : NULL);
+        status.differs = turn->job->compared                                             ? turn->differs
+                         : told && told->epoch == turn->fact.epoch && turn->entry.active ? told->differs
+                                                                                         : NULL;
         versions->libvirt = turn->job->host->facts.libvirt_version;
         versions->qemu = turn->job->host->facts.qemu_version;
         status.versions = versions;
@@ -158,11 +205,16 @@ static void report(struct instance_turn *turn)
         bool off = turn->fact.state == INSTANCE_OFF || turn->fact.state == INSTANCE_ABSENT;
         struct api_instance_status status;
 
+        if (turn->fact.state == INSTANCE_RUNNING && !started_at(turn)) {
+                /* Its start was not told before the agent ended: it is known to run from now on. */
+                turn->started_at = job_now(turn->job);
+        }
         take_record(turn);
         status = instance_status(turn);
         status.state = state_text(turn);
         status.state_reason = off                                  ? off_reason(turn)
                               : turn->trouble                      ? turn->trouble->reason
+                              : turn->fact.state == INSTANCE_HELD  ? REASON_PAUSED_OUTSIDE
                               : turn->fact.state == INSTANCE_STUCK ? turn->entry.reason
                                                                    : NULL;
         status.error = off ? NULL : turn->trouble;
@@ -213,7 +265,9 @@ void instance_fail(struct instance_turn *turn, const char *step, struct api_inte
 
 static bool act_report(struct instance_turn *turn)
 {
-        report(turn);
+        if (instance_see_definition(turn)) {
+                report(turn);
+        }
         return false;
 }
 
@@ -268,7 +322,16 @@ static bool act_stop(struct instance_turn *turn)
         if (action == STOP_PULL) {
                 return pull(turn);
         }
+        if (instance_started_outside(turn)) {
+                instance_outside(turn, REASON_DOMAIN_STARTED_OUTSIDE,
+                                 "the domain %s was started although the machine shall be off; it is stopped again",
+                                 turn->entry.name);
+        }
         if (action == STOP_ASK) {
+                if (turn->fact.state == INSTANCE_HELD) {
+                        /* A paused guest cannot shut down. When this fails it is cut off after the grace period. */
+                        (void)virt_domain_resume(turn->job->agent->virt, turn->uuid, &error);
+                }
                 /* The first time by the power button alone; a guest that missed it may listen to its agent. */
                 r = virt_domain_shutdown(turn->job->agent->virt, turn->uuid,
                                          progress->asked_us ? VIRT_SHUTDOWN_EITHER : VIRT_SHUTDOWN_ACPI, &error);
@@ -343,11 +406,7 @@ static bool may_start(const struct job *job)
 static void take_turn(struct instance_turn *turn)
 {
         for (unsigned i = 0; i < ACTIONS_MAX; i++) {
-                struct virt_error error = {};
-                int r = look(turn, &error);
-
-                if (r) {
-                        instance_fail(turn, "look", job_virt_error(turn->job, REASON_LIBVIRT_UNREACHABLE, r, &error));
+                if (!instance_look(turn)) {
                         return;
                 }
                 if (turn->fact.state == INSTANCE_OFF || turn->fact.state == INSTANCE_ABSENT) {

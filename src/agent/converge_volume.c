@@ -42,10 +42,12 @@ static const char *made_before(const struct job *job)
 
 static void fail(struct job *job, struct api_intent_error *why)
 {
-        struct api_volume_status status = new_status(job, "Failed");
+        const char *path = made_before(job);
+        /* Of a volume that was there nothing new is known while libvirt does not answer. */
+        struct api_volume_status status = new_status(job, path && job->unreachable ? "Ready" : "Failed");
 
         status.error = why;
-        status.path = made_before(job);
+        status.path = path;
         job->path = status.path;
         job->result = JOB_RETRY;
         job_status(job, &api_volume_status_type, &status);

@@ -36,6 +36,7 @@ struct consoles;
 struct node_report;
 struct renewal;
 struct guests;
+struct resync;
 
 struct agent {
         struct loop *loop;
@@ -56,17 +57,20 @@ struct agent {
         struct node_report *node;
         struct renewal *renewal;
         struct guests *guests;
+        struct resync *resync;
         struct consoles *consoles;
 
         struct loop_pool *jobs;    /* converging */
         struct loop_pool *queries; /* host facts, guest agents, node report: what may hang without holding up work */
 
-        struct loop_source *turn_timer;   /* the next intent is due */
-        struct loop_source *resync_timer; /* compare with libvirt and the kernel */
-        struct loop_source *look_timer;   /* look at the host again; NULL: never failed so far */
-        unsigned running;                 /* jobs under way */
-        bool synced;                      /* the manifest was complete once */
-        bool net_built;                   /* the network engine knows the ports of the manifest */
+        struct loop_source *turn_timer; /* the next intent is due */
+        struct loop_source *look_timer; /* look at the host again; NULL: never failed so far */
+        unsigned running;               /* jobs under way */
+        unsigned adopting;              /* Instances of the first manifest that were not looked at yet */
+        unsigned adopted;
+        uint64_t begun_us; /* when this agent began */
+        bool synced;       /* the manifest was complete once */
+        bool net_built;    /* the network engine knows the ports of the manifest */
         bool net_building;
         bool host_looking;
         bool guests_service; /* libvirt-guests is enabled: nothing is started */
@@ -89,6 +93,8 @@ void converge_drop_port(struct agent *agent, const char *name);
 void converge_publish(struct agent *agent, struct intent *intent);
 /** converge_image_changed() - the image cache has news of a digest. */
 void converge_image_changed(struct agent *agent, const char *digest);
+/** converge_adopt() - the manifest is complete for the first time: count the Instances until each was looked at. */
+void converge_adopt(struct agent *agent);
 /** converge_forgotten() - an intent is about to be freed: give back what it holds. */
 void converge_forgotten(struct agent *agent, struct intent *intent);
 
@@ -117,6 +123,16 @@ int node_report_new(struct agent *agent, struct node_report **ret_report);
 struct node_report *node_report_free(struct node_report *report);
 /** node_report_soon() - something of it has changed. */
 void node_report_soon(struct node_report *report);
+
+/* --- resync.c: what others change on the host
+ * --------------------------------------------------------------------------------------
+ */
+
+int resync_new(struct agent *agent, struct resync **ret_resync);
+/** resync_free() - after the jobs have ended. */
+struct resync *resync_free(struct resync *resync);
+/** resync_folder() - watch the folder that holds the volume @path. */
+void resync_folder(struct resync *resync, const char *path);
 
 /* --- guests.c: guest agents and seeds of running machines ------------------------------------------------------------------------
  */

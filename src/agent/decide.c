@@ -5,7 +5,7 @@
 
 #include <glib.h>
 
-static const char *const state_names[] = {"absent", "off", "running", "paused", "stuck", "leaving"};
+static const char *const state_names[] = {"absent", "off", "running", "held", "paused", "stuck", "leaving"};
 static const char *const action_names[] = {"report", "start", "wait-lease", "resume", "stop", "destroy", "undefine", "gone"};
 
 const char *instance_state_to_text(enum instance_state state)
@@ -20,10 +20,8 @@ const char *instance_action_to_text(enum instance_action action)
 
 /* What each state becomes when the domain shall not run, and when a newer epoch shall. A paused guest cannot shut down. */
 static const enum instance_action bring_down[] = {
-        [INSTANCE_RUNNING] = INSTANCE_STOP,
-        [INSTANCE_LEAVING] = INSTANCE_STOP,
-        [INSTANCE_PAUSED] = INSTANCE_DESTROY,
-        [INSTANCE_STUCK] = INSTANCE_DESTROY,
+        [INSTANCE_RUNNING] = INSTANCE_STOP,   [INSTANCE_LEAVING] = INSTANCE_STOP,  [INSTANCE_HELD] = INSTANCE_STOP,
+        [INSTANCE_PAUSED] = INSTANCE_DESTROY, [INSTANCE_STUCK] = INSTANCE_DESTROY,
 };
 
 static bool active(const struct instance_fact *fact)

@@ -15,6 +15,7 @@ enum instance_state { /* of the domain */
                       INSTANCE_ABSENT,
                       INSTANCE_OFF, /* defined, no process */
                       INSTANCE_RUNNING,
+                      INSTANCE_HELD,    /* it ran in this epoch and was paused from outside */
                       INSTANCE_PAUSED,  /* by us before the first resume, or from outside */
                       INSTANCE_STUCK,   /* paused by an error that is not ours to resume: I/O error, watchdog, migration */
                       INSTANCE_LEAVING, /* the guest is on its way down */

@@ -177,7 +177,8 @@ static void take_event(void *userdata)
                 if (post->event == VIRT_EVENT_AGENT) {
                         guests_look(agent->guests, instance);
                 } else {
-                        intents_queue(agent->intents, instance, 0);
+                        instance->definition_due_us = 0;
+                        intents_nudge(agent->intents, instance);
                 }
         }
         g_free(post->uuid);

@@ -20,10 +20,14 @@ struct instance_turn {
         const char *started_at;
         struct api_intent_error *trouble; /* INSTANCE_STUCK: what holds it up */
         const struct json_value *hardware;
-        struct json_doc *record; /* owns the hardware record when this turn took it */
+        const struct api_instance_outside *outside; /* what was found changed, or NULL */
+        const char *differs;                        /* what of the running domain is not as ordered, when job->compared */
+        struct json_doc *record;                    /* owns the hardware record when this turn took it */
 };
 
 /* converge_instance.c */
+/** instance_look() - ask libvirt again; false: a status was set. */
+bool instance_look(struct instance_turn *turn);
 struct api_instance_status instance_status(struct instance_turn *turn);
 void instance_progress(struct instance_turn *turn, const char *state, const char *step);
 void instance_wait(struct instance_turn *turn, const char *step, struct api_intent_error *why);

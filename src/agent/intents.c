@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_FIRST_US 1000000ull
-#define RETRY_LAST_US  60000000ull
+#define DEFINITION_FIRST_US 20000000ull
+#define RETRY_FIRST_US      1000000ull
+#define RETRY_LAST_US       60000000ull
 
 struct intents {
         struct intents_options options;
@@ -84,6 +85,7 @@ static void intent_free(void *data)
         g_free(intent->report.sending);
         g_free(intent->path);
         g_free(intent->format);
+        g_free(intent->definition_tolerated);
         g_free(intent->image);
         g_free(intent->pending);
         g_free(intent->name);
@@ -175,6 +177,7 @@ static struct intent *intent_new(struct intents *intents, const struct schema_ki
         intent->uid = g_strdup(uid);
         intent->key = key_of(kind, name);
         intent->due_us = UINT64_MAX;
+        intent->definition_due_us = now_us(intents) + DEFINITION_FIRST_US; /* what was found at a start is taken up first */
         intent->epoch = -1;
         intent->report.due_us = UINT64_MAX;
         g_hash_table_insert(intents->by_key, intent->key, intent);
@@ -285,6 +288,15 @@ void intents_queue(struct intents *intents, struct intent *intent, uint64_t dela
         }
 }
 
+void intents_nudge(struct intents *intents, struct intent *intent)
+{
+        if (intent->running) {
+                intent->nudged = true;
+        } else if (!intent->failures) {
+                intents_queue(intents, intent, 0);
+        }
+}
+
 void intents_retry(struct intents *intents, struct intent *intent)
 {
         uint64_t pause = RETRY_FIRST_US << MIN(intent->failures, 10);
@@ -328,7 +340,7 @@ struct intent *intents_take(struct intents *intents)
         }
         intent->due_us = UINT64_MAX;
         intent->running = true;
-        intent->again = false;
+        intent->again = intent->nudged = false;
         intent->turn++;
         return intent;
 }

@@ -56,6 +56,7 @@ struct intent {
         uint64_t due_us; /* UINT64_MAX: not queued */
         bool running;    /* a job works on it */
         bool again;      /* something changed meanwhile */
+        bool nudged;     /* the host spoke of it meanwhile */
         bool removed;    /* no longer in the manifest; freed when its job is back */
         bool marked;     /* seen by the relist that is under way */
         unsigned failures;
@@ -74,11 +75,14 @@ struct intent {
         bool image_ready;
         struct stop_progress stop;
         struct space_progress space;
-        struct json_doc *guest; /* Instance: what the guest agent told last (object of status members) */
-        uint64_t guest_due_us;  /* next poll */
-        bool active;            /* Instance: its domain runs */
-        uint64_t changed_us;    /* when it changed last, by the monotonic clock */
-        char *pending;          /* HostTask of type Inspect: what its first look found (inspect.h) */
+        uint64_t definition_due_us; /* Instance: when its definition is compared next; 0: at the next turn */
+        char *definition_tolerated; /* Instance: a difference that defining anew did not remove */
+        struct json_doc *guest;     /* Instance: what the guest agent told last (object of status members) */
+        uint64_t guest_due_us;      /* next poll */
+        bool active;                /* Instance: its domain runs */
+        bool adopting;              /* Instance: of the first manifest, and not looked at yet */
+        uint64_t changed_us;        /* when it changed last, by the monotonic clock */
+        char *pending;              /* HostTask of type Inspect: what its first look found (inspect.h) */
 };
 
 struct intents;
@@ -114,6 +118,9 @@ GPtrArray *intents_list(struct intents *intents, const struct schema_kind *kind)
 
 /* Queue. Times are of the monotonic clock. */
 void intents_queue(struct intents *intents, struct intent *intent, uint64_t delay_us);
+/** intents_nudge() - the host speaks of it: at once, unless its last job failed. What our own attempts cause must not end their
+ *  pause. */
+void intents_nudge(struct intents *intents, struct intent *intent);
 /** intents_retry() - after a pause that doubles from 1 s to 60 s with every failure. */
 void intents_retry(struct intents *intents, struct intent *intent);
 void intents_queue_all(struct intents *intents);

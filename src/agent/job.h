@@ -55,6 +55,8 @@ struct job {
         const struct api_instance_status *told; /* Instance: the newest status, this run's or the gateway's; NULL: none */
         bool was_ready;                         /* HostTask: it was done by this run of the agent */
         int64_t known_epoch; /* Instance: the last one that ran, as far as this run of the agent knows; -1: none */
+        bool known_active;   /* Instance: its domain ran when it was looked at last */
+        bool compare;        /* Instance: its definition is due for a look */
         const char *used_by; /* Volume: name of an Instance that names it and is not gone, or NULL */
         const char *held_by; /* Volume: name of the machine whose Instance runs or has a job now, or NULL */
 
@@ -72,6 +74,8 @@ struct job {
         int64_t ran_epoch;         /* Instance: the last one that ran; -1: none */
         char *pending;             /* HostTask of type Inspect: what the first look found */
         GStrvBuilder *requeue;     /* HostTask of type Repair: keys of intents to take up anew */
+        bool compared;             /* Instance: its definition was looked at */
+        const char *tolerated;     /* Instance, in and out: a difference that stays, or NULL */
         bool unreachable;          /* libvirt could not be reached */
         bool full;                 /* a pool had no space left */
         struct json_doc *status;
@@ -88,6 +92,8 @@ struct api_intent_error *job_virt_error(struct job *job, const char *otherwise, 
 struct journal_key job_key(const struct job *job);
 /** job_pass() - tell that a @place of @step was passed (base/steps.h): 0, or -errno: the step is to fail. */
 int job_pass(const struct job *job, const char *step, const char *place);
+/** job_now() - the time in the job's arena, as statuses carry it. */
+const char *job_now(struct job *job);
 
 void converge_instance(struct job *job);
 void converge_volume(struct job *job);

@@ -4,6 +4,7 @@
 #include "agent/gateway.h"
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "loop/loop.h"
 
 #include <glib.h>
@@ -56,6 +57,9 @@ static bool take_line(const char *line, size_t len, void *userdata)
                 return false;
         }
         manifest->failures = 0;
+        if (!manifest->connected && !manifest->listing) {
+                log_info("the manifest goes on", "revision", manifest->resource_version);
+        }
         tell_connected(manifest, true, NULL);
         synced = event.type == MANIFEST_SYNCED && manifest->listing;
         if (synced) {
@@ -101,6 +105,8 @@ static void on_done(struct http_call *call, int status, const char *body, size_t
 
         manifest->call = NULL;
         if (status == 410) {
+                log_info("the gateway does not keep the revision of the manifest any more: it is read from the beginning",
+                         "revision", manifest->resource_version);
                 g_clear_pointer(&manifest->resource_version, g_free);
         } else if (status == 409) {
                 words = g_strdup("the gateway does not speak the protocol version " G_STRINGIFY(

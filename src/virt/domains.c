@@ -45,7 +45,7 @@ static const struct {
         {VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_SAVED, VIRT_STATE_SHUTOFF, "Stopped"},
         {VIR_DOMAIN_SHUTOFF, ANY, VIRT_STATE_DEFINED, ""},
         {VIR_DOMAIN_CRASHED, ANY, VIRT_STATE_CRASHED, "Crashed"},
-        {VIR_DOMAIN_PMSUSPENDED, ANY, VIRT_STATE_PAUSED, "Paused"},
+        {VIR_DOMAIN_PMSUSPENDED, ANY, VIRT_STATE_PAUSED, "GuestSuspended"},
         {ANY, ANY, VIRT_STATE_DEFINED, ""},
 };
 
@@ -273,6 +273,25 @@ int virt_domain_define(struct virt *virt, const char *xml, struct virt_error *re
                 return r;
         domain = virDomainDefineXMLFlags(connection, xml, 0);
         return domain ? 0 : virt_fail(reterr, "DefineFailed");
+}
+
+int virt_domain_keep(struct virt *virt, const char *uuid, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = NULL;
+        AUTO_DOMAIN domain = NULL, kept = NULL;
+        AUTO_TEXT xml = NULL;
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+
+        if (r)
+                return r;
+        if (virDomainIsPersistent(domain) == 1)
+                return 0;
+        if (virDomainIsActive(domain) != 1)
+                return virt_say(reterr, VIRT_E_STATE, "DomainLost", "the domain does not run");
+        xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
+        if (xml)
+                kept = virDomainDefineXMLFlags(connection, xml, 0);
+        return kept ? 0 : virt_fail(reterr, "DefineFailed");
 }
 
 int virt_domain_undefine(struct virt *virt, const char *uuid, struct virt_error *reterr)

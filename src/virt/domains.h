@@ -59,6 +59,21 @@ int virt_domain_facts(struct virt *virt, const char *uuid, bool live, struct vir
  */
 int virt_domain_define(struct virt *virt, const char *xml, struct virt_error *reterr);
 
+/**
+ * virt_domain_keep() - define a running, transient domain as it runs: somebody has removed its definition
+ *
+ * Return: 0 (also when it has a definition), VIRT_E_STATE: it does not run, VIRT_E_FAILED.
+ */
+int virt_domain_keep(struct virt *virt, const char *uuid, struct virt_error *reterr);
+
+/**
+ * virt_domain_differences() - what of @found is not as in @wanted, for people; the guest-visible places of devices do not count
+ * @live: @found is a running domain, of which only memory, cores, disks and interfaces are compared
+ *
+ * Return: words, or NULL when they are the same; g_free().
+ */
+char *virt_domain_differences(const struct virt_domain *wanted, const struct virt_domain *found, bool live);
+
 /** virt_domain_undefine() - with its NVRAM, managed save and snapshot metadata; volumes stay. A missing domain is 0; a running one
  * becomes transient. */
 int virt_domain_undefine(struct virt *virt, const char *uuid, struct virt_error *reterr);

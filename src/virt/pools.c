@@ -204,6 +204,7 @@ static int check_same(virStoragePoolPtr pool, const struct virt_pool_options *op
 int virt_pool_ensure(struct virt *virt, const struct virt_pool_options *options, struct virt_error *reterr)
 {
         AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
+        g_autoptr(GMutexLocker) turn = NULL;
         AUTO_POOL pool = NULL;
         int r, active;
 
@@ -219,7 +220,15 @@ int virt_pool_ensure(struct virt *virt, const struct virt_pool_options *options,
         if (r)
                 return r;
         r = find_pool(connection, options->name, &pool, reterr);
-        r = r == VIRT_E_MISSING ? define_pool(connection, options, &pool, reterr) : r ? r : check_same(pool, options, reterr);
+        if (r == VIRT_E_MISSING) {
+                /* Several volumes may miss it at once. */
+                turn = virt_storage_turn();
+                r = find_pool(connection, options->name, &pool, reterr);
+                if (r == VIRT_E_MISSING)
+                        r = define_pool(connection, options, &pool, reterr);
+        }
+        if (!r)
+                r = check_same(pool, options, reterr);
         if (r)
                 return r;
         active = virStoragePoolIsActive(pool);

@@ -6,20 +6,18 @@
 
 #include <string.h>
 
-#define OPEN_TIMEOUT_US 10000000ull
+#define OPEN_TIMEOUT_US 5000000ull
 
 static const char *const virt_event_names[VIRT_EVENT_COUNT] = {
-        [VIRT_EVENT_LIFECYCLE] = "lifecycle",
-        [VIRT_EVENT_REBOOT] = "reboot",
-        [VIRT_EVENT_AGENT] = "agent",
-        [VIRT_EVENT_DISK] = "disk",
-        [VIRT_EVENT_DISCONNECTED] = "disconnected",
+        [VIRT_EVENT_LIFECYCLE] = "lifecycle", [VIRT_EVENT_REBOOT] = "reboot", [VIRT_EVENT_AGENT] = "agent",
+        [VIRT_EVENT_DISK] = "disk",           [VIRT_EVENT_DEVICE] = "device", [VIRT_EVENT_DISCONNECTED] = "disconnected",
 };
 ENUM_TABLE(virt_event, virt_event_names)
 
 static const int subscribed[] = {
         VIR_DOMAIN_EVENT_ID_LIFECYCLE,       VIR_DOMAIN_EVENT_ID_REBOOT,          VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE,
-        VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON,
+        VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
+        VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
 };
 
 /* What libvirt's callbacks of one connection hold: alive as long as libvirt may call, silent once the connection was replaced. */
@@ -49,6 +47,26 @@ struct virt {
 
 /* --- a call on a thread of its own, waited for only so long
  * ------------------------------------------------------------------------- */
+
+/* How many calls of virConnectOpen() have been given up and not come back, by URI: while one has not, the next would hang as well.
+ */
+static GMutex given_up_lock;
+static GHashTable *given_up;
+
+static unsigned count_given_up(const char *uri, int change)
+{
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&given_up_lock);
+        unsigned n;
+
+        if (!given_up)
+                given_up = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        n = GPOINTER_TO_UINT(g_hash_table_lookup(given_up, uri)) + (unsigned)change;
+        if (change && n)
+                g_hash_table_insert(given_up, g_strdup(uri), GUINT_TO_POINTER(n));
+        else if (change)
+                g_hash_table_remove(given_up, uri);
+        return n;
+}
 
 struct bounded {
         gatomicrefcount refs;
@@ -92,6 +110,8 @@ static void *bounded_main(void *userdata)
         call->work(call);
         g_mutex_lock(&call->lock);
         call->done = true;
+        if (call->abandoned && call->uri)
+                count_given_up(call->uri, -1);
         g_cond_signal(&call->ended);
         g_mutex_unlock(&call->lock);
         bounded_unref(call);
@@ -110,6 +130,9 @@ static bool bounded_run(struct bounded *call, uint64_t timeout_us)
         while (!call->done && g_cond_wait_until(&call->ended, &call->lock, deadline))
                 ;
         done = call->done;
+        call->abandoned = !done;
+        if (call->abandoned && call->uri)
+                count_given_up(call->uri, 1);
         g_mutex_unlock(&call->lock);
         return done;
 }
@@ -131,9 +154,12 @@ static void work_probe(struct bounded *call)
 
 static int open_bounded(const char *uri, virConnectPtr *ret_connection, struct virt_error *reterr)
 {
-        struct bounded *call = bounded_new(work_open);
+        struct bounded *call;
         int r;
 
+        if (count_given_up(uri, 0))
+                return virt_say(reterr, VIRT_E_UNREACHABLE, "LibvirtUnreachable", "%s does not answer", uri);
+        call = bounded_new(work_open);
         call->uri = g_strdup(uri);
         if (!bounded_run(call, OPEN_TIMEOUT_US)) {
                 r = virt_say(reterr, VIRT_E_UNREACHABLE, "LibvirtUnreachable", "%s does not answer", uri);
@@ -224,9 +250,15 @@ static void on_io_error(virConnectPtr connection, virDomainPtr domain, const cha
         tell(userdata, VIRT_EVENT_DISK, domain);
 }
 
+static void on_device(virConnectPtr connection, virDomainPtr domain, const char *alias, void *userdata)
+{
+        tell(userdata, VIRT_EVENT_DEVICE, domain);
+}
+
 static const virConnectDomainEventGenericCallback handlers[G_N_ELEMENTS(subscribed)] = {
         VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), VIR_DOMAIN_EVENT_CALLBACK(on_reboot),   VIR_DOMAIN_EVENT_CALLBACK(on_agent),
-        VIR_DOMAIN_EVENT_CALLBACK(on_threshold), VIR_DOMAIN_EVENT_CALLBACK(on_io_error),
+        VIR_DOMAIN_EVENT_CALLBACK(on_threshold), VIR_DOMAIN_EVENT_CALLBACK(on_io_error), VIR_DOMAIN_EVENT_CALLBACK(on_device),
+        VIR_DOMAIN_EVENT_CALLBACK(on_device),
 };
 
 static void on_close(virConnectPtr connection, int reason, void *userdata)

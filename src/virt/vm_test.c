@@ -682,6 +682,16 @@ static void a_machine_survives_the_death_of_libvirtd(void)
         machine_end(&m, virt);
 }
 
+static unsigned count_threads(void)
+{
+        g_autoptr(GDir) folder = g_dir_open("/proc/self/task", 0, NULL);
+        unsigned n = 0;
+
+        while (folder && g_dir_read_name(folder))
+                n++;
+        return n;
+}
+
 static void a_hung_libvirtd_is_noticed_and_left(void)
 {
         g_autoptr(virt) virt = open_host_with(1);
@@ -689,6 +699,7 @@ static void a_hung_libvirtd_is_noticed_and_left(void)
         struct virt_error error = {};
         struct seen seen = {};
         pid_t pid = daemon_pid();
+        unsigned threads;
         gint64 begin;
         size_t n;
 
@@ -702,8 +713,20 @@ static void a_hung_libvirtd_is_noticed_and_left(void)
         /* A call that waits comes back by keepalive. */
         g_assert_cmpint(virt_domains_list(virt, &entries, &n, &error), ==, VIRT_E_UNREACHABLE);
         wait_event(&seen, VIRT_EVENT_DISCONNECTED, 1);
+        /* Who opens a connection now waits once; the next ones are told at once, and no threads gather. */
+        g_assert_cmpint(virt_reconnect(virt, &error), ==, VIRT_E_UNREACHABLE);
+        threads = count_threads();
+        begin = g_get_monotonic_time();
+        for (unsigned i = 0; i < 20; i++)
+                g_assert_cmpint(virt_reconnect(virt, &error), ==, VIRT_E_UNREACHABLE);
+        g_assert_cmpint(g_get_monotonic_time() - begin, <, 2 * G_TIME_SPAN_SECOND);
+        g_assert_cmpuint(count_threads(), <=, threads);
         g_assert_cmpint(kill(pid, SIGCONT), ==, 0);
-        succeed(virt_reconnect(virt, &error), &error);
+        begin = g_get_monotonic_time();
+        while (virt_reconnect(virt, &error)) {
+                g_assert_cmpint(g_get_monotonic_time() - begin, <, 20 * G_TIME_SPAN_SECOND);
+                g_usleep(10000);
+        }
         g_assert_cmpint(virt_probe(virt, VIRT_JOBS, 5000000, &error), ==, VIRT_HEALTHY);
         succeed(virt_domains_list(virt, &entries, &n, &error), &error);
         g_assert_cmpuint(n, ==, 0);

@@ -250,6 +250,14 @@ static enum turn_result disk_mirror(struct disk_turn *disk)
                 return disk_ready(disk, volume);
         if (g_strcmp0(state, "Gone") == 0)
                 return disk_say(disk, "PVCLost", "False", REASON_VOLUME_MISSING, "its volume is gone from the host");
+        if (g_strcmp0(state, "Failed") == 0 && volume->status->error &&
+            g_strcmp0(volume->status->error->reason, REASON_VOLUME_MISSING) == 0) {
+                if (g_strcmp0(disk->status.phase, "PVCLost") != 0)
+                        turn_event(disk->turn, disk->object, true, REASON_VOLUME_MISSING, volume->status->error->message);
+                return disk_say(disk, "PVCLost", "False", REASON_VOLUME_MISSING,
+                                arena_printf(arena, "%s of host %s; put the file back, or delete the disk",
+                                             volume->status->error->message, volume->spec->node_name));
+        }
         if (g_strcmp0(state, "Failed") == 0) {
                 const char *words = volume->status->error ? volume->status->error->message : "the host could not make its volume";
 

@@ -7,7 +7,8 @@
 
 /* What one turn of a machine knows and has decided; shared by the files of this folder. */
 
-#define FINALIZER_VM "gabbro.dev/vm-cleanup"
+#define FINALIZER_VM       "gabbro.dev/vm-cleanup"
+#define ANNOTATION_OUTSIDE "gabbro.dev/outside-told" /* Instance: time of its status.outside that was told as an event */
 #define ANNOTATION_POWER_REQUEST                                                                                                   \
         "gabbro.dev/power-request" /* VirtualMachine: "Start UID" or "Stop UID" of an operation that its                           \
                                       Instance could not take yet */
@@ -116,6 +117,8 @@ const char **vm_port_names(struct vm_context *vm);
 bool vm_retire_ports(struct vm_context *vm, bool all);
 
 /* start.c */
+/** vm_end_words() - how a machine that was not asked to came to its end, by the reason of its host. */
+const char *vm_end_words(struct vm_context *vm, const char *reason);
 /** vm_carry_out() - do what power_decide() said. */
 void vm_carry_out(struct vm_context *vm);
 

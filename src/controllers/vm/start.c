@@ -24,6 +24,28 @@ void vm_block(struct vm_context *vm, const char *reason, const char *words)
         vm->block_words = words;
 }
 
+/* --- an end that nobody asked for --- */
+
+const char *vm_end_words(struct vm_context *vm, const char *reason)
+{
+        static const struct {
+                const char *reason, *before, *after; /* the name of the host stands between them */
+        } ends[] = {
+                {REASON_DOMAIN_DESTROYED_OUTSIDE, "somebody cut it off on host ", ""},
+                {REASON_DOMAIN_SAVED_OUTSIDE, "somebody saved it to a file on host ", ""},
+                {REASON_DOMAIN_LOST, "its domain was removed from host ", ""},
+                {REASON_HOST_LOST, "host ", " went down"},
+                {REASON_GUEST_SHUTDOWN, "the guest on host ", " shut itself down"},
+                {REASON_CRASHED, "the guest or its QEMU crashed on host ", ""},
+        };
+
+        assert(vm && reason);
+        for (size_t i = 0; i < G_N_ELEMENTS(ends); i++)
+                if (strcmp(ends[i].reason, reason) == 0)
+                        return arena_printf(vm->arena, "%s%s%s", ends[i].before, vm->node, ends[i].after);
+        return arena_printf(vm->arena, "it ended on host %s (%s)", vm->node, reason);
+}
+
 /* --- back-off --- */
 
 struct back_off {
@@ -61,7 +83,8 @@ static bool back_off_over(struct vm_context *vm)
                                     arena_printf(vm->arena, "%" PRId64 " %u %s", vm->view->spec->epoch, back_off.count,
                                                  clock_format_rfc3339(back_off.since_us, false, time)));
                 turn_event(vm->turn, vm->object, true, vm->decision.reason,
-                           arena_printf(vm->arena, "the machine ended on %s without being asked", vm->node));
+                           arena_printf(vm->arena, "the machine ended without being asked: %s",
+                                        vm_end_words(vm, vm->decision.reason)));
         }
         until_us = back_off.since_us + power_back_off_us(back_off.count);
         if (now_us >= until_us)
@@ -257,7 +280,7 @@ static void tell_start(struct vm_context *vm)
 static void start(struct vm_context *vm)
 {
         bool active = vm->instance && instance_active(vm->instance);
-        int64_t before = MAX(vm->view ? vm->view->spec->epoch : 0, vm->status.epoch);
+        int64_t before = MAX(vm->epoch, vm->status.epoch);
         struct api_machine_ref machine;
         struct api_instance_spec spec;
         g_autofree char *applied = NULL;
@@ -294,6 +317,10 @@ static void stop(struct vm_context *vm)
         turn_set_annotation(vm->turn, vm->object, ANNOTATION_POWER_REQUEST, NULL);
         if (g_strcmp0(vm->decision.reason, REASON_GUEST_SHUTDOWN) == 0)
                 turn_event(vm->turn, vm->object, false, REASON_GUEST_SHUTDOWN, "the guest shut itself down; the machine stays off");
+        else if (vm->decision.ended)
+                turn_event(vm->turn, vm->object, true, vm->decision.reason,
+                           arena_printf(vm->arena, "%s; run policy %s leaves it off", vm_end_words(vm, vm->decision.reason),
+                                        run_policy_to_text(vm->facts.policy)));
         else
                 turn_event(vm->turn, vm->object, false, REASON_STOPPING, "the machine is being stopped");
 }

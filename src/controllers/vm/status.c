@@ -133,6 +133,9 @@ static void tell_phase(struct vm_context *vm, enum vm_phase phase)
         else if (phase == VM_RUNNING)
                 turn_event(vm->turn, vm->object, false, REASON_STARTED,
                            arena_printf(vm->arena, "the machine runs on %s", vm->node));
+        else if (phase == VM_PAUSE && g_strcmp0(vm->facts.state_reason, REASON_PAUSED_OUTSIDE) == 0)
+                turn_event(vm->turn, vm->object, true, REASON_PAUSED_OUTSIDE,
+                           arena_printf(vm->arena, "somebody paused the machine on host %s; it stays paused", vm->node));
         else if (phase == VM_PAUSE)
                 turn_event(vm->turn, vm->object, true, trouble ? trouble->reason : REASON_PAUSED,
                            trouble ? trouble->message : "the machine was paused on its host");
@@ -226,21 +229,54 @@ static void say_stopped(struct vm_context *vm)
         else if (g_strcmp0(why, "Operation") == 0)
                 conditions_say(&vm->conditions, "Running", "False", REASON_STOPPED, "it is off: an operation asked for it");
         else if (why && g_strcmp0(why, "Policy") != 0)
-                conditions_say(&vm->conditions, "Running", "False", REASON_STOPPED,
-                               "it is off: it ended by itself (%s) and run policy %s leaves it off", why, vm->spec->run_policy);
+                conditions_say(&vm->conditions, "Running", "False", why, "it is off: %s, and run policy %s leaves it off",
+                               vm_end_words(vm, why), vm->spec->run_policy);
         else
                 conditions_say(&vm->conditions, "Running", "False", REASON_STOPPED, "it is off: run policy %s",
                                vm->spec->run_policy);
 }
 
+static const struct api_node_condition *node_ready(const struct vm_context *vm)
+{
+        const struct cache_object *object = cache_get(vm->cache, &api_node_kind, NULL, vm->node);
+        const struct api_node *node = object ? object->view : NULL;
+
+        for (size_t i = 0; node && node->status && i < node->status->n_conditions; i++)
+                if (g_strcmp0(node->status->conditions[i].type, "Ready") == 0)
+                        return &node->status->conditions[i];
+        return NULL;
+}
+
+/* The agent may answer for a host whose libvirt does not. */
+static void say_lost(struct vm_context *vm)
+{
+        const struct api_node_condition *ready = node_ready(vm);
+
+        if (ready && g_strcmp0(ready->reason, REASON_LIBVIRT_UNREACHABLE) == 0 && g_strcmp0(ready->status, "False") == 0)
+                conditions_say(&vm->conditions, "Running", "Unknown", REASON_LIBVIRT_UNREACHABLE,
+                               "libvirt on host %s does not answer (%s); what runs there goes on, and nothing is started elsewhere",
+                               vm->node, ready->message ? ready->message : "no words");
+        else
+                conditions_say(&vm->conditions, "Running", "Unknown", REASON_NODE_LOST,
+                               "host %s does not answer; what runs there is not known, and nothing is started elsewhere", vm->node);
+}
+
 /* By hand, or because something of its host failed it. */
 static void say_paused(struct vm_context *vm)
 {
-        const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
+        const struct api_intent_error *trouble = vm->view->status->error;
+        const char *why = vm->facts.state_reason, *domain = vm->view->status->domain_name;
 
-        if (status && status->error)
-                conditions_say(&vm->conditions, "Running", "False", status->error->reason, "its processors are paused: %s",
-                               status->error->message);
+        if (g_strcmp0(why, REASON_PAUSED_OUTSIDE) == 0)
+                conditions_say(&vm->conditions, "Running", "False", REASON_PAUSED_OUTSIDE,
+                               "somebody paused it on host %s; resume it there (virsh resume %s), or stop or restart it", vm->node,
+                               domain ? domain : "");
+        else if (g_strcmp0(why, REASON_GUEST_SUSPENDED) == 0)
+                conditions_say(&vm->conditions, "Running", "False", REASON_GUEST_SUSPENDED,
+                               "the guest put itself to sleep; it wakes by itself, or is restarted");
+        else if (trouble)
+                conditions_say(&vm->conditions, "Running", "False", trouble->reason, "its processors are paused: %s",
+                               trouble->message);
         else
                 conditions_say(&vm->conditions, "Running", "False", REASON_PAUSED, "its processors are paused");
 }
@@ -250,8 +286,7 @@ static void say_running(struct vm_context *vm, enum vm_phase phase)
         const struct conditions *conditions = &vm->conditions;
 
         if (host_is_lost(vm) && vm->facts.state != VM_STATE_NONE && phase != VM_STOPPED && phase != VM_TERMINATING) {
-                conditions_say(conditions, "Running", "Unknown", REASON_NODE_LOST,
-                               "host %s does not answer; what runs there is not known, and nothing is started elsewhere", vm->node);
+                say_lost(vm);
                 return;
         }
         switch (phase) {
@@ -306,8 +341,11 @@ static void say_migratable(struct vm_context *vm)
 
 static void say_configuration(struct vm_context *vm, bool runs)
 {
+        const struct api_instance_status *host = runs && !vm->started && vm->view ? vm->view->status : NULL;
         size_t n = vm->status.n_restart_awaiting_changes;
         bool waited = condition_is(vm->status.conditions, vm->status.n_conditions, "AwaitingRestartToApplyConfiguration", "True");
+        const struct api_condition *applied = condition_get(vm->status.conditions, vm->status.n_conditions, "ConfigurationApplied");
+        bool differed = applied && g_strcmp0(applied->reason, REASON_DOMAIN_CHANGED_OUTSIDE) == 0;
 
         if (n > 0 && !waited)
                 turn_event(vm->turn, vm->object, false, REASON_RESTART_AWAITING_CHANGES,
@@ -320,6 +358,16 @@ static void say_configuration(struct vm_context *vm, bool runs)
                 conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "True", REASON_CHANGES_PENDING_RESTART,
                                "%zu change%s wait%s for a restart, see status.restartAwaitingChanges", n, n == 1 ? "" : "s",
                                n == 1 ? "s" : "");
+                return;
+        }
+        if (host && host->differs) {
+                if (!differed)
+                        turn_event(vm->turn, vm->object, true, REASON_DOMAIN_CHANGED_OUTSIDE, host->differs);
+                conditions_say(&vm->conditions, "ConfigurationApplied", "False", REASON_DOMAIN_CHANGED_OUTSIDE,
+                               "somebody changed the running domain on host %s: %s; a restart puts it right", vm->node,
+                               host->differs);
+                conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "False", REASON_NO_RESTART_REQUIRED,
+                               "no change of the specification waits for a restart");
                 return;
         }
         conditions_say(&vm->conditions, "ConfigurationApplied", "True", REASON_CONFIGURATION_APPLIED, "%s",
@@ -447,6 +495,18 @@ static void set_facts(struct vm_context *vm, enum vm_phase phase, bool runs)
                 stats_of(vm)->last_start_time = host->started_at;
 }
 
+/* What was put right on the host is told once. */
+static void tell_outside(struct vm_context *vm)
+{
+        const struct api_instance_status *host = vm->view && !vm->made ? vm->view->status : NULL;
+        const struct api_instance_outside *outside = host ? host->outside : NULL;
+
+        if (!outside || !outside->at || g_strcmp0(object_annotation(vm->instance, ANNOTATION_OUTSIDE), outside->at) == 0)
+                return;
+        turn_set_annotation(vm->turn, vm->instance, ANNOTATION_OUTSIDE, outside->at);
+        turn_event(vm->turn, vm->object, true, outside->reason, outside->message);
+}
+
 void vm_mirror(struct vm_context *vm)
 {
         assert(vm);
@@ -456,6 +516,7 @@ void vm_mirror(struct vm_context *vm)
         bool runs = phase == VM_RUNNING || phase == VM_MIGRATING || phase == VM_PAUSE;
 
         vm_changes(vm, doc);
+        tell_outside(vm);
         say_running(vm, phase);
         say_agent(vm, runs);
         say_migratable(vm);

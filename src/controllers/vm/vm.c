@@ -68,7 +68,10 @@ static void learn_instance(struct vm_context *vm)
         vm->node = vm->view->spec->node_name;
         vm->epoch = vm->view->spec->epoch;
         vm->power_on = g_strcmp0(vm->view->spec->power, "On") == 0;
-        vm->current = status && status->epoch == vm->view->spec->epoch;
+        /* A store that was put back to an older state may know less than the host. */
+        vm->current = status && status->epoch >= vm->view->spec->epoch;
+        if (vm->current)
+                vm->epoch = status->epoch;
         vm->power_reason = object_annotation(vm->instance, ANNOTATION_POWER_REASON);
         vm->facts.has_instance = true;
         vm->facts.power_on = vm->power_on;

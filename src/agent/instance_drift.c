@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/instance_drift.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+
+void instance_outside(struct instance_turn *turn, const char *reason, const char *format, ...)
+{
+        struct api_instance_outside *outside = arena_new0(turn->job->arena, struct api_instance_outside);
+        g_autofree char *words = NULL;
+        char now[CLOCK_RFC3339_MAX];
+        va_list args;
+
+        assert(turn && reason && format);
+        va_start(args, format);
+        words = g_strdup_vprintf(format, args);
+        va_end(args);
+        outside->reason = reason;
+        outside->message = arena_strdup(turn->job->arena, words);
+        outside->at = arena_strdup(turn->job->arena, clock_format_rfc3339(clock_real_us(clock_system()), true, now));
+        turn->outside = outside;
+        log_warning("changed outside", "machine", turn->instance->spec->machine->name, "reason", reason, "what", words);
+}
+
+/* --- pause and start -------------------------------------------------------------------------------------------------------------
+ */
+
+bool instance_is_held(const struct instance_turn *turn)
+{
+        const struct api_instance_status *told = turn->job->told;
+
+        return turn->entry.state == VIRT_STATE_PAUSED && told && told->has_epoch && told->epoch == turn->entry.epoch &&
+               told->started_at;
+}
+
+bool instance_started_outside(const struct instance_turn *turn)
+{
+        const struct api_instance_status *told = turn->job->told;
+
+        /* A start of ours raises the epoch before the guest runs. */
+        return !turn->wish.power_on && !turn->wish.deleted && turn->fact.state == INSTANCE_RUNNING && told && told->has_epoch &&
+               told->epoch == turn->fact.epoch && g_strcmp0(told->state, virt_state_to_text(VIRT_STATE_SHUTOFF)) == 0;
+}
+
+/* --- the definition --------------------------------------------------------------------------------------------------------------
+ */
+
+static bool inputs_known(const struct job *job)
+{
+        for (size_t i = 0; i < job->n_volumes; i++) {
+                if (!job->volumes[i].path) {
+                        return false;
+                }
+        }
+        for (size_t i = 0; i < job->n_ports; i++) {
+                if (!job->ports[i].port) {
+                        return false;
+                }
+        }
+        return true;
+}
+
+/* The domain as the definition should say it. */
+static int describe(struct instance_turn *turn, struct virt_domain *ret_domain, struct virt_error *reterr)
+{
+        const char *seed = turn->instance->spec->seed ? instance_seed_path(turn->job, turn->instance) : NULL;
+
+        return instance_domain(turn->job, turn->instance, seed, MAX(turn->fact.epoch, 0), ret_domain, reterr);
+}
+
+static int define(struct instance_turn *turn, const struct virt_domain *domain, struct virt_error *reterr)
+{
+        g_autofree char *xml = NULL;
+        int r = virt_domain_to_xml(domain, &xml, reterr);
+
+        return r ? r : virt_domain_define(turn->job->agent->virt, xml, reterr);
+}
+
+static bool lose(struct instance_turn *turn, int outcome, const struct virt_error *error)
+{
+        const char *otherwise = outcome == VIRT_E_EXISTS ? REASON_DOMAIN_NAME_TAKEN : REASON_DEFINE_FAILED;
+
+        instance_fail(turn, "define", job_virt_error(turn->job, otherwise, outcome, error));
+        return false;
+}
+
+static bool define_again(struct instance_turn *turn)
+{
+        struct virt_domain domain;
+        struct virt_error error = {};
+        int r = describe(turn, &domain, &error);
+
+        if (!r) {
+                r = define(turn, &domain, &error);
+        }
+        if (r) {
+                return lose(turn, r, &error);
+        }
+        instance_outside(turn, REASON_DOMAIN_UNDEFINED_OUTSIDE,
+                         "the definition of the domain %s was removed; it was defined again with the same UUID and hardware",
+                         domain.name);
+        return instance_look(turn);
+}
+
+static bool keep(struct instance_turn *turn)
+{
+        struct virt_error error = {};
+        int r = virt_domain_keep(turn->job->agent->virt, turn->uuid, &error);
+
+        if (r == VIRT_E_STATE || r == VIRT_E_MISSING) {
+                return instance_look(turn); /* it ended meanwhile */
+        }
+        if (r) {
+                return lose(turn, r, &error);
+        }
+        instance_outside(turn, REASON_DOMAIN_UNDEFINED_OUTSIDE,
+                         "the definition of the running domain %s was removed; it was defined again as it runs", turn->entry.name);
+        return true;
+}
+
+static char *differences(struct instance_turn *turn, const struct virt_domain *wanted, bool live)
+{
+        g_autoptr(virt_facts) facts = NULL;
+        struct virt_error error = {};
+
+        /* What cannot be read now is compared the next time. */
+        return virt_domain_facts(turn->job->agent->virt, turn->uuid, live, &facts, &error)
+                       ? NULL
+                       : virt_domain_differences(wanted, &facts->domain, live);
+}
+
+/* Guests that run notice nothing of it. */
+static bool put_right(struct instance_turn *turn, const struct virt_domain *wanted, const char *words)
+{
+        g_autofree char *left = NULL;
+        struct virt_error error = {};
+        int r = define(turn, wanted, &error);
+
+        if (r) {
+                return lose(turn, r, &error);
+        }
+        left = differences(turn, wanted, false);
+        if (left) {
+                /* libvirt understands something otherwise than we do: never tried twice. */
+                log_error("a definition stays different", "domain", turn->entry.name, "what", left);
+                turn->job->tolerated = arena_strdup(turn->job->arena, left);
+        }
+        instance_outside(turn, REASON_DEFINITION_CHANGED_OUTSIDE,
+                         "the definition of the domain %s was changed: %s; it was put right", turn->entry.name, words);
+        return true;
+}
+
+static bool compare(struct instance_turn *turn)
+{
+        g_autofree char *words = NULL, *live = NULL;
+        struct virt_error error = {};
+        struct virt_domain wanted;
+
+        if (describe(turn, &wanted, &error)) {
+                return true;
+        }
+        turn->job->compared = true;
+        if (turn->entry.active) {
+                live = differences(turn, &wanted, true);
+                turn->differs = arena_strdup(turn->job->arena, live);
+        }
+        words = differences(turn, &wanted, false);
+        return !words || g_strcmp0(words, turn->job->tolerated) == 0 || put_right(turn, &wanted, words);
+}
+
+bool instance_see_definition(struct instance_turn *turn)
+{
+        bool known = turn->fact.epoch >= 0 && turn->fact.epoch == turn->wish.epoch;
+
+        assert(turn);
+        if (turn->entry.active && !turn->entry.persistent && turn->exists) {
+                return keep(turn);
+        }
+        if (!inputs_known(turn->job)) {
+                return true;
+        }
+        if (!turn->exists) {
+                return turn->wish.power_on || turn->fact.epoch < 0 || define_again(turn);
+        }
+        /* The specification of another epoch may differ as it likes. */
+        return !known || !turn->job->compare || compare(turn);
+}
