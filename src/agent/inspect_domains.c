@@ -280,12 +280,10 @@ void inspect_qemu(struct inspect *inspect)
 /* "machine-qemu\x2d3\x2dweb\x2d1a2b3c4d.scope" of systemd, or "qemu-3-web-1a2b3c4d.libvirt-qemu": the name of the domain. */
 static char *domain_of_cgroup(const char *folder)
 {
-        g_autofree char *plain = g_strdup(folder), *end = NULL;
         g_auto(GStrv) parts = g_strsplit(folder, "\\x2d", 0);
+        g_autofree char *plain = g_strjoinv("-", parts);
         const char *at;
 
-        g_free(plain);
-        plain = g_strjoinv("-", parts);
         at = g_str_has_prefix(plain, "machine-qemu-") ? plain + strlen("machine-qemu-")
              : g_str_has_prefix(plain, "qemu-")       ? plain + strlen("qemu-")
                                                       : NULL;

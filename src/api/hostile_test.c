@@ -95,6 +95,7 @@ static void nobody_takes_our_finalizers_away(void)
         for (size_t i = 0; i < G_N_ELEMENTS(bodies); i++) {
                 g_autoptr(answer) answer = ask(world, "PATCH", NAMESPACES "/held", bodies[i]);
 
+                g_assert_nonnull(answer); /* whichever it is */
                 expect_finalizer(NAMESPACES "/held", CLEANUP, true);
         }
         expect(200, "PUT", NAMESPACES "/held", "{\"metadata\":{\"name\":\"held\"}}");
