@@ -118,8 +118,12 @@ static const char *clean(struct arena *arena, const char *format, va_list args)
 struct api_host_finding *inspect_found(struct inspect *inspect, const char *code, const char *severity, const char *format, ...)
 {
         struct api_host_finding *finding = arena_new0(inspect->arena, struct api_host_finding);
+        g_autofree char *exact = NULL;
         va_list args;
 
+        va_start(args, format);
+        exact = g_strdup_vprintf(format, args);
+        va_end(args);
         va_start(args, format);
         finding->subject = clean(inspect->arena, format, args);
         va_end(args);
@@ -127,6 +131,10 @@ struct api_host_finding *inspect_found(struct inspect *inspect, const char *code
         finding->severity = severity;
         finding->evidence = arena_array(inspect->arena, INSPECT_EVIDENCE_MAX, sizeof(*finding->evidence));
         g_ptr_array_add(inspect->findings, finding);
+        if (!g_str_equal(exact, finding->subject)) {
+                g_ptr_array_add(inspect->unnamed, finding);
+                inspect_evidence(inspect, finding, "its name cannot be told exactly, so nothing will be done to it");
+        }
         return finding;
 }
 
@@ -146,6 +154,9 @@ void inspect_fix(struct inspect *inspect, struct api_host_finding *finding, cons
 {
         va_list args;
 
+        if (g_ptr_array_find(inspect->unnamed, finding, NULL)) {
+                return;
+        }
         va_start(args, format);
         finding->fix = clean(inspect->arena, format, args);
         va_end(args);
@@ -290,6 +301,7 @@ void inspect_look(struct inspect *inspect, struct job *job, const char *code)
         *inspect = (struct inspect){.job = job, .agent = job->agent, .arena = arena_new(0), .known = job->inspection};
         inspect->findings = g_ptr_array_new();
         inspect->unlooked = g_ptr_array_new();
+        inspect->unnamed = g_ptr_array_new();
         take_census(inspect);
         for (size_t i = 0; i < G_N_ELEMENTS(checks); i++) {
                 bool wanted = !code;
@@ -308,6 +320,7 @@ void inspect_clear(struct inspect *inspect)
         virt_census_free(inspect->census);
         g_ptr_array_unref(inspect->findings);
         g_ptr_array_unref(inspect->unlooked);
+        g_ptr_array_unref(inspect->unnamed);
         arena_free(inspect->arena);
 }
 

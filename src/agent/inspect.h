@@ -38,6 +38,7 @@ struct inspect {
         const struct inspection *known;
         struct virt_census *census; /* NULL: libvirt could not be asked */
         GPtrArray *findings;        /* struct api_host_finding, in the arena */
+        GPtrArray *unnamed;         /* those whose subject is not the exact name of the thing: they get no fix */
         GPtrArray *unlooked;        /* words, in the arena */
         unsigned in_progress;
 };

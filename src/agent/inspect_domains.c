@@ -3,7 +3,6 @@
 
 #include "base/file.h"
 
-#include <dirent.h>
 #include <string.h>
 
 #define STRAYS_MANY 3

@@ -382,3 +382,66 @@ char *ruleset_digest(const struct net_port *port)
         append_rules(port, false, "", text);
         return g_compute_checksum_for_string(G_CHECKSUM_SHA256, text->str, text->len);
 }
+
+/* --- reading rules -------------------------------------------------------------------------------------------------------------
+ */
+
+static void count_rule(GHashTable *chains, const char *chain, int change)
+{
+        int n = GPOINTER_TO_INT(g_hash_table_lookup(chains, chain));
+
+        g_hash_table_insert(chains, g_strdup(chain), GINT_TO_POINTER(n + change));
+}
+
+static int braces(const char *line)
+{
+        int depth = 0;
+
+        for (; *line; line++) {
+                depth += (*line == '{') - (*line == '}');
+        }
+        return depth;
+}
+
+GHashTable *ruleset_chains(const char *text)
+{
+        GHashTable *chains = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_auto(GStrv) lines = g_strsplit(text, "\n", 0);
+        g_autofree char *table = NULL, *chain = NULL;
+        int depth = 0;
+
+        assert(text);
+        for (char **at = lines; *at; at++) {
+                char *line = g_strstrip(*at);
+                g_auto(GStrv) words = g_strsplit(line, " ", 6);
+                guint n = g_strv_length(words);
+
+                if (n >= 5 && g_str_equal(words[0], "add") && g_str_has_prefix(words[1], "chain")) {
+                        g_autofree char *key = g_strjoin(" ", words[2], words[3], words[4], NULL);
+
+                        count_rule(chains, key, 0);
+                } else if (n >= 6 && g_str_equal(words[0], "add") && g_str_equal(words[1], "rule")) {
+                        g_autofree char *key = g_strjoin(" ", words[2], words[3], words[4], NULL);
+
+                        count_rule(chains, key, 1);
+                } else if (n == 4 && g_str_equal(words[0], "table")) {
+                        g_free(table);
+                        table = g_strjoin(" ", words[1], words[2], NULL);
+                        depth = 0;
+                        continue;
+                } else if (table && n == 3 && g_str_equal(words[0], "chain")) {
+                        g_free(chain);
+                        chain = g_strjoin(" ", table, words[1], NULL);
+                        count_rule(chains, chain, 0);
+                        depth = 0;
+                        continue;
+                } else if (chain && depth == 0 && g_str_equal(line, "}")) {
+                        g_clear_pointer(&chain, g_free);
+                        continue;
+                } else if (chain && depth == 0 && *line && !g_str_has_prefix(line, "type ")) {
+                        count_rule(chains, chain, 1);
+                }
+                depth = chain ? depth + braces(line) : 0;
+        }
+        return chains;
+}

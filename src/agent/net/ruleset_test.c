@@ -244,6 +244,42 @@ static void names_that_mean_something_to_dnsmasq_are_left_out(void)
         }
 }
 
+static int rules_of(GHashTable *chains, const char *chain)
+{
+        return g_hash_table_contains(chains, chain) ? GPOINTER_TO_INT(g_hash_table_lookup(chains, chain)) : -1;
+}
+
+/* The same chains with as many rules come back from nftables (its own words, shortened). */
+static void chains_are_counted_in_commands_and_in_listings(void)
+{
+        static const char listing[] =
+                "table bridge gabbro {\n"
+                "\tset taps {\n\t\ttype ifname\n\t\telements = { \"gbt0a0b0c\",\n\t\t\t     \"gbt01\" }\n\t}\n\n"
+                "\tchain prerouting {\n\t\ttype filter hook prerouting priority -300; policy accept;\n"
+                "\t\tiifname \"gbt*\" goto from_guest\n\t}\n\n"
+                "\tchain empty {\n\t}\n"
+                "\tchain long {\n\t\tip saddr { 10.0.0.1,\n\t\t\t   10.0.0.2 } accept\n\t\tcounter drop\n\t}\n}\n"
+                "table inet gabbro {\n\tchain prerouting {\n\t\tct state { established, related } accept\n\t}\n}\n";
+        g_autoptr(GHashTable) present = ruleset_chains(listing), wanted = NULL, none = ruleset_chains("");
+        g_autoptr(GString) text = g_string_new(NULL);
+        g_autoptr(net_port) port = example();
+
+        g_assert_cmpuint(g_hash_table_size(present), ==, 4);
+        g_assert_cmpint(rules_of(present, "bridge gabbro prerouting"), ==, 1);
+        g_assert_cmpint(rules_of(present, "bridge gabbro empty"), ==, 0);
+        g_assert_cmpint(rules_of(present, "bridge gabbro long"), ==, 2);
+        g_assert_cmpint(rules_of(present, "inet gabbro prerouting"), ==, 1);
+        g_assert_cmpuint(g_hash_table_size(none), ==, 0);
+        ruleset_base(text);
+        ruleset_add_network(&port->network, text);
+        ruleset_add_port(port, text);
+        wanted = ruleset_chains(text->str);
+        g_assert_cmpint(rules_of(wanted, "bridge gabbro from_guest"), ==, 7);
+        g_assert_cmpint(rules_of(wanted, "inet gabbro postrouting"), ==, 1);
+        g_autofree char *dhcp = g_strconcat("bridge gabbro d_", port->tap + strlen(NET_TAP_PREFIX), NULL);
+        g_assert_cmpint(rules_of(wanted, dhcp), ==, 3);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -256,5 +292,6 @@ int main(int argc, char **argv)
         g_test_add_func("/ruleset/dnsmasq_is_told_this", dnsmasq_is_told_this);
         g_test_add_func("/ruleset/names_that_mean_something_to_dnsmasq_are_left_out",
                         names_that_mean_something_to_dnsmasq_are_left_out);
+        g_test_add_func("/ruleset/chains_are_counted_in_commands_and_in_listings", chains_are_counted_in_commands_and_in_listings);
         return g_test_run();
 }
