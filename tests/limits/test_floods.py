@@ -24,8 +24,8 @@ BACK_BYTES = 24 << 20
 HALF = b"GET /api HTTP/1.1\r\nHost: x\r\nX-Half: "
 WRONG = b"GET /api HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer gbt1.wrongwrong.wrong\r\n\r\n"
 FLOODS = [
-    ("tcp", "one", 200000 if LONG else 40000, b"", False),
-    ("tcp", "many", 200000 if LONG else 40000, b"", False),
+    ("tcp", "one", 200000 if LONG else 25000, b"", False),
+    ("tcp", "many", 200000 if LONG else 25000, b"", False),
     ("tls", "one", 10000 if LONG else 1200, b"", True),
     ("half-head", "many", 10000 if LONG else 2400, HALF + b"x" * 8000, True),
     ("refused", "many", 10000 if LONG else 1200, WRONG, True),
@@ -153,7 +153,7 @@ def test_bodies_under_way_are_charged_to_who_sends_them(fresh):
 
 
 def test_watches_that_never_read_are_bounded_and_hold_no_writer_up(fresh):
-    n, writes, text = (1900, 2000, "x" * 20000) if LONG else (1000, 150, "x" * 20000)
+    n, writes, text = (1900, 400, "x" * 20000) if LONG else (1000, 100, "x" * 20000)
     fresh.ask("POST", PATH, configmap("w", "first"))
     memory, descriptors, watches = fresh.resident(), fresh.descriptors(), []
     try:
