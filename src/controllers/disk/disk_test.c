@@ -283,6 +283,29 @@ static void a_pool_is_made_on_its_nodes_and_tells_what_they_say(void)
         g_assert_cmpuint(cloud_count(cloud, &api_host_task_kind), ==, 1);
 }
 
+static void pool_on(struct cloud *cloud, const char *nodes)
+{
+        cloud_applyf(cloud,
+                     "{apiVersion: gabbro.dev/v1, kind: StoragePool, metadata: {name: some}, spec: {path: /srv/some, nodes: [%s]}}",
+                     nodes);
+        cloud_expect_phase(cloud, POOL, "some", "Ready");
+}
+
+/* The names of a turn's own tasks and of those that were there must not meet: with these nodes in this order they did. */
+static void nodes_that_come_together_have_tasks_of_their_own(void)
+{
+        static const char *const names[] = {"a", "b", "c", "m", "z"};
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+                cloud_add_node(cloud, names[i], 4, 8);
+        pool_on(cloud, "m");
+        pool_on(cloud, "m, z");
+        pool_on(cloud, "a, b, c, m, z");
+        cloud_expect_condition(cloud, POOL, "some", "Ready", "True Ready", "5 of 5 nodes");
+        cloud_expect_no_effects(cloud);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -299,5 +322,6 @@ int main(int argc, char **argv)
         g_test_add_func("/disk/a_volume_that_fails_tells_the_hosts_words", a_volume_that_fails_tells_the_hosts_words);
         g_test_add_func("/pool/a_pool_is_made_on_its_nodes_and_tells_what_they_say",
                         a_pool_is_made_on_its_nodes_and_tells_what_they_say);
+        g_test_add_func("/pool/nodes_that_come_together_have_tasks_of_their_own", nodes_that_come_together_have_tasks_of_their_own);
         return g_test_run();
 }

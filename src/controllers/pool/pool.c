@@ -23,8 +23,9 @@ struct pool_turn {
         const struct api_storage_pool *view;
         struct api_storage_pool_status status;
         struct conditions conditions;
-        GPtrArray *tasks; /* of this pool */
-        GArray *nodes;    /* struct api_pool_node */
+        GPtrArray *tasks;   /* of this pool */
+        unsigned next_task; /* number in the name of the next one */
+        GArray *nodes;      /* struct api_pool_node */
         uint64_t capacity, available;
         size_t n_ready, n_failed;
         const char *why;
@@ -41,13 +42,13 @@ static const struct cache_object *task_on(const struct pool_turn *pool, const ch
         return NULL;
 }
 
-static const char *free_task_name(const struct pool_turn *pool, size_t made)
+/* No name twice: those of this turn are not in the cache yet. */
+static const char *free_task_name(struct pool_turn *pool)
 {
         const char *name;
-        unsigned n = (unsigned)(pool->tasks ? pool->tasks->len : 0) + (unsigned)made;
 
         do
-                name = intent_name(turn_arena(pool->turn), 't', pool->object->uid, n++);
+                name = intent_name(turn_arena(pool->turn), 't', pool->object->uid, pool->next_task++);
         while (cache_get(pool->cache, &api_host_task_kind, NULL, name));
         return name;
 }
@@ -59,8 +60,7 @@ static void task_create(struct pool_turn *pool, const char *node)
         struct api_object_ref ref = {.kind = owner.kind, .name = owner.name, .uid = owner.uid};
         struct api_host_task_spec spec = {
                 .node_name = node, .owner = &ref, .type = "EnsurePool", .pool = disk_pool_view(pool->object, arena)};
-        struct api_host_task task = {.metadata = intent_meta(arena, &owner, free_task_name(pool, pool->nodes->len), node),
-                                     .spec = &spec};
+        struct api_host_task task = {.metadata = intent_meta(arena, &owner, free_task_name(pool), node), .spec = &spec};
 
         turn_create(pool->turn, &api_host_task_kind, &task);
 }
@@ -243,6 +243,7 @@ static enum turn_result pool_take_turn(struct turn *turn, const struct cache_obj
                 .view = view,
                 .status = view->status ? *view->status : (struct api_storage_pool_status){0},
                 .tasks = tasks,
+                .next_task = tasks ? tasks->len : 0,
                 .nodes = nodes,
         };
 
