@@ -240,7 +240,8 @@ static struct api_intent_error *see_policy(struct instance_turn *turn)
 {
         struct job *job = turn->job;
 
-        for (size_t i = 0; i < job->n_ports; i++) {
+        /* The test driver makes no taps, and no guest that could send. */
+        for (size_t i = 0; i < job->n_ports && !virt_is_test(job->agent->virt); i++) {
                 g_autofree char *words = NULL;
                 int r = net_engine_attached(job->agent->net, job->ports[i].port->metadata->name, &words);
 

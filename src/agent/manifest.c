@@ -2,6 +2,7 @@
 #include "agent/manifest.h"
 
 #include "agent/gateway.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -92,10 +93,11 @@ static bool on_piece(struct http_call *call, const char *piece, size_t len, void
 
 static void connect_later(struct manifest *manifest)
 {
-        uint64_t pause = PAUSE_FIRST_US << MIN(manifest->failures, 10);
+        uint64_t pause = MIN(PAUSE_FIRST_US << MIN(manifest->failures, 10), PAUSE_LAST_US);
 
         manifest->failures++;
-        loop_timer_set(manifest->timer, MIN(pause, PAUSE_LAST_US));
+        /* Hosts that lost the same gateway at the same moment do not all come back at the same moment. */
+        loop_timer_set(manifest->timer, pause / 2 + random_below(random_system(), pause / 2));
 }
 
 static void on_done(struct http_call *call, int status, const char *body, size_t len, const char *error, void *userdata)
