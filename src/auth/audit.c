@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "auth/audit_chain.h"
+#include "auth/audit_checkpoint.h"
 #include "auth/auth.h"
 #include "base/file.h"
 #include "json/json.h"
@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,6 +30,10 @@ struct auth_audit {
         uint64_t omitted_before_next;
         uint64_t stranger_credit_us, stranger_seen_us;
         struct auth_audit_stats stats;
+        char *fault; /* what the checkpoint told at opening, or NULL */
+        /* The writer's side. */
+        char *checkpoint_path;
+        struct audit_checkpoint written;
         /* Shared with the writer. */
         GMutex mutex;
         GCond changed;
@@ -56,6 +61,32 @@ static int write_batch(int fd, GString *batch)
         return 0;
 }
 
+/* Whole lines came to @batch, so its end is that of a line. */
+static void note_written(struct audit_checkpoint *written, const char *last_digest, size_t n_lines, size_t n_bytes, bool all)
+{
+        written->lines += n_lines;
+        written->bytes += n_bytes;
+        if (all)
+                memcpy(written->digest, last_digest, AUDIT_DIGEST_SIZE);
+}
+
+static size_t count_lines(const GString *text)
+{
+        size_t n = 0;
+
+        for (gsize i = 0; i < text->len; i++)
+                n += text->str[i] == '\n';
+        return n;
+}
+
+/* Make durable what was written, and then that it was. What is said to be there is there, also after a power cut. */
+static int sync_log(struct auth_audit *audit)
+{
+        if (fdatasync(audit->fd) < 0)
+                return -errno;
+        return audit->written.lines ? audit_checkpoint_write(audit->checkpoint_path, &audit->written) : 0;
+}
+
 /* Called with the mutex held. Waits for lines, for the time to sync, or for the end. */
 static void wait_for_work(struct auth_audit *audit, bool dirty, gint64 sync_at)
 {
@@ -71,12 +102,19 @@ static void wait_for_work(struct auth_audit *audit, bool dirty, gint64 sync_at)
 static int write_round(struct auth_audit *audit)
 {
         GString *batch = audit->waiting;
+        char last[AUDIT_DIGEST_SIZE] = "";
+        size_t n_lines, n_bytes;
         int r;
 
         audit->waiting = g_string_new(NULL);
         audit->writing = true;
         g_mutex_unlock(&audit->mutex);
+        n_lines = count_lines(batch);
+        n_bytes = batch->len;
+        /* ..."digest":"<last>"} and the newline */
+        g_strlcpy(last, batch->str + batch->len - strlen("\"}\n") - (AUDIT_DIGEST_SIZE - 1), sizeof(last));
         r = write_batch(audit->fd, batch);
+        note_written(&audit->written, last, n_lines - count_lines(batch), n_bytes - batch->len, r == 0);
         g_mutex_lock(&audit->mutex);
         audit->failing = r < 0;
         if (r < 0) {
@@ -111,14 +149,14 @@ static gpointer writer_thread(gpointer data)
                         g_cond_wait_until(&audit->changed, &audit->mutex, g_get_monotonic_time() + SYNC_INTERVAL_US);
                 } else if (dirty && g_get_monotonic_time() >= sync_at) {
                         g_mutex_unlock(&audit->mutex);
-                        dirty = fdatasync(audit->fd) < 0;
+                        dirty = sync_log(audit) < 0;
                         g_mutex_lock(&audit->mutex);
                         audit->errors += dirty;
                         sync_at = g_get_monotonic_time() + SYNC_INTERVAL_US;
                 }
         }
         g_mutex_unlock(&audit->mutex);
-        fdatasync(audit->fd); /* the end: nobody is left to be told of a failure */
+        (void)sync_log(audit); /* the end: nobody is left to be told of a failure */
         return NULL;
 }
 
@@ -320,6 +358,58 @@ static int resume(struct auth_audit *audit, off_t *ret_torn)
         return *ret_torn && ftruncate(audit->fd, st.st_size - *ret_torn) < 0 ? -errno : 0;
 }
 
+/* What the checkpoint says of the file, and where the writer goes on. */
+static int judge(struct auth_audit *audit)
+{
+        struct audit_checkpoint checkpoint = {};
+        struct stat st;
+        uint64_t more = 0;
+        int found, r = 0;
+
+        if (fstat(audit->fd, &st) < 0)
+                return -errno;
+        found = audit_checkpoint_read(audit->checkpoint_path, &checkpoint);
+        if (found < 0 && found != -ENOENT && found != -EBADMSG)
+                return found;
+        if (found == 0)
+                r = audit_checkpoint_judge(audit->fd, (uint64_t)st.st_size, &checkpoint);
+        if (r < 0)
+                return r;
+        if (found < 0 || r > 0)
+                audit->written = (struct audit_checkpoint){};
+        else
+                audit->written = checkpoint;
+        if (audit_checkpoint_count(audit->fd, audit->written.bytes, (uint64_t)st.st_size, &more) < 0)
+                return -EIO;
+        audit->written.lines += more;
+        audit->written.bytes = (uint64_t)st.st_size;
+        if (r == AUDIT_E_CUT)
+                audit->fault = g_strdup_printf("lines were cut off the end: %" PRIu64 " were written, %" PRIu64 " are there",
+                                               checkpoint.lines, audit->written.lines);
+        else if (r == AUDIT_E_CHANGED)
+                audit->fault = g_strdup_printf("line %" PRIu64 " is not the one that was written", checkpoint.lines);
+        else if (found < 0 && st.st_size > 0)
+                audit->fault = g_strdup(found == -ENOENT ? "there is no checkpoint: lines may have been cut off the end"
+                                                         : "the checkpoint cannot be read: lines may have been cut off the end");
+        return 0;
+}
+
+static void tell_event(struct auth_audit *audit, const char *words, off_t bytes)
+{
+        struct json_doc *doc = line_begin(audit);
+
+        set_text(doc, "event", words);
+        if (bytes)
+                json_set_int(doc, json_root(doc), "bytes", bytes);
+        line_end(audit, doc);
+}
+
+const char *auth_audit_fault(const struct auth_audit *audit)
+{
+        assert(audit);
+        return audit->fault;
+}
+
 int auth_audit_open(const char *path, const struct clock *clock, struct auth_audit **ret_audit)
 {
         struct auth_audit *audit;
@@ -336,19 +426,19 @@ int auth_audit_open(const char *path, const struct clock *clock, struct auth_aud
         g_cond_init(&audit->changed);
         audit_chain_start(audit->digest);
         audit->fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        audit->checkpoint_path = audit_checkpoint_path(path);
         r = audit->fd < 0 ? -errno : resume(audit, &torn);
+        if (r == 0)
+                r = judge(audit);
         if (r < 0) {
                 auth_audit_free(audit);
                 return r;
         }
         start_writer(audit);
-        if (torn) {
-                struct json_doc *doc = line_begin(audit);
-
-                set_text(doc, "event", "a torn last line was cut off");
-                json_set_int(doc, json_root(doc), "bytes", torn);
-                line_end(audit, doc);
-        }
+        if (torn)
+                tell_event(audit, "a torn last line was cut off", torn);
+        if (audit->fault)
+                tell_event(audit, audit->fault, 0);
         *ret_audit = audit;
         return 0;
 }
@@ -366,6 +456,8 @@ struct auth_audit *auth_audit_free(struct auth_audit *audit)
         }
         fd_close(audit->fd);
         g_string_free(audit->waiting, TRUE);
+        g_free(audit->checkpoint_path);
+        g_free(audit->fault);
         g_mutex_clear(&audit->mutex);
         g_cond_clear(&audit->changed);
         g_free(audit);
@@ -377,7 +469,8 @@ struct auth_audit *auth_audit_free(struct auth_audit *audit)
 
 int auth_audit_verify(const char *path, uint64_t *ret_lines)
 {
-        g_autofree char *line = NULL;
+        g_autofree char *line = NULL, *checkpoint_path = audit_checkpoint_path(path);
+        struct audit_checkpoint checkpoint = {};
         char digest[AUDIT_DIGEST_SIZE];
         size_t room = 0;
         uint64_t n = 0;
@@ -385,19 +478,25 @@ int auth_audit_verify(const char *path, uint64_t *ret_lines)
         FILE *file;
         int r = 0;
 
-        assert(path);
+        r = audit_checkpoint_read(checkpoint_path, &checkpoint);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        r = 0;
         file = fopen(path, "re");
         if (!file)
                 return -errno;
         audit_chain_start(digest);
         while (r == 0 && (len = getline(&line, &room, file)) >= 0) {
                 n++;
-                if (line[len - 1] != '\n' || !audit_chain_check(line, (size_t)len - 1, digest))
+                if (line[len - 1] != '\n' || !audit_chain_check(line, (size_t)len - 1, digest) ||
+                    (n == checkpoint.lines && strcmp(digest, checkpoint.digest) != 0))
                         r = (int)MIN(n, (uint64_t)INT_MAX);
         }
         if (r == 0 && ferror(file))
                 r = -EIO;
         fclose(file);
+        if (r == 0 && n < checkpoint.lines)
+                r = (int)MIN(n + 1, (uint64_t)INT_MAX);
         if (r == 0 && ret_lines)
                 *ret_lines = n;
         return r;

@@ -140,12 +140,16 @@ void auth_authorise(const struct auth_identity *identity, const struct auth_attr
  * Append-only JSON lines, hash-chained: each begins with "previous", the digest of the line before (64 zeros in the first), and
  * ends with "digest", the SHA-256 of the line without that member. A thread of its own writes them, so that a slow disk never holds
  * the loop; it syncs at most once a second. When AUDIT_BUFFER_BYTES wait, or refusals of unknown callers exceed their rate, lines
- * are left out, and the next line says how many ("omitted").
+ * are left out, and the next line says how many ("omitted"). After each sync PATH.checkpoint says how many lines there are and the
+ * digest of the last: without it the chain would not show that lines are gone from its end.
  */
 struct auth_audit;
 /** auth_audit_open() - open or create (0600) and go on with the chain of the last line; a torn last line (power cut) is cut off,
- * and a line says so. 0 or -errno: -EBADMSG when the last line's digest is wrong. */
+ * and a line says so; so does one when the file holds less than its checkpoint says. 0 or -errno: -EBADMSG when the last line's
+ * digest is wrong. */
 int auth_audit_open(const char *path, const struct clock *clock, struct auth_audit **ret_audit);
+/** auth_audit_fault() - what the checkpoint told of the file at opening, in words, or NULL when all was there; borrowed. */
+const char *auth_audit_fault(const struct auth_audit *audit);
 /** auth_audit_free() - write and sync what waits, then close. */
 struct auth_audit *auth_audit_free(struct auth_audit *audit);
 AUTOPTR(auth_audit, auth_audit_free);
@@ -174,5 +178,5 @@ struct auth_audit_stats {
 void auth_audit_stats(struct auth_audit *audit, struct auth_audit_stats *ret_stats);
 
 /** auth_audit_verify() - 0 (then @ret_lines, when not NULL, holds how many lines), the number of the first line that breaks the
- *  chain, or -errno when the file cannot be read. */
+ *  chain or, against the checkpoint, is missing, or -errno when a file cannot be read (-EBADMSG: the checkpoint is none). */
 int auth_audit_verify(const char *path, uint64_t *ret_lines);

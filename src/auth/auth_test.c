@@ -553,6 +553,72 @@ static void any_change_of_the_file_breaks_the_chain(void)
         g_assert_cmpint(auth_audit_open(bad, clock_system(), &audit), ==, -EBADMSG);
 }
 
+/* Attack 37: whole lines are gone from the end, where the chain alone has nothing to say. */
+static void lines_cut_off_the_end_are_noticed(void)
+{
+        for (unsigned left = 0; left < 5; left++) {
+                g_autofree char *name = g_strdup_printf("audit-cut-%u.log", left), *path = audit_path(name), *text = NULL;
+                g_autofree char *words = g_strdup_printf("lines were cut off the end: 5 were written, %u are there", left);
+                struct auth_audit *audit = NULL;
+                size_t keep = 0;
+
+                g_assert_cmpint(auth_audit_open(path, clock_system(), &audit), ==, 0);
+                g_assert_null(auth_audit_fault(audit));
+                for (unsigned i = 0; i < 5; i++)
+                        record(audit, "create", "virtualmachines", true);
+                auth_audit_free(audit);
+                g_assert_cmpuint(verified_lines(path), ==, 5);
+                g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+                for (unsigned i = 0; i < left; i++)
+                        keep = (size_t)(strchr(text + keep, '\n') + 1 - text);
+                g_assert_cmpint(truncate(path, (off_t)keep), ==, 0);
+                g_assert_cmpint(auth_audit_verify(path, NULL), ==, (int)left + 1);
+                g_assert_cmpint(auth_audit_open(path, clock_system(), &audit), ==, 0);
+                g_assert_cmpstr(auth_audit_fault(audit), ==, words);
+                auth_audit_free(audit);
+                g_free(text);
+                g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+                g_assert_nonnull(strstr(text, words));
+                g_assert_cmpuint(verified_lines(path), ==, left + 1);
+                /* The line that tells of it cannot go unnoticed either, and all is well when nothing more happens. */
+                g_assert_cmpint(auth_audit_open(path, clock_system(), &audit), ==, 0);
+                g_assert_null(auth_audit_fault(audit));
+                auth_audit_free(audit);
+                g_assert_cmpint(truncate(path, (off_t)keep), ==, 0);
+                g_assert_cmpint(auth_audit_verify(path, NULL), ==, (int)left + 1);
+        }
+}
+
+/* Lines of a chain of its own in place of those that were written. */
+static void another_chain_of_the_same_length_is_noticed(void)
+{
+        g_autofree char *path = audit_path("audit-own.log"), *other = audit_path("audit-other.log"), *text = NULL;
+        g_autofree char *checkpoint = g_strconcat(path, ".checkpoint", NULL);
+        struct auth_audit *audit = NULL;
+
+        for (unsigned i = 0; i < 2; i++) {
+                g_assert_cmpint(auth_audit_open(i ? other : path, clock_system(), &audit), ==, 0);
+                record(audit, i ? "delete" : "create", "virtualmachines", true);
+                auth_audit_free(audit);
+        }
+        g_assert_true(g_file_get_contents(other, &text, NULL, NULL));
+        g_assert_true(g_file_set_contents(path, text, -1, NULL));
+        g_assert_cmpint(auth_audit_verify(path, NULL), ==, 1);
+        g_assert_cmpint(auth_audit_open(path, clock_system(), &audit), ==, 0);
+        g_assert_cmpstr(auth_audit_fault(audit), ==, "line 1 is not the one that was written");
+        auth_audit_free(audit);
+        g_assert_cmpint(unlink(checkpoint), ==, 0);
+        g_assert_cmpint(auth_audit_open(path, clock_system(), &audit), ==, 0);
+        g_assert_cmpstr(auth_audit_fault(audit), ==, "there is no checkpoint: lines may have been cut off the end");
+        auth_audit_free(audit);
+        g_assert_true(g_file_set_contents(checkpoint, "{\"lines\":1}", -1, NULL));
+        g_assert_cmpint(auth_audit_verify(path, NULL), ==, -EBADMSG);
+        g_assert_cmpint(auth_audit_open(path, clock_system(), &audit), ==, 0);
+        g_assert_nonnull(strstr(auth_audit_fault(audit), "cannot be read"));
+        auth_audit_free(audit);
+        g_assert_cmpuint(verified_lines(path), ==, 4);
+}
+
 static void a_flood_of_strangers_is_counted_not_written(void)
 {
         g_autofree char *path = audit_path("audit5.log"), *text = NULL;
@@ -607,6 +673,8 @@ int main(int argc, char **argv)
         g_test_add_func("/auth/the_chain_goes_on_after_a_restart", the_chain_goes_on_after_a_restart);
         g_test_add_func("/auth/a_torn_last_line_is_cut_off_and_told", a_torn_last_line_is_cut_off_and_told);
         g_test_add_func("/auth/any_change_of_the_file_breaks_the_chain", any_change_of_the_file_breaks_the_chain);
+        g_test_add_func("/auth/lines_cut_off_the_end_are_noticed", lines_cut_off_the_end_are_noticed);
+        g_test_add_func("/auth/another_chain_of_the_same_length_is_noticed", another_chain_of_the_same_length_is_noticed);
         g_test_add_func("/auth/a_flood_of_strangers_is_counted_not_written", a_flood_of_strangers_is_counted_not_written);
         r = g_test_run();
         auth_ca_free(ca);

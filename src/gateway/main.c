@@ -231,6 +231,11 @@ static int open_files(struct program *program)
                 r = say(auth_seal_open(seal_path, gateway->random, &gateway->seal), "cannot open the sealing key");
         if (r == 0)
                 r = say(auth_audit_open(audit_path, gateway->clock, &gateway->audit), "cannot open the audit log");
+        if (r == 0 && auth_audit_fault(gateway->audit)) {
+                g_autofree char *words = g_strdup_printf("the audit log %s: %s", audit_path, auth_audit_fault(gateway->audit));
+
+                log_error(words);
+        }
         if (r == 0)
                 r = say(blobs_new(gateway->data_dir, &gateway->blobs), "cannot open the image folder");
         return r ?: open_store(program);
