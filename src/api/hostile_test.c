@@ -9,6 +9,7 @@
 #define MAPS       "/api/v1/namespaces/default/configmaps"
 #define NAMESPACES "/api/v1/namespaces"
 #define VMS        "/apis/gabbro.dev/v1/namespaces/default/virtualmachines"
+#define STRATEGIC  "Content-Type: application/strategic-merge-patch+json\r\n"
 #define CLEANUP    "gabbro.dev/namespace-cleanup"
 
 static struct world *world;
@@ -175,6 +176,49 @@ static void consoles_and_refused_reviews_are_in_the_audit(void)
         g_assert_nonnull(strstr(after, "\"status\":401"));
 }
 
+/* --- work
+ * ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* @n times @each, in which %u counts, between @head and @tail. */
+static char *repeat(const char *head, const char *each, unsigned n, const char *tail)
+{
+        GString *text = g_string_new(head);
+        g_auto(GStrv) parts = g_strsplit(each, "%u", 2);
+
+        for (unsigned i = 0; i < n; i++)
+                g_string_append_printf(text, "%s%s%u%s", i ? "," : "", parts[0], i, parts[1]);
+        g_string_append(text, tail);
+        return g_string_free(text, FALSE);
+}
+
+/* Each of these compares everything with everything: without a bound the loop stands still for minutes. */
+static void a_patch_that_is_too_much_work_is_refused(void)
+{
+        static const struct {
+                const char *head, *each, *tail;
+        } patches[] = {
+                {"{\"metadata\":{\"finalizers\":[", "\"x.io/%u\"", "]}}"},
+                {"{\"data\":{", "\"k%u\":\"b\"", "}}"},
+                {"{\"data\":{\"$retainKeys\":[", "\"k%u\"", "]}}"},
+                {"{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[", "\"y.io/%u\"", "]}}"},
+        };
+        g_autofree char *data = repeat("{\"metadata\":{\"name\":\"a\"},\"data\":{", "\"k%u\":\"a\"", 20000, "}}");
+        g_autofree char *held = repeat("{\"metadata\":{\"finalizers\":[", "\"x.io/%u\"", 20000, "]}}");
+
+        expect(201, "POST", MAPS, data);
+        expect(200, "PATCH", MAPS "/a", held);
+        for (size_t i = 0; i < G_N_ELEMENTS(patches); i++) {
+                for (unsigned n = 10; n <= 20000; n += 19990) {
+                        g_autofree char *body = repeat(patches[i].head, patches[i].each, n, patches[i].tail);
+                        g_autoptr(answer) answer = ask_with(world, world->admin, "PATCH", MAPS "/a?dryRun=All", STRATEGIC, body);
+
+                        if (answer->status != (n == 10 ? 200 : 400))
+                                g_error("patch %zu of %u: %d: %.300s", i, n, answer->status, answer->body->str);
+                        g_assert_true(n == 10 || strstr(answer->body->str, "too much work"));
+                }
+        }
+}
+
 static void in_a_new_world(gconstpointer test)
 {
         world = world_new(NULL);
@@ -192,5 +236,6 @@ int main(int argc, char **argv)
         ADD(nobody_takes_our_finalizers_away);
         ADD(a_users_own_resourceVersion_stays_as_it_is);
         ADD(consoles_and_refused_reviews_are_in_the_audit);
+        ADD(a_patch_that_is_too_much_work_is_refused);
         return g_test_run();
 }

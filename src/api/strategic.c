@@ -8,6 +8,7 @@
 
 #define DELETE_PREFIX "$deleteFromPrimitiveList/"
 #define ORDER_PREFIX  "$setElementOrder/"
+#define STEPS_MAX     20000000u /* elements looked at: lists and members are compared one by one */
 
 /* Lists of objects that merge: always by their key, or only when the patch shows that its sender means that. */
 static const struct {
@@ -24,8 +25,18 @@ static const char *const set_lists[] = {"finalizers", NULL};
 
 struct merge {
         struct json_doc *doc;
+        size_t steps;
         const char *why; /* the first thing that is wrong, or NULL */
 };
+
+/* Some hundred thousand elements that are all compared with each other would hold the loop for minutes. */
+static bool spend(struct merge *merge, size_t steps)
+{
+        merge->steps += steps;
+        if (merge->steps > STEPS_MAX && !merge->why)
+                merge->why = "the patch is too much work";
+        return !merge->why;
+}
 
 static struct json_value *merge_map(struct merge *merge, const struct json_value *target, const struct json_value *patch,
                                     unsigned depth);
@@ -119,6 +130,8 @@ static void merge_element(struct merge *merge, struct json_value *list, const st
                 merge->why = "an element of a list that merges lacks its key";
                 return;
         }
+        if (!spend(merge, json_length(list)))
+                return;
         there = find_by_key(list, element, key, &index, &found);
         if (there) {
                 struct json_value *merged = strcmp(directive, "merge") == 0 ? merge_map(merge, found, element, depth + 1) : NULL;
@@ -157,21 +170,23 @@ static struct json_value *merge_set(struct merge *merge, const struct json_value
         struct json_value *list = json_is(target, JSON_ARRAY) ? json_copy(merge->doc, target) : json_new(merge->doc, JSON_ARRAY);
 
         for (const struct json_value *value = json_first(patch); value; value = json_next(value))
-                if (!contains(list, value))
+                if (spend(merge, json_length(list)) && !contains(list, value))
                         json_append(list, json_copy(merge->doc, value));
         return list;
 }
 
-static void remove_from_list(struct json_value *list, const struct json_value *gone)
+static void remove_from_list(struct merge *merge, struct json_value *list, const struct json_value *gone)
 {
         size_t index = 0;
 
         for (struct json_value *value = json_first(list), *next; value; value = next) {
                 next = json_next(value);
-                if (contains(gone, value))
-                        json_remove_at(list, index);
-                else
+                if (!spend(merge, json_length(gone)))
+                        return;
+                if (!contains(gone, value))
                         index++;
+                else if (spend(merge, index))
+                        json_remove_at(list, index);
         }
 }
 
@@ -194,12 +209,14 @@ static struct json_value *merge_value(struct merge *merge, const char *name, con
 }
 
 /* "$retainKeys": only the members that it names stay. */
-static void retain_keys(struct json_value *map, const struct json_value *keys)
+static void retain_keys(struct merge *merge, struct json_value *map, const struct json_value *keys)
 {
         for (struct json_value *value = json_first(map), *next; value; value = next) {
                 bool kept = false;
 
                 next = json_next(value);
+                if (!spend(merge, 2 * json_length(keys)))
+                        return;
                 for (const struct json_value *key = json_first(keys); key; key = json_next(key))
                         kept |= strcmp(json_string(key, ""), json_key(value)) == 0;
                 if (!kept)
@@ -207,15 +224,15 @@ static void retain_keys(struct json_value *map, const struct json_value *keys)
         }
 }
 
-static void apply_directives(struct json_value *map, const struct json_value *patch)
+static void apply_directives(struct merge *merge, struct json_value *map, const struct json_value *patch)
 {
         for (const struct json_value *value = json_first(patch); value; value = json_next(value)) {
                 const char *key = json_key(value);
 
                 if (g_str_has_prefix(key, DELETE_PREFIX))
-                        remove_from_list(json_get(map, key + strlen(DELETE_PREFIX)), value);
+                        remove_from_list(merge, json_get(map, key + strlen(DELETE_PREFIX)), value);
                 else if (strcmp(key, "$retainKeys") == 0)
-                        retain_keys(map, value);
+                        retain_keys(merge, map, value);
         }
 }
 
@@ -238,12 +255,14 @@ static struct json_value *merge_map(struct merge *merge, const struct json_value
 
                 if (is_directive(key))
                         continue;
+                if (json_get(map, key) && !spend(merge, json_length(map)))
+                        break;
                 if (json_is(value, JSON_NULL))
                         json_remove(map, key);
                 else
                         json_set(merge->doc, map, key, merge_value(merge, key, json_get(map, key), value, patch, depth));
         }
-        apply_directives(map, patch);
+        apply_directives(merge, map, patch);
         return map;
 }
 
