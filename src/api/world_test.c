@@ -327,6 +327,28 @@ const char *answer_text(const struct answer *answer, const char *pointer)
         return json_string(value, NULL) ?: json_number_text(value) ?: "";
 }
 
+void world_run_rows(struct world *world, const struct row *rows, size_t n)
+{
+        for (size_t i = 0; i < n; i++) {
+                g_autoptr(answer) answer = ask(world, rows[i].method, rows[i].path, rows[i].body);
+
+                g_test_message("%zu: %s %s", i, rows[i].method, rows[i].path);
+                if (answer->status != rows[i].status)
+                        g_error("row %zu: %s %s: status %d, expected %d: %s", i, rows[i].method, rows[i].path, answer->status,
+                                rows[i].status, answer->body->str);
+                if (rows[i].pointer && strcmp(answer_text(answer, rows[i].pointer), rows[i].expect) != 0)
+                        g_error("row %zu: %s %s: %s is not \"%s\" in %s", i, rows[i].method, rows[i].path, rows[i].pointer,
+                                rows[i].expect, answer->body->str);
+                if (answer->status >= 400) {
+                        g_assert_cmpstr(answer_text(answer, "/kind"), ==, "Status");
+                        g_assert_cmpint((int)g_ascii_strtoll(answer_text(answer, "/code"), NULL, 10), ==, answer->status);
+                        g_assert_cmpstr(answer_text(answer, "/status"), ==, "Failure");
+                        g_assert_cmpstr(answer_text(answer, "/message"), !=, "");
+                        g_assert_cmpstr(answer_text(answer, "/reason"), !=, "");
+                }
+        }
+}
+
 /* --- streams
  * ------------------------------------------------------------------------------------------------------------------------- */
 

@@ -56,6 +56,15 @@ void ask_and_leave(struct world *world, const char *method, const char *path, co
 /** answer_text() - a string in the answer by JSON pointer; "" when absent, numbers verbatim. */
 const char *answer_text(const struct answer *answer, const char *pointer);
 
+/* One request of a table; the world is shared by the rows. */
+struct row {
+        const char *method, *path, *body;
+        int status;
+        const char *pointer, *expect; /* a string in the answer; or NULL */
+};
+/** world_run_rows() - ask what the rows say, as the administrator; a refusal must be a whole Status. */
+void world_run_rows(struct world *world, const struct row *rows, size_t n);
+
 /* A streamed answer that stays open. */
 struct watcher;
 struct watcher *watcher_new(struct world *world, const char *path, const char *headers);
