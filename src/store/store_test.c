@@ -511,6 +511,65 @@ static void history_tells_who_when_and_the_way_back(struct world *w)
         g_assert_cmpstr(w->trace->str, ==, "C2+0 uid-a -;");
 }
 
+struct times {
+        uint64_t later;
+        unsigned n;
+};
+
+static void expect_earlier(const struct store_history_row *row, void *userdata)
+{
+        struct times *times = userdata;
+
+        g_assert_true(times->n == 0 || row->time_us < times->later);
+        times->later = row->time_us;
+        times->n++;
+}
+
+/* Also when the clock has moved on since the transaction before. */
+static void rows_of_one_transaction_differ_in_time(struct world *w)
+{
+        static const char *const names[] = {"a", "b", "c"};
+        struct store_op ops[G_N_ELEMENTS(names)];
+        struct times times = {};
+
+        world_create(w, MAPS, "ns", "first", "one");
+        w->now_us += 60000000;
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+                ops[i] = (struct store_op){.verb = STORE_CREATE,
+                                           .kind = MAPS,
+                                           .namespace = "ns",
+                                           .name = names[i],
+                                           .doc = world_doc(MAPS, "ns", names[i], "x")};
+        g_assert_true(world_commit(w, ops, G_N_ELEMENTS(ops), NULL, 0).done);
+        g_assert_cmpint(store_history(w->store, NULL, 0, 10, expect_earlier, &times), ==, 0);
+        g_assert_cmpuint(times.n, ==, 4);
+}
+
+static bool count_object(const struct store_object *object, void *userdata)
+{
+        ++*(unsigned *)userdata;
+        return true;
+}
+
+/* Whatever stands in a URL comes here: a namespace that no key can hold has nothing in it. */
+static void names_too_long_for_a_key_are_absent(struct world *w)
+{
+        g_autofree char *longest = g_strnfill(5000, 'n');
+        unsigned seen = 0;
+
+        world_create(w, MAPS, "ns", "a", "one");
+        for (size_t len = 640; len <= 5000; len = len < 760 ? len + 1 : len * 2) {
+                g_autofree char *name = g_strndup(longest, len);
+
+                g_assert_cmpuint(store_list(w->store, MAPS, name, NULL, count_object, &seen), ==, store_revision(w->store));
+                g_assert_cmpuint(seen, ==, 0);
+                g_assert_cmpuint(store_count(w->store, MAPS, name), ==, 0);
+                g_assert_null(store_get(w->store, MAPS, name, "a"));
+                g_assert_null(store_get(w->store, MAPS, "ns", name));
+                g_assert_null(store_get_newest(w->store, MAPS, name, name));
+        }
+}
+
 static void count_history(const struct store_history_row *row, void *userdata)
 {
         ++*(unsigned *)userdata;
@@ -710,7 +769,9 @@ static const struct behaviour {
         BEHAVIOUR(a_watch_may_end_itself_and_others_from_within_its_callback),
         BEHAVIOUR(what_fell_out_of_the_ring_is_gone),
         BEHAVIOUR(a_long_backlog_comes_whole_and_in_order),
+        BEHAVIOUR(names_too_long_for_a_key_are_absent),
         BEHAVIOUR(history_tells_who_when_and_the_way_back),
+        BEHAVIOUR(rows_of_one_transaction_differ_in_time),
         BEHAVIOUR(kinds_without_history_have_no_rows),
         BEHAVIOUR(secrets_have_rows_but_no_deltas),
         BEHAVIOUR(sensitive_values_are_hidden_in_deltas),
