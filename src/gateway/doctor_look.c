@@ -194,7 +194,9 @@ void doctor_add_files(struct doctor_answer *answer, const struct doctor_files *f
         } else if (files->audit_line > 0) {
                 g_autofree char *subject = g_strdup_printf("audit.log/%d", files->audit_line);
                 struct json_value *finding = add_finding(answer, "store", REASON_AUDIT_CHAIN_BROKEN, "Critical", subject);
-                add_evidence(answer, finding, "line %d of audit.log does not follow the line before it", files->audit_line);
+                add_evidence(answer, finding,
+                             "line %d of audit.log is missing, or is not what was written after the line before it",
+                             files->audit_line);
         }
 }
 
