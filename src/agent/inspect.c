@@ -212,12 +212,15 @@ const void *inspect_told(struct inspect *inspect, const struct inspect_intent *i
                      {&api_volume_kind, &api_volume_status_type},
                      {&api_port_kind, &api_port_status_type}};
 
-        for (size_t i = 0; intent->status && i < G_N_ELEMENTS(types); i++) {
+        void *told = g_hash_table_lookup(inspect->told, intent);
+
+        for (size_t i = 0; !told && intent->status && i < G_N_ELEMENTS(types); i++) {
                 if (types[i].kind == intent->kind) {
-                        return schema_decode(types[i].type, json_root(intent->status), inspect->arena);
+                        told = schema_decode(types[i].type, json_root(intent->status), inspect->arena);
+                        g_hash_table_insert(inspect->told, (void *)intent, told);
                 }
         }
-        return NULL;
+        return told;
 }
 
 /* --- processes -------------------------------------------------------------------------------------------------------------------
@@ -302,6 +305,7 @@ void inspect_look(struct inspect *inspect, struct job *job, const char *code)
         inspect->findings = g_ptr_array_new();
         inspect->unlooked = g_ptr_array_new();
         inspect->unnamed = g_ptr_array_new();
+        inspect->told = g_hash_table_new(NULL, NULL);
         take_census(inspect);
         for (size_t i = 0; i < G_N_ELEMENTS(checks); i++) {
                 bool wanted = !code;
@@ -321,6 +325,8 @@ void inspect_clear(struct inspect *inspect)
         g_ptr_array_unref(inspect->findings);
         g_ptr_array_unref(inspect->unlooked);
         g_ptr_array_unref(inspect->unnamed);
+        g_hash_table_unref(inspect->told);
+        g_clear_pointer(&inspect->holders, g_hash_table_unref);
         arena_free(inspect->arena);
 }
 

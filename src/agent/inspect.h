@@ -41,6 +41,8 @@ struct inspect {
         GPtrArray *unnamed;         /* those whose subject is not the exact name of the thing: they get no fix */
         GPtrArray *unlooked;        /* words, in the arena */
         unsigned in_progress;
+        GHashTable *told;    /* struct inspect_intent -> its status, decoded once */
+        GHashTable *holders; /* tap -> pid of the process that has it open; NULL: not looked at yet */
 };
 
 /** inspect_found() - a new finding; @severity: "Critical", "Warning" or "Note". */

@@ -87,33 +87,47 @@ static const struct link_info *link_named(const GArray *links, const char *name)
         return NULL;
 }
 
-/* The process that has a tap open, or 0. */
-static int holder_of(const char *tap)
+/* Taps that a process has open, by what the kernel tells of its descriptors. */
+static void take_holders(GHashTable *holders, const char *pid)
 {
-        g_autofree char *line = g_strdup_printf("iff:\t%s\n", tap);
-        g_autoptr(GDir) processes = g_dir_open("/proc", 0, NULL);
-        const char *pid, *fd;
+        g_autofree char *path = g_strdup_printf("/proc/%s/fdinfo", pid);
+        g_autoptr(GDir) descriptors = g_dir_open(path, 0, NULL);
+        const char *fd;
 
-        while (processes && (pid = g_dir_read_name(processes))) {
-                g_autofree char *path = g_strdup_printf("/proc/%s/fdinfo", pid);
-                g_autoptr(GDir) descriptors = g_ascii_isdigit(*pid) ? g_dir_open(path, 0, NULL) : NULL;
+        while (descriptors && (fd = g_dir_read_name(descriptors))) {
+                g_autofree char *file = g_build_filename(path, fd, NULL), *text = NULL;
+                const char *tap;
+                size_t len;
 
-                while (descriptors && (fd = g_dir_read_name(descriptors))) {
-                        g_autofree char *file = g_build_filename(path, fd, NULL), *text = NULL;
-                        size_t len;
-
-                        if (file_read(file, 65536, &text, &len) == 0 && strstr(text, line)) {
-                                return (int)g_ascii_strtoll(pid, NULL, 10);
-                        }
+                if (file_read(file, 65536, &text, &len) == 0 && (tap = strstr(text, "iff:\t"))) {
+                        tap += strlen("iff:\t");
+                        g_hash_table_insert(holders, g_strndup(tap, strcspn(tap, "\n")),
+                                            GINT_TO_POINTER((int)g_ascii_strtoll(pid, NULL, 10)));
                 }
         }
-        return 0;
+}
+
+/* The process that has a tap open, or 0. */
+static int holder_of(struct inspect *inspect, const char *tap)
+{
+        g_autoptr(GDir) processes = inspect->holders ? NULL : g_dir_open("/proc", 0, NULL);
+        const char *pid;
+
+        if (!inspect->holders) {
+                inspect->holders = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        }
+        while (processes && (pid = g_dir_read_name(processes))) {
+                if (g_ascii_isdigit(*pid)) {
+                        take_holders(inspect->holders, pid);
+                }
+        }
+        return GPOINTER_TO_INT(g_hash_table_lookup(inspect->holders, tap));
 }
 
 static void stray_tap(struct inspect *inspect, const struct link_info *info, const GArray *links)
 {
         struct api_host_finding *finding = inspect_found(inspect, REASON_STRAY_TAP, "Warning", "tap/%s", info->name);
-        int pid = holder_of(info->name);
+        int pid = holder_of(inspect, info->name);
 
         inspect_evidence(inspect, finding, "interface %d, %s, %s", info->index, info->kind[0] ? info->kind : "of no kind",
                          info->up ? "up" : "down");
@@ -206,12 +220,11 @@ void inspect_links(struct inspect *inspect)
  */
 
 /* The commands that would make all rules of this host from nothing. */
-static char *wanted_rules(struct inspect *inspect, bool *ret_settled)
+static char *wanted_rules(struct inspect *inspect)
 {
         g_autoptr(GHashTable) networks = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         GString *text = g_string_new(NULL);
 
-        *ret_settled = true;
         ruleset_base(text);
         for (unsigned i = 0; i < inspect->known->intents->len; i++) {
                 const struct inspect_intent *intent = inspect->known->intents->pdata[i];
@@ -221,7 +234,6 @@ static char *wanted_rules(struct inspect *inspect, bool *ret_settled)
                 if (!port_spec(intent)) {
                         continue;
                 }
-                *ret_settled = *ret_settled && settled(inspect, intent);
                 port = port_from_view(intent->doc->view, intent->name, &words);
                 if (!port) {
                         continue;
@@ -234,34 +246,58 @@ static char *wanted_rules(struct inspect *inspect, bool *ret_settled)
         return g_string_free(text, FALSE);
 }
 
-static void compare_chains(struct inspect *inspect, GHashTable *wanted, GHashTable *present, bool all_settled)
+/* A chain of a port that is being worked on; "inet gabbro e_0a0b0c" is of the tap gbt0a0b0c, others are of nobody. */
+static bool in_work(struct inspect *inspect, const char *chain)
+{
+        const char *name = strrchr(chain, ' ') + 1;
+        g_autofree char *tap = strchr("dei", name[0]) && name[1] == '_' ? g_strconcat(NET_TAP_PREFIX, name + 2, NULL) : NULL;
+        const struct inspect_intent *port = tap ? inspect_tap(inspect, tap) : NULL;
+
+        return port && !settled(inspect, port);
+}
+
+static void compare_chain(struct inspect *inspect, const char *chain, int present, int wanted)
 {
         struct api_host_finding *finding;
+
+        if (present == wanted) {
+                return;
+        }
+        if (in_work(inspect, chain)) {
+                inspect_later(inspect);
+                return;
+        }
+        finding = inspect_found(inspect, wanted < 0 ? REASON_STRAY_RULES : REASON_RULES_MISSING,
+                                wanted < 0 ? "Warning" : "Critical", "chain/%s", chain);
+        if (present < 0) {
+                inspect_evidence(inspect, finding, "nft: there is no chain %s", chain);
+        } else if (wanted < 0) {
+                inspect_evidence(inspect, finding, "nft: there is a chain %s with %d rules; no Port of this node has it", chain,
+                                 present);
+        } else {
+                inspect_evidence(inspect, finding, "nft: the chain %s holds %d rules, wanted are %d", chain, present, wanted);
+        }
+        inspect_fix(inspect, finding, "%s", RESTORE);
+}
+
+static int rules_in(GHashTable *chains, const char *chain)
+{
+        return g_hash_table_contains(chains, chain) ? GPOINTER_TO_INT(g_hash_table_lookup(chains, chain)) : -1;
+}
+
+static void compare_chains(struct inspect *inspect, GHashTable *wanted, GHashTable *present)
+{
         GHashTableIter iter;
-        void *key, *count;
+        void *key;
 
         g_hash_table_iter_init(&iter, present);
-        while (g_hash_table_iter_next(&iter, &key, &count)) {
-                int n = GPOINTER_TO_INT(count), should = GPOINTER_TO_INT(g_hash_table_lookup(wanted, key));
-
-                if (g_hash_table_contains(wanted, key) && n == should) {
-                        continue;
-                }
-                if (!all_settled) {
-                        inspect_later(inspect);
-                        continue;
-                }
-                finding = inspect_found(inspect, g_hash_table_contains(wanted, key) ? REASON_RULES_MISSING : REASON_STRAY_RULES,
-                                        g_hash_table_contains(wanted, key) ? "Critical" : "Warning", "chain/%s", (char *)key);
-                inspect_evidence(inspect, finding, "nft: the chain %s holds %d rules, wanted are %d", (char *)key, n, should);
-                inspect_fix(inspect, finding, "%s", RESTORE);
+        while (g_hash_table_iter_next(&iter, &key, NULL)) {
+                compare_chain(inspect, key, rules_in(present, key), rules_in(wanted, key));
         }
         g_hash_table_iter_init(&iter, wanted);
         while (g_hash_table_iter_next(&iter, &key, NULL)) {
-                if (!g_hash_table_contains(present, key) && all_settled) {
-                        finding = inspect_found(inspect, REASON_RULES_MISSING, "Critical", "chain/%s", (char *)key);
-                        inspect_evidence(inspect, finding, "nft: there is no chain %s", (char *)key);
-                        inspect_fix(inspect, finding, "%s", RESTORE);
+                if (!g_hash_table_contains(present, key)) {
+                        compare_chain(inspect, key, -1, rules_in(wanted, key));
                 }
         }
 }
@@ -331,16 +367,15 @@ void inspect_rules(struct inspect *inspect)
         g_autoptr(nft) nft = nft_new();
         g_autofree char *listing = nft ? nft_list(nft, TABLES) : NULL, *text = NULL;
         g_autoptr(GHashTable) wanted = NULL, present = NULL;
-        bool all_settled;
 
         if (!nft) {
                 inspect_unlooked(inspect, "rules: nftables cannot be used");
                 return;
         }
-        text = wanted_rules(inspect, &all_settled);
+        text = wanted_rules(inspect);
         wanted = ruleset_chains(text);
         present = ruleset_chains(listing ? listing : "");
-        compare_chains(inspect, wanted, present, all_settled);
+        compare_chains(inspect, wanted, present);
         stray_elements(inspect, listing ? listing : "");
         for (unsigned i = 0; listing && i < inspect->known->intents->len; i++) {
                 if (port_spec(inspect->known->intents->pdata[i])) {

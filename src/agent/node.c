@@ -402,7 +402,13 @@ struct node_report *node_report_free(struct node_report *report)
 
 void node_report_soon(struct node_report *report)
 {
-        if (report) {
+        if (!report) {
+                return;
+        }
+        if (report->gathering || report->call) {
+                /* The answer to the one under way sets the timer: what is wanted meanwhile must not be lost by that. */
+                report->again = true;
+        } else {
                 loop_timer_set(report->timer, 0);
         }
 }

@@ -129,7 +129,8 @@ static int read_domain(struct virt *virt, virDomainPtr domain, struct virt_censu
                 return r;
         entry.n_files = files->len;
         entry.files = arena_array(arena, files->len + 1, sizeof(*entry.files));
-        memcpy(entry.files, files->data, files->len * sizeof(*entry.files));
+        if (files->len > 0)
+                memcpy(entry.files, files->data, files->len * sizeof(*entry.files));
         entry.n_taps = taps->len;
         entry.taps = arena_array(arena, taps->len + 1, sizeof(*entry.taps));
         for (guint i = 0; i < taps->len; i++)

@@ -106,6 +106,13 @@ def test_I8_a_healthy_cloud_has_no_findings(cloud, first):
     assert seen["findings"] == [] and seen["unlooked"] == [] and [n["state"] for n in seen["nodes"]] == ["Succeeded"]
 
 
+def test_only_administrators_call_the_doctor_and_it_is_audited(cloud, first):
+    report(cloud, code=HEALTHY)
+    assert "/admin/v1/doctor" in (cloud.demo / "gateway/audit.log").read_text()
+    refused = cloud.gabbro("--token", "gbt1.nobody.nothing", "doctor", check=False)
+    assert refused.returncode == BLIND and refused.stdout == ""
+
+
 def test_I8_no_false_alarm_while_machines_come_and_go(cloud, first):
     manifest = "\n---\n".join(f"""apiVersion: gabbro.dev/v1
 kind: VirtualDisk

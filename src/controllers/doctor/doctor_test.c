@@ -280,7 +280,8 @@ static char *codes_of(const struct doctor_report *report)
                 g_assert_true((finding->safe != NULL) == (finding->fix != NULL));
                 g_ptr_array_add(lines, g_strdup_printf("%s %s %s", finding->code, finding->subject, actions[finding->action]));
         }
-        qsort(lines->pdata, lines->len, sizeof(*lines->pdata), compare_text);
+        if (lines->len > 0)
+                qsort(lines->pdata, lines->len, sizeof(*lines->pdata), compare_text);
         g_ptr_array_add(lines, NULL);
         return g_strjoinv(", ", (char **)lines->pdata);
 }
