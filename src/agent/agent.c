@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/steps.h"
 #include "generated/api_types.h"
 
 #include <glib/gstdio.h>
@@ -159,6 +160,7 @@ static void on_acknowledged(struct intent *intent, int64_t generation, void *use
         struct agent *agent = userdata;
         int r;
 
+        (void)steps_pass(agent->steps, intent->kind->plural, "status", "acknowledged");
         /* While work goes on its journal stays, whatever progress was told. */
         if (intent->running || !(intent->ready || intent->gone)) {
                 return;

@@ -149,8 +149,10 @@ static int undo_create(struct job *job, const struct api_volume_spec *spec)
 {
         struct journal_key key = job_key(job);
         struct virt_error error;
-        int r = virt_volume_delete(job->agent->virt, spec->pool->name, spec->volume_name, &error);
+        int r;
 
+        (void)job_pass(job, "create", "undoing");
+        r = virt_volume_delete(job->agent->virt, spec->pool->name, spec->volume_name, &error);
         if (r) {
                 log_warning("half a volume could not be removed; it is tried again", "volume", key.name, "error", error.words);
                 return r;
@@ -393,6 +395,9 @@ void converge_volume(struct job *job)
                 return;
         }
         r = pool_ensure(job, spec->pool, &error);
+        if (!r) {
+                r = job_pass(job, "pool", "there");
+        }
         if (r) {
                 fail_virt(job, REASON_POOL_FAILED, r, &error);
                 return;

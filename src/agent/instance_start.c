@@ -245,6 +245,9 @@ static struct api_intent_error *see_policy(struct instance_turn *turn)
                 g_autofree char *words = NULL;
                 int r = net_engine_attached(job->agent->net, job->ports[i].port->metadata->name, &words);
 
+                if (!r) {
+                        r = job_pass(job, "start", "policy-seen");
+                }
                 if (r) {
                         return job_error(job, REASON_POLICY_NOT_IN_PLACE, "%s", words ? words : g_strerror(-MIN(r, 0)));
                 }

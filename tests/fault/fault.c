@@ -13,13 +13,15 @@
 
 struct fault {
         char *place, *action;
-        gint left; /* times it is passed until it comes to pass */
+        int left; /* times it is passed until it comes to pass */
 };
 
 static struct plan {
         struct steps steps; /* first */
+        GMutex mutex;
         GPtrArray *faults;
-        const char *fired, *log;
+        char *text; /* that the faults were read from */
+        const char *file, *fired, *log;
 } plan;
 
 static void note(const char *path, const char *text)
@@ -67,6 +69,8 @@ static int act(const char *action)
 {
         if (g_str_equal(action, "kill")) {
                 (void)kill(getpid(), SIGKILL);
+        } else if (g_str_equal(action, "stop")) {
+                (void)kill(getpid(), SIGSTOP);
         } else if (g_str_has_prefix(action, "kill:")) {
                 kill_others(action + strlen("kill:"));
         } else {
@@ -75,26 +79,9 @@ static int act(const char *action)
         return 0;
 }
 
-static int pass(struct steps *steps, const char *work, const char *step, const char *place)
-{
-        g_autofree char *name = g_strjoin("/", work, step, place, NULL);
-        int r = 0;
-
-        note(plan.log, name);
-        for (guint i = 0; i < plan.faults->len; i++) {
-                struct fault *fault = plan.faults->pdata[i];
-
-                if (g_str_equal(fault->place, name) && g_atomic_int_add(&fault->left, -1) == 1) {
-                        note(plan.fired, name);
-                        r = act(fault->action);
-                }
-        }
-        return r;
-}
-
 static bool is_action(const char *text)
 {
-        return g_str_equal(text, "kill") || (g_str_has_prefix(text, "kill:") && text[5] == '/') ||
+        return g_str_equal(text, "kill") || g_str_equal(text, "stop") || (g_str_has_prefix(text, "kill:") && text[5] == '/') ||
                (g_str_has_prefix(text, "error:") && strtol(text + 6, NULL, 10) > 0);
 }
 
@@ -111,29 +98,86 @@ static void read_fault(char *text)
         fault->left = 1;
         if (number && number < equals) {
                 *number = '\0';
-                fault->left = (gint)strtol(number + 1, NULL, 10);
+                fault->left = (int)strtol(number + 1, NULL, 10);
         }
         fault->place = g_strdup(text);
         fault->action = g_strdup(equals + 1);
         g_ptr_array_add(plan.faults, fault);
 }
 
-struct steps *fault_plan(void)
+static void free_fault(void *data)
 {
-        const char *text = g_getenv("GABBRO_FAULT");
-        g_auto(GStrv) faults = g_strsplit(text ? text : "", ";", -1);
+        struct fault *fault = data;
 
-        if (plan.faults) {
-                return &plan.steps;
-        }
-        plan.steps.pass = pass;
-        plan.fired = g_getenv("GABBRO_FAULT_FIRED");
-        plan.log = g_getenv("GABBRO_FAULT_LOG");
-        plan.faults = g_ptr_array_new();
+        g_free(fault->place);
+        g_free(fault->action);
+        g_free(fault);
+}
+
+static void read_faults(const char *text)
+{
+        g_auto(GStrv) faults = g_strsplit_set(text, ";\n", -1);
+
+        g_ptr_array_set_size(plan.faults, 0);
         for (char **fault = faults; *fault; fault++) {
                 if (**fault) {
                         read_fault(*fault);
                 }
+        }
+}
+
+/* A plan that is written anew counts from the beginning. */
+static void look_at_file(void)
+{
+        g_autofree char *text = NULL;
+
+        if (plan.file && g_file_get_contents(plan.file, &text, NULL, NULL) && g_strcmp0(text, plan.text) != 0) {
+                read_faults(text);
+                g_free(plan.text);
+                plan.text = g_steal_pointer(&text);
+        }
+}
+
+/* The action that comes to pass at @name now, or NULL. g_free it. */
+static char *due(const char *name)
+{
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&plan.mutex);
+        char *action = NULL;
+
+        look_at_file();
+        for (guint i = 0; i < plan.faults->len; i++) {
+                struct fault *fault = plan.faults->pdata[i];
+
+                if (g_pattern_match_simple(fault->place, name) && fault->left-- == 1) {
+                        action = g_strdup(fault->action);
+                }
+        }
+        return action;
+}
+
+static int pass(struct steps *steps, const char *work, const char *step, const char *place)
+{
+        g_autofree char *name = g_strjoin("/", work, step, place, NULL), *action = NULL;
+
+        note(plan.log, name);
+        action = due(name);
+        if (action) {
+                note(plan.fired, name);
+        }
+        return action ? act(action) : 0;
+}
+
+struct steps *fault_plan(void)
+{
+        const char *text = g_getenv("GABBRO_FAULT");
+
+        if (!plan.faults) {
+                plan.steps.pass = pass;
+                plan.file = g_getenv("GABBRO_FAULT_FILE");
+                plan.fired = g_getenv("GABBRO_FAULT_FIRED");
+                plan.log = g_getenv("GABBRO_FAULT_LOG");
+                plan.faults = g_ptr_array_new_with_free_func(free_fault);
+                read_faults(text ? text : "");
         }
         return &plan.steps;
 }

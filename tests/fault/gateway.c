@@ -3,6 +3,8 @@
 #include "fault.h"
 #include "store/driver.h"
 
+#include <glib.h>
+
 /* gabbro-gateway with a plan of faults at each commit of its store: a driver that wraps the ordinary one. */
 struct faulty {
         struct driver driver; /* first */
@@ -15,14 +17,43 @@ static struct driver *inner_of(struct driver *driver)
         return ((struct faulty *)driver)->inner;
 }
 
+/* What a commit is of, without what goes on by itself all the time: "create-instances", "update-nodes", or "idle". */
+static char *name_of(const struct commit *commit)
+{
+        static const char *const verbs[] = {[STORE_CREATE] = "create", [STORE_UPDATE] = "update", [STORE_DELETE] = "delete"};
+        static const char *const idle[] = {"leases", "events", "nodes", NULL};
+
+        for (size_t i = 0; i < commit->n_rows; i++) {
+                const struct row *row = &commit->rows[i];
+                const struct schema_kind *kind = store_key_kind(row->object->public.key);
+
+                if (kind && !g_strv_contains(idle, kind->plural)) {
+                        return g_strdup_printf("%s-%s", verbs[row->verb], kind->plural);
+                }
+        }
+        return g_strdup("idle");
+}
+
+static int pass_commits(struct commit *const *commits, size_t n_commits, const char *place)
+{
+        int r = 0;
+
+        for (size_t i = 0; !r && i < n_commits; i++) {
+                g_autofree char *name = name_of(commits[i]);
+
+                r = steps_pass(fault_plan(), "store", name, place);
+        }
+        return r;
+}
+
 static int persist(struct driver *driver, struct commit *const *commits, size_t n_commits)
 {
-        int r = steps_pass(fault_plan(), "store", "commit", "before");
+        int r = pass_commits(commits, n_commits, "before");
 
         if (!r) {
                 r = inner_of(driver)->ops->persist(inner_of(driver), commits, n_commits);
         }
-        return r ? r : steps_pass(fault_plan(), "store", "commit", "after");
+        return r ? r : pass_commits(commits, n_commits, "after");
 }
 
 static int settle(struct driver *driver)
