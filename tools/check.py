@@ -168,7 +168,7 @@ def main():
             total.add("build images/tiny", "failed")
         (BUILD / "reliability.jsonl").unlink(missing_ok=True)
         for folder in sorted(p.parent for p in (ROOT / "tests").glob("*/conftest.py")):
-            pytest(total, folder, 1500)
+            pytest(total, folder, 9000 if args.long else 1500)
         reliability(total, args.long)
     if args.long and part("fuzz"):
         junit = BUILD / "fuzz.xml"

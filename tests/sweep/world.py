@@ -1,0 +1,418 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cloud whose daemons carry plans of faults, the operations that are swept, and the state that each must end in."""
+import json
+import os
+import pathlib
+import re
+import select
+import subprocess
+import threading
+import time
+
+from cloud import BIN, BUILD, ROOT, Daemon
+
+MACHINE = "swept"
+SETTLE_S = 60  # an intent that failed waits up to this long before it is tried again
+TINY = BUILD / "images/tiny.qcow2"
+MANIFEST = f"""
+apiVersion: gabbro.dev/v1
+kind: VirtualDisk
+metadata: {{name: {MACHINE}-root}}
+spec:
+  persistentVolumeClaim: {{size: 256Mi}}
+  dataSource: {{type: ObjectRef, objectRef: {{kind: ClusterVirtualImage, name: tiny}}}}
+---
+apiVersion: gabbro.dev/v1
+kind: VirtualDisk
+metadata: {{name: {MACHINE}-data}}
+spec:
+  persistentVolumeClaim: {{size: 64Mi}}
+---
+apiVersion: gabbro.dev/v1
+kind: VirtualMachine
+metadata: {{name: {MACHINE}}}
+spec:
+  virtualMachineClassName: generic
+  cpu: {{cores: 1, coreFraction: 10%}}
+  memory: {{size: 128Mi}}
+  terminationGracePeriodSeconds: 4
+  provisioning: {{type: UserData, userData: "#cloud-config\\nhostname: {MACHINE}\\n"}}
+  blockDeviceRefs:
+  - {{kind: VirtualDisk, name: {MACHINE}-root}}
+  - {{kind: VirtualDisk, name: {MACHINE}-data}}
+"""
+ADDRESS = f"""
+apiVersion: gabbro.dev/v1
+kind: VirtualMachineIPAddress
+metadata: {{name: {MACHINE}-held}}
+spec: {{type: Auto}}
+"""
+
+
+# --- what is compared ----------------------------------------------------------------------------------------------------------------
+
+SCRUB = [(re.compile(pattern), word) for pattern, word in [
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"), (r"\b[0-9a-f]{64}\b", "DIGEST"), (r"\b[0-9a-f]{20}\b", "SERIAL"),
+    (r"\bgbt[0-9a-z]+\b", "TAP"), (r"52:54:00(:[0-9a-f]{2}){3}", "MAC"), (r"\b10\.66\.10\.\d+\b", "ADDRESS"), (r"\bip-10-66-10-\d+\b", "LEASE"),
+    (rf"\b({MACHINE}|{MACHINE}-root|{MACHINE}-data)-[0-9a-f]{{8}}\b", r"\1-UID"), (rf"\b{MACHINE}-[a-z0-9]{{5}}\"", f"{MACHINE}-SUFFIX\""),
+]]
+# Times, counters, what the guest says by itself, and versions: not part of an end state.
+DROP = {"uid", "resourceVersion", "creationTimestamp", "generation", "observedGeneration", "epoch", "stats", "startedAt", "lastStartTime",
+        "lastTransitionTime", "message", "guestOSInfo", "guestOS", "addresses", "agentConnected", "annotations", "launchTimeDuration", "allocationBytes",
+        "usage", "used", "free", "allocation", "available", "usedBytes", "freeBytes", "availableBytes", "allocatedBytes", "step", "managedFields",
+        "guest", "hostname"}
+
+
+def essence(value):
+    if isinstance(value, dict):
+        return {k: essence(v) for k, v in value.items() if k not in DROP}
+    if isinstance(value, list):
+        return [essence(v) for v in value if not (isinstance(v, dict) and v.get("type") in ("AgentReady", "AgentVersionReady"))]
+    return value
+
+
+def normal(look):
+    """The look without what differs between two runs that went well."""
+    store = {kind: essence(items) for kind, items in look["store"].items() if kind not in ("virtualmachineoperations", "storagepools")}
+    # A released lease keeps its address from others for a while.
+    leases = "virtualmachineipaddressleases"
+    store[leases] = [lease for lease in store[leases] or [] if lease.get("status", {}).get("phase") != "Released"]
+    files = {folder: [f for f in names if not re.search(r"agent/seeds/|agent/join-token|audit\.log|/store\.db|/leases$|dnsmasq\.pid$", f)]
+             for folder, names in look["files"].items()}
+    text = json.dumps({**look, "store": store, "files": files, "seeds": seeds_of_none(look),
+                       "run": [n for n in look["run"] if n.startswith(MACHINE)]}, sort_keys=True)
+    for pattern, word in SCRUB:
+        text = pattern.sub(word, text)
+    scrubbed = json.loads(text)
+    for items in scrubbed["store"].values():
+        (items or []).sort(key=lambda item: json.dumps(item, sort_keys=True))  # names that were uids had an order of their own
+    return scrubbed
+
+
+def seeds_of_none(look):
+    """Seeds that belong to no running machine: a seed goes when its guest has booted."""
+    running = {i["metadata"]["uid"] for i in look["store"]["instances.host.gabbro.dev"] or [] if i.get("status", {}).get("state") == "running"}
+    return [f for f in look["files"]["agent"] if f.startswith("agent/seeds/") and pathlib.Path(f).stem not in running]
+
+
+def differences(was, now, where=""):
+    if isinstance(was, dict) and isinstance(now, dict):
+        return [d for key in sorted(was.keys() | now.keys()) for d in differences(was.get(key), now.get(key), f"{where}/{key}")]
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        return [d for i, (a, b) in enumerate(zip(was, now)) for d in differences(a, b, f"{where}/{i}")]
+    return [] if was == now else [f"{where}: {json.dumps(was)[:400]} has become {json.dumps(now)[:400]}"]
+
+
+# --- daemons with a plan -------------------------------------------------------------------------------------------------------------
+
+class Faulty(Daemon):
+    """gateway or agent as tests/fault builds it; its plan may change while it runs."""
+
+    def __init__(self, cloud, name):
+        super().__init__(cloud, name)
+        folder = cloud.demo / "fault"
+        folder.mkdir(exist_ok=True)
+        self.program = BUILD / f"tests/fault/gabbro-{name}-faulty"
+        self.plan, self.fired, self.passed = (folder / f"{name}.{part}" for part in ("plan", "fired", "passed"))
+        self.serial = 0
+        self.plan.write_text("")
+        self.passed.write_text("")
+        os.mkfifo(self.fired)
+        self.events = os.open(self.fired, os.O_RDWR | os.O_NONBLOCK)
+
+    def begin(self, program=None, **env):
+        mark = self.log.stat().st_size
+        super().begin(program or self.program, GABBRO_FAULT_FILE=self.plan, GABBRO_FAULT_FIRED=self.fired, GABBRO_FAULT_LOG=self.passed)
+        words = b"serving" if self.name == "gateway" else b"the agent runs"
+        end = time.monotonic() + 30
+        while words not in self.log.read_bytes()[mark:]:
+            assert time.monotonic() < end, f"{self.name} does not come up"
+            time.sleep(0.02)
+
+    def arm(self, *faults):
+        """A plan that differs from every one before counts anew."""
+        self.serial += 1
+        text = ";".join([*faults, f"plan/{self.serial}/=stop"])
+        fresh = self.plan.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.rename(self.plan)
+
+    def told(self):
+        """Places of faults that came to pass since the last look."""
+        try:
+            return os.read(self.events, 65536).decode().split()
+        except BlockingIOError:
+            return []
+
+    def mark(self):
+        return self.passed.stat().st_size
+
+    def places(self, mark):
+        return self.passed.read_text()[mark:].split()
+
+    def runs(self):
+        return self.cloud.run("kill", "-0", str(self.pid()), check=False).returncode == 0
+
+
+class Copies(threading.Thread):
+    """Looks all the time for a second QEMU of one machine (I1)."""
+
+    def __init__(self, folder):
+        super().__init__(daemon=True)
+        self.folder, self.twice, self.ended = str(folder), [], threading.Event()
+
+    def run(self):
+        while not self.ended.wait(0.1):
+            seen = []
+            for pid in filter(str.isdigit, os.listdir("/proc")):
+                try:
+                    with open(f"/proc/{pid}/comm") as comm:
+                        if not comm.read().startswith("qemu-system"):
+                            continue
+                    with open(f"/proc/{pid}/cmdline") as line:
+                        argv = line.read().split("\0")
+                except OSError:
+                    continue
+                if "-uuid" in argv and self.folder in "".join(argv) and "-incoming" not in argv:
+                    seen.append(argv[argv.index("-uuid") + 1])
+            self.twice += sorted({uuid for uuid in seen if seen.count(uuid) > 1})
+
+
+# --- operations ----------------------------------------------------------------------------------------------------------------------
+
+class Operation:
+    def __init__(self, name, before, after, command, waits, fetch=False, starts=0):
+        self.name, self.before, self.after, self.command, self.waits, self.fetch, self.starts = name, before, after, command, waits, fetch, starts
+
+
+def action(kind, **spec):
+    def command(world):
+        manifest = {"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachineOperation", "metadata": {"name": f"swept-{world.serial}", "namespace": "default"},
+                    "spec": {"type": kind, "virtualMachineName": MACHINE, **spec}}
+        return ["apply", "-f", "-"], json.dumps(manifest)
+    return command
+
+
+DONE = [["vmop", "swept-{serial}", "--for", "phase=Completed"]]
+GONE = [[kind, name, "--for", "delete"] for kind, name in (("vm", MACHINE), ("vd", f"{MACHINE}-root"), ("vd", f"{MACHINE}-data"))]
+RUNS = [["vm", MACHINE, "--for", "phase=Running"]]
+OFF = [["vm", MACHINE, "--for", "phase=Stopped"]]
+OPERATIONS = {o.name: o for o in [
+    Operation("create", "absent", "running", lambda w: (["apply", "-f", "-"], MANIFEST), RUNS, fetch=True, starts=1),
+    Operation("restart", "running", "running", action("Restart"), DONE + RUNS, starts=1),
+    Operation("stop", "running", "stopped", action("Stop"), DONE + OFF),
+    Operation("start", "stopped", "running", action("Start"), DONE + RUNS, starts=1),
+    Operation("force off", "running", "stopped", action("ForceOff"), DONE + OFF),
+    Operation("delete stopped", "stopped", "absent", lambda w: (["delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", "--ignore-not-found"], None), GONE),
+    Operation("delete", "running", "absent", lambda w: (["delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", "--ignore-not-found"], None), GONE),
+    Operation("hold address", "absent", "held", lambda w: (["apply", "-f", "-"], ADDRESS), [["vmip", f"{MACHINE}-held", "--for", "phase=Bound"]]),
+    Operation("release address", "held", "absent", lambda w: (["delete", "vmip", f"{MACHINE}-held", "--ignore-not-found"], None),
+              [["vmip", f"{MACHINE}-held", "--for", "delete"]]),
+    Operation("upload image", "absent", "image", lambda w: (["image", "upload", str(TINY), "--name", f"{MACHINE}-image"], None),
+              [["vi", f"{MACHINE}-image", "--for", "phase=Ready"]]),
+    Operation("delete image", "image", "absent", lambda w: (["delete", "vi", f"{MACHINE}-image", "--ignore-not-found"], None),
+              [["vi", f"{MACHINE}-image", "--for", "delete"]]),
+]}
+WAY = {("absent", "running"): "create", ("running", "absent"): "delete", ("running", "stopped"): "force off", ("stopped", "running"): "start",
+       ("stopped", "absent"): "delete stopped", ("absent", "held"): "hold address", ("held", "absent"): "release address",
+       ("absent", "image"): "upload image", ("image", "absent"): "delete image"}
+
+
+class Doing(threading.Thread):
+    """A user who says an operation until it is taken, and waits until it is done."""
+
+    def __init__(self, world, operation, timeout_s):
+        super().__init__(daemon=True)
+        self.world, self.operation, self.end = world, operation, time.monotonic() + timeout_s
+        self.words, self.done = "", threading.Event()
+
+    def persist(self, argv, text):
+        while time.monotonic() < self.end:
+            try:
+                result = self.world.cloud.gabbro(*argv, check=False, timeout=max(1, self.end - time.monotonic()), **({"input": text} if text else {}))
+            except subprocess.TimeoutExpired:
+                return False
+            if result.returncode == 0:
+                return True
+            self.words = result.stderr.strip()
+            if self.operation.name == "upload image" and argv[0] == "image" and "exist" in self.words:
+                self.world.cloud.gabbro("delete", "vi", f"{MACHINE}-image", "--ignore-not-found", "--wait", "--timeout", "20", check=False)
+            self.done.wait(0.1)
+        return False
+
+    def run(self):
+        argv, text = self.operation.command(self.world)
+        good = self.persist(argv, text)
+        for wait in self.operation.waits if good else []:
+            wait = [word.replace("{serial}", str(self.world.serial)) for word in wait]
+            good = good and self.persist(["wait", *wait, "--quiet", "--timeout", str(max(1, int(self.end - time.monotonic())))], None)
+        self.good = good
+        self.done.set()
+
+
+class World:
+    def __init__(self, cloud):
+        self.cloud, self.failed, self.serial, self.state = cloud, False, 0, "absent"
+        cloud.gabbro("delete", "vm/first-vm", "vd/first-vm-root", "secret/first-vm-cloud-init", "--wait", "--timeout", "120")
+        self.daemons = {name: Faulty(cloud, name) for name in ("gateway", "agent")}
+        for daemon in self.daemons.values():
+            daemon.again("TERM")
+        self.copies = Copies(cloud.demo)
+        self.copies.start()
+        self.ends = {}    # operation -> how it ends without a fault
+        self.passed = {}  # operation -> [(daemon, place, number of times)]
+
+    def close(self):
+        self.copies.ended.set()
+
+    # --- looking
+
+    def look(self):
+        text = self.cloud.run("/usr/bin/python3", ROOT / "tests/sweep/look.py", self.cloud.demo, BIN / "gabbro", self.cloud.kubeconfig).stdout
+        return json.loads(text)
+
+    def doctor(self):
+        result = self.cloud.gabbro("doctor", "-o", "json", check=False)
+        if result.returncode == 0:
+            return []
+        report = json.loads(result.stdout) if result.stdout else {}
+        return [f"doctor: {json.dumps(f)}" for f in report.get("findings", []) + report.get("unlooked", [])] or [f"doctor: {result.stderr.strip()}"]
+
+    def epoch(self, look):
+        return max((vm["status"].get("epoch", 0) for vm in look["store"]["virtualmachines"] if vm["metadata"]["name"] == MACHINE), default=0)
+
+    def forget_operations(self):
+        """They stay for a day, as history; only the machine's state is compared."""
+        names = [i["metadata"]["name"] for i in self.look()["store"]["virtualmachineoperations"]]
+        if names:
+            self.cloud.gabbro("delete", "vmop", *names, "--ignore-not-found", "--wait", "--timeout", "30")
+
+    def settle(self, operation):
+        """Wait until the end state is that of a run without a fault. Return: (differences, the last look)."""
+        end = time.monotonic() + SETTLE_S
+        while True:
+            look = self.look()
+            found = differences(self.ends[operation.name], normal(look))
+            if not found or time.monotonic() > end:
+                return found, look
+            time.sleep(0.1)
+
+    # --- doing
+
+    def prepare(self, operation):
+        if operation.fetch:
+            for image in (self.cloud.demo / "agent/images").iterdir():
+                image.unlink()
+
+    def bring(self, state):
+        """To the state that an operation begins in, without faults."""
+        if self.state == state:
+            return
+        way = WAY.get((self.state, state))
+        if not way:
+            self.bring("absent")
+            way = WAY.get(("absent", state))
+        if not way:
+            self.bring("running")
+            way = WAY["running", state]
+        self.do(OPERATIONS[way])
+
+    def do(self, operation):
+        self.serial += 1
+        doing = Doing(self, operation, 120)
+        doing.start()
+        doing.join()
+        assert doing.good, f"{operation.name} without a fault: {doing.words}"
+        self.state = operation.after
+
+    def learn(self, operation):
+        """Once without a fault: the places that it passes and how it ends."""
+        self.bring(operation.before)
+        self.prepare(operation)
+        marks = {name: daemon.mark() for name, daemon in self.daemons.items()}
+        self.do(operation)
+        look, calm = None, 0
+        while calm < 3:  # what follows by itself is over when nothing has moved for three looks and no work is noted
+            fresh = normal(self.look())
+            calm = calm + 1 if fresh == look and not any("/journal/" in f for f in fresh["files"]["agent"]) else 0
+            look = fresh
+        self.ends[operation.name] = look
+        counts = {}
+        for name, daemon in self.daemons.items():
+            for place in daemon.places(marks[name]):
+                if "/idle/" not in place and "operations" not in place.replace("update-virtualmachineoperations", ""):
+                    counts[name, place] = counts.get((name, place), 0) + 1
+        self.passed[operation.name] = sorted((*key, n) for key, n in counts.items())
+
+    def victims(self, victim):
+        run = self.cloud.demo / "run"
+        return {"gateway": f"kill:{run}/gateway.pid", "agent": f"kill:{run}/agent.pid", "libvirtd": "kill:/run/libvirtd.pid",
+                "QEMU": f"kill:/run/libvirt/qemu/{MACHINE}-*.pid", "error": "error:5"}[victim]
+
+    def restart(self, victim):
+        if victim == "libvirtd":
+            self.cloud.run("bash", "-c", "while kill -0 $(cat /run/libvirtd.pid); do :; done 2>/dev/null; true")
+            self.cloud.libvirtd("start")
+        elif victim in self.daemons:
+            self.daemons[victim].end("KILL")
+            self.daemons[victim].begin()
+
+    def case(self, operation, name, place, number, victim, rollback=None):
+        """One fault. Return: (it came to pass, what is wrong)."""
+        self.bring(operation.before)
+        self.prepare(operation)
+        self.copies.twice.clear()
+        epoch = self.epoch(self.look())
+        for daemon in self.daemons.values():
+            daemon.told()
+        faults = [f"{place}#{number}={self.victims(victim)}"] + ([f"{rollback}=kill"] if rollback else [])
+        armed = self.daemons[name]
+        mark = armed.mark()
+        armed.arm(*faults)
+        self.serial += 1
+        doing = Doing(self, operation, 150)
+        doing.start()
+        fired = self.await_fault(armed, doing, len(faults))
+        armed.arm()
+        for dead in ([victim] if fired else []) + (["agent"] if rollback and len(fired) == len(faults) else []):
+            self.restart(dead)
+        doing.join()
+        wrong = [] if doing.good else [f"{operation.name} did not end: {doing.words}"]
+        found, look = self.settle(operation)
+        wrong += found + self.doctor()
+        wrong += [f"two copies of {uuid} ran at once" for uuid in sorted(set(self.copies.twice))]
+        allowed = operation.starts + (1 if victim == "QEMU" else 0)
+        if operation.before != "absent" and operation.after != "absent" and self.epoch(look) - epoch > allowed:
+            wrong.append(f"started {self.epoch(look) - epoch} times")
+        if operation.before == "absent" and self.epoch(look) > allowed:
+            wrong.append(f"started {self.epoch(look)} times")
+        self.state = operation.after if not wrong else "broken"
+        if victim == "error" and not rollback and fired:
+            wrong += self.order_of_rollback(place, armed.places(mark))
+        return len(fired) == len(faults), wrong
+
+    @staticmethod
+    def order_of_rollback(place, passed):
+        """C16: what was begun last is undone first, and the journal forgets it last."""
+        for prefix, order in (("instances/", ["begun", "destroyed", "undefined", "seed-removed"]), ("volumes/create/", ["undoing", "undone", "undo.before", "undo.after"])):
+            steps = [f"instances/rollback/{step}" if prefix == "instances/" else f"volumes/create/{step}" for step in order]
+            seen = [p for p in passed if p in steps]
+            if place.startswith(prefix) and seen[:4] != steps:
+                return [f"rolled back in the order {seen}"]
+        return []
+
+    def await_fault(self, daemon, doing, wanted):
+        """The faults that came to pass until all have, or until the operation and what follows it is over."""
+        fired, over = [], None
+        while len(fired) < wanted and (over is None or time.monotonic() < over):
+            select.select([daemon.events], [], [], 0.1)
+            fired += daemon.told()
+            if doing.done.is_set() and over is None:
+                over = time.monotonic() + 1.5
+        return fired
+
+    def mend(self):
+        """After a failure: to an empty host again, with fresh daemons."""
+        self.cloud.gabbro("delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", f"vmip/{MACHINE}-held", f"vi/{MACHINE}-image",
+                          "--ignore-not-found", "--wait", "--timeout", "90", check=False)
+        self.state = "absent"
