@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define KILL_OTHERS "kill:"
+
 struct fault {
         char *place, *action;
         int left; /* times it is passed until it comes to pass */
@@ -38,31 +40,36 @@ static void note(const char *path, const char *text)
         }
 }
 
-static void kill_file(const char *path)
+/* The process that stands first in a file; 0: the file or the process is gone. */
+static pid_t pid_in(const char *path)
 {
         g_autofree char *text = NULL;
-        long pid;
+        long pid = g_file_get_contents(path, &text, NULL, NULL) ? strtol(text, NULL, 10) : 0;
 
-        /* Gone meanwhile: then so is its process. */
-        if (!g_file_get_contents(path, &text, NULL, NULL)) {
-                return;
-        }
-        pid = strtol(text, NULL, 10);
-        if (pid > 1) {
-                (void)kill((pid_t)pid, SIGKILL);
-        }
+        return pid > 1 && kill((pid_t)pid, 0) == 0 ? (pid_t)pid : 0;
 }
 
-static void kill_others(const char *pattern)
+/* Each process of the files that @pattern names gets @signal, which may be 0. Return: how many there are. */
+static unsigned signal_others(const char *pattern, int signal)
 {
         glob_t found = {};
+        unsigned n = 0;
 
         if (glob(pattern, 0, NULL, &found) == 0) {
                 for (size_t i = 0; i < found.gl_pathc; i++) {
-                        kill_file(found.gl_pathv[i]);
+                        pid_t pid = pid_in(found.gl_pathv[i]);
+
+                        n += pid && kill(pid, signal) == 0;
                 }
         }
         globfree(&found);
+        return n;
+}
+
+/* A fault without a victim has not come to pass. */
+static bool has_victim(const char *action)
+{
+        return !g_str_has_prefix(action, KILL_OTHERS) || signal_others(action + strlen(KILL_OTHERS), 0) > 0;
 }
 
 static int act(const char *action)
@@ -71,8 +78,8 @@ static int act(const char *action)
                 (void)kill(getpid(), SIGKILL);
         } else if (g_str_equal(action, "stop")) {
                 (void)kill(getpid(), SIGSTOP);
-        } else if (g_str_has_prefix(action, "kill:")) {
-                kill_others(action + strlen("kill:"));
+        } else if (g_str_has_prefix(action, KILL_OTHERS)) {
+                (void)signal_others(action + strlen(KILL_OTHERS), SIGKILL);
         } else {
                 return -(int)strtol(action + strlen("error:"), NULL, 10);
         }
@@ -161,10 +168,11 @@ static int pass(struct steps *steps, const char *work, const char *step, const c
 
         note(plan.log, name);
         action = due(name);
-        if (action) {
-                note(plan.fired, name);
+        if (!action || !has_victim(action)) {
+                return 0;
         }
-        return action ? act(action) : 0;
+        note(plan.fired, name);
+        return act(action);
 }
 
 struct steps *fault_plan(void)
