@@ -16,8 +16,8 @@ SEED = int(os.environ.get("GABBRO_SWEEP_SEED", "0")) or random.SystemRandom().ra
 SECONDS = float(os.environ.get("GABBRO_SWEEP_SECONDS", "200"))
 ALONE = os.environ.get("GABBRO_SWEEP_CASE")
 LONG = os.environ.get("GABBRO_LONG") == "1"
-NAMES = {"agent": "agent killed at any step", "gateway": "gateway killed at any commit or step", "libvirtd": "libvirtd killed at any step",
-         "QEMU": "QEMU killed at any step", "error": "a step fails", "rollback": "agent killed while it rolls back"}
+NAMES = {"agent": "agent killed at a step", "gateway": "gateway killed at a commit or step", "libvirtd": "libvirtd killed at any step",
+         "QEMU": "QEMU killed at a step", "error": "a step fails", "rollback": "agent killed while it rolls back"}
 WORDS = {"agent": "the end is as without the fault: nothing left over, never two copies, no start more",
          "gateway": "the end is as without the fault: nothing left over, never two copies, no start more",
          "libvirtd": "the end is as without the fault: nothing left over, never two copies, no start more",
