@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measure, each figure beside its peer in the same run. usage: run.py [--rounds N] [--only store|api|start|memory|adopt]
+"""Measure, each figure beside its peer in the same run. usage: run.py [--rounds N] [--only store|fleet|api|start|memory|adopt]
 
 Everything runs in an emulated host of its own (tests/lab/host.sh); nothing is left behind. Printed are medians, and the ratio to the
 peer. The machines are shared and noisy: compare ratios, never absolute figures of different runs.
@@ -310,10 +310,93 @@ def bench_store(folder):
         print(subprocess.run([str(program), str(folder)], check=True, stdout=subprocess.PIPE, text=True).stdout, end="")
 
 
+# --- a store with many machines -----------------------------------------------------------------------------------------------------------
+
+class Lone:
+    """A gateway on loopback without a host. Killed and begun again."""
+
+    def __init__(self, data):
+        self.data, self.log = data, data.parent / "gateway.log"
+
+    def begin(self):
+        """Return: milliseconds until /readyz was good."""
+        begun, said, port = time.monotonic(), self.log.stat().st_size if self.log.exists() else 0, None
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([BIN / "gabbro-gateway", "--data-dir", self.data, "--listen", "127.0.0.1:0"], stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log)
+        while True:
+            words = self.log.read_bytes()[said:].decode()
+            if self.process.poll() is not None:
+                raise SystemExit(f"bench: the gateway ended: {words}")
+            port = port or re.search(r"serving url=https://127.0.0.1:(\d+)", words)
+            if port and self.ask(port, "/readyz")[0] == 200:
+                self.port = port
+                return 1000 * (time.monotonic() - begun)
+            time.sleep(0.002)
+
+    def ask(self, port, path):
+        text = (self.data / "admin.kubeconfig").read_text()
+        context = ssl.create_default_context(cadata=base64.b64decode(re.search(r"authority-data: (\S+)", text).group(1)).decode())
+        connection = http.client.HTTPSConnection("127.0.0.1", int(port.group(1)), context=context)
+        connection.request("GET", path, headers={"Authorization": "Bearer " + re.search(r"token: (\S+)", text).group(1)})
+        answer = connection.getresponse()
+        result = answer.status, answer.read().decode()
+        connection.close()
+        return result
+
+    def figure(self, name):
+        return float(re.search(rf"^gabbro_store_{name} (\S+)", self.ask(self.port, "/metrics")[1], re.M).group(1))
+
+    def until_quiet(self, seconds=120):
+        """The controllers have done what there was to do."""
+        end, last = time.monotonic() + seconds, None
+        while time.monotonic() < end and (now := self.figure("revision")) != last:
+            last = now
+            time.sleep(3)
+
+    def memory(self):
+        """Resident bytes, and those of them that are its own."""
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return [int(re.search(rf"{field}:\s+(\d+)", text).group(1)) << 10 for field in ("VmRSS", "RssAnon")]
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def bench_fleet(folder, rounds):
+    """Machines with a disk, an instance, a volume and a port each: five objects, 13 KB."""
+    for machines, aim in ((2000, "< 500"), (10000, ""), (20000, "< 2000")):
+        data = folder / f"fleet-{machines}" / "data"
+        data.parent.mkdir()
+        gateway = Lone(data)
+        gateway.begin()
+        gateway.process.terminate()
+        gateway.process.wait()
+        subprocess.run([BUILD / "bench/fleet", "fill", data / "store.db", str(machines)], check=True, stdout=subprocess.DEVNULL)
+        gateway.begin()
+        gateway.until_quiet()  # the host of these machines is gone: that is noted once
+        ours, bare = [], []
+        for _ in range(rounds):
+            gateway.kill()
+            peer = subprocess.run([BUILD / "bench/fleet", "read", data / "store.db"], check=True, stdout=subprocess.PIPE, text=True).stdout
+            bare.append(float(peer.split()[0]))
+            ours.append(gateway.begin())
+        objects = gateway.figure("objects")
+        show(f"SIGKILL -> ready, {objects:,.0f} objects", statistics.median(ours), "ms", statistics.median(bare), aim)
+        if machines == 10000:
+            gateway.until_quiet()
+            (resident, own), raw = gateway.memory(), gateway.figure("bytes")
+            show(f"memory at {machines:,} machines (peer: their bytes)", resident / 2**20, "MiB", raw / 2**20, "<= 2.5")
+            show("  of it its own", own / 2**20, "MiB", raw / 2**20)
+        gateway.kill()
+        shutil.rmtree(data.parent)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Measure, each figure beside its peer.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=["store", "api", "start", "memory", "adopt"])
+    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "api", "start", "memory", "adopt"])
     args = parser.parse_args()
 
     def wanted(part):
@@ -325,6 +408,8 @@ def main():
     try:
         if wanted("store"):
             bench_store(folder)
+        if wanted("fleet"):
+            bench_fleet(folder, args.rounds)
         if any(wanted(part) for part in ("api", "start", "memory", "adopt")):
             subprocess.run([str(HOST), "up", str(bench.host), "--cache", "/var/tmp/gabbro-qemu-cache"], check=True, env=bench.env, stdin=subprocess.DEVNULL)
             bench.run("/usr/bin/python3", ROOT / "tools/demo.py", "up")

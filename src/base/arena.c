@@ -23,7 +23,7 @@ struct arena {
         unsigned char *back;
         struct arena_block *blocks;
         size_t next_size;
-        size_t total;
+        size_t total, used;
 };
 
 static void arena_add_block(struct arena *arena, size_t at_least)
@@ -83,6 +83,7 @@ void *arena_alloc_raw(struct arena *arena, size_t size)
         assert(arena);
         assert(size <= SIZE_MAX / 4);
         size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+        arena->used += size;
         if (size > (size_t)(arena->back - arena->front)) {
                 if (arena->blocks && size > arena->next_size / 2)
                         return arena_alloc_apart(arena, size);
@@ -99,6 +100,7 @@ char *arena_text(struct arena *arena, size_t len)
 
         assert(arena);
         assert(len <= SIZE_MAX / 4);
+        arena->used += size;
         if (size > (size_t)(arena->back - arena->front)) {
                 if (arena->blocks && size > arena->next_size / 2)
                         return arena_alloc_apart(arena, size);
@@ -155,4 +157,10 @@ size_t arena_bytes(const struct arena *arena)
 {
         assert(arena);
         return arena->total;
+}
+
+size_t arena_used(const struct arena *arena)
+{
+        assert(arena);
+        return arena->used;
 }

@@ -44,5 +44,7 @@ char *arena_printf(struct arena *arena, const char *format, ...) G_GNUC_PRINTF(2
 
 /** arena_bytes() - how many bytes the arena holds from the system. */
 size_t arena_bytes(const struct arena *arena);
+/** arena_used() - how many of them were asked for: a first block of this size, rounded up to 16, holds the same again. */
+size_t arena_used(const struct arena *arena);
 
 #define arena_new0(arena, type) ((type *)arena_alloc((arena), sizeof(type)))

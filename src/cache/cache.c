@@ -4,19 +4,23 @@
 #include "base/error.h"
 #include "cache/cache_private.h"
 #include "cache/index.h"
+#include "cache/texts.h"
 #include "store/order.h"
 #include "store/version.h"
 
 #include <string.h>
 
-#define CACHE_VIEW_BYTES 1024u
+#define CACHE_VIEW_BYTES    1024u
+#define CACHE_SCRATCH_BYTES 32768u
 
 struct cache_entry {
-        struct cache_index_item item;      /* first */
-        char *own_key;                     /* of documents; objects bring theirs along */
-        const struct store_object *object; /* the source's version, or NULL */
-        struct json_doc *doc;              /* the document that was taken over, or NULL */
-        struct arena *arena;               /* of the view */
+        struct cache_index_item item; /* first */
+        char *own_key;                /* of documents; objects bring theirs along */
+        struct cache *cache;
+        struct version *version; /* the store's, or NULL. Its tree comes and goes: the view borrows nothing from it */
+        struct json_doc *doc;    /* the document that was taken over, or NULL: what the view borrows from */
+        GPtrArray *anys;         /* struct cache_any: subtrees of any shape that the view has, or NULL */
+        struct arena *arena;     /* of the view */
         uint64_t mark;
 };
 
@@ -38,6 +42,9 @@ struct cache {
         GHashTable *by_uid;  /* uid -> struct cache_entry */
         GPtrArray *indexes;
         GArray *listeners;
+        struct texts *texts;
+        GHashTable *anys;       /* hash -> struct cache_any */
+        GPtrArray *rooted;      /* struct version with a tree that was asked for, referenced */
         GHashTable *gone_ahead; /* uids whose removal was told ahead and not published yet */
         GHashTable *ahead;      /* key -> struct cache_ahead: told ahead and perhaps not published yet */
         uint64_t mark;
@@ -51,8 +58,10 @@ static struct cache_entry *cache_entry_free(struct cache_entry *entry)
         if (!entry)
                 return NULL;
         arena_free(entry->arena);
-        store_object_unref(entry->object);
+        version_disown(entry->version);
         json_doc_free(entry->doc);
+        if (entry->anys)
+                g_ptr_array_unref(entry->anys);
         g_free(entry->own_key);
         g_free(entry);
         return NULL;
@@ -125,6 +134,9 @@ struct cache *cache_new(const struct schema_kind *const *kinds)
         cache->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, cache_entry_drop);
         cache->by_uid = g_hash_table_new(g_str_hash, g_str_equal);
         cache->indexes = g_ptr_array_new_with_free_func(cache_drop_index);
+        cache->texts = texts_new();
+        cache->anys = g_hash_table_new(g_int64_hash, g_int64_equal);
+        cache->rooted = g_ptr_array_new();
         cache->gone_ahead = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         cache->ahead = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, cache_ahead_free);
         cache->listeners = g_array_new(FALSE, FALSE, sizeof(struct cache_listener));
@@ -147,6 +159,8 @@ struct cache *cache_free(struct cache *cache)
                 return NULL;
         if (cache->unfollow)
                 cache->unfollow(cache->follower);
+        cache_settle(cache);
+        g_ptr_array_unref(cache->rooted);
         g_hash_table_unref(cache->by_uid);
         g_hash_table_unref(cache->kinds);
         g_ptr_array_unref(cache->indexes);
@@ -154,6 +168,8 @@ struct cache *cache_free(struct cache *cache)
         g_hash_table_unref(cache->ahead);
         g_hash_table_unref(cache->entries);
         g_ptr_array_unref(cache->in_order);
+        texts_free(cache->texts);
+        g_hash_table_unref(cache->anys);
         g_array_unref(cache->listeners);
         g_free(cache);
         return NULL;
@@ -345,12 +361,132 @@ static void cache_put_entry(struct cache *cache, struct cache_kind *held, struct
         cache_entry_free(old);
 }
 
-static void cache_decode(struct cache_entry *entry)
-{
-        struct cache_object *public = &entry->item.public;
+/* --- views that live without their document
+ * ------------------------------------------------------------------------------ */
 
+struct cache_keeping {
+        struct cache_entry *entry;
+        struct arena *arena;
+        bool measure; /* only how large the arena must be */
+};
+
+static const char *cache_keep_text(void *userdata, const char *text)
+{
+        struct cache_keeping *keeping = userdata;
+        const char *shared = texts_share(keeping->entry->cache->texts, text);
+
+        return shared ?: arena_strdup(keeping->arena, text);
+}
+
+/* A subtree that stands in several objects (a machine's hardware in its intent too) is kept once. */
+struct cache_any {
+        uint64_t hash; /* of its text */
+        unsigned refs;
+        struct json_doc *doc;
+        GHashTable *home; /* where others find it; NULL: another one with its hash was there before */
+};
+
+static void cache_any_unref(void *data)
+{
+        struct cache_any *any = data;
+
+        if (--any->refs > 0)
+                return;
+        if (any->home)
+                g_hash_table_remove(any->home, &any->hash);
+        json_doc_free(any->doc);
+        g_free(any);
+}
+
+static uint64_t cache_hash(const char *text, size_t len)
+{
+        uint64_t hash = 0xcbf29ce484222325ull;
+
+        for (size_t i = 0; i < len; i++)
+                hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3ull;
+        return hash;
+}
+
+/* Written and parsed: a parsed document is as small as it can be. NULL: it has too many members, which cannot be. */
+static struct cache_any *cache_any_of(struct cache *cache, const struct json_value *value)
+{
+        g_autoptr(GString) text = g_string_new(NULL);
+        struct cache_any *any, *same;
+        struct json_doc *doc = NULL;
+        uint64_t hash;
+
+        json_write(value, text);
+        hash = cache_hash(text->str, text->len);
+        same = g_hash_table_lookup(cache->anys, &hash);
+        if (same && json_equal(json_root(same->doc), value)) {
+                same->refs++;
+                return same;
+        }
+        if (json_parse(text->str, text->len, &doc, NULL) != 0)
+                return NULL;
+        any = g_new0(struct cache_any, 1);
+        *any = (struct cache_any){.hash = hash, .refs = 1, .doc = doc, .home = same ? NULL : cache->anys};
+        if (any->home)
+                g_hash_table_insert(any->home, &any->hash, any);
+        return any;
+}
+
+static const struct json_value *cache_keep_any(void *userdata, const struct json_value *value)
+{
+        struct cache_keeping *keeping = userdata;
+        struct cache_any *any = keeping->measure ? NULL : cache_any_of(keeping->entry->cache, value);
+
+        if (!any)
+                return NULL;
+        if (!keeping->entry->anys)
+                keeping->entry->anys = g_ptr_array_new_full(1, cache_any_unref);
+        g_ptr_array_add(keeping->entry->anys, any);
+        return json_root_const(any->doc);
+}
+
+/* Twice, so that the arena is just as large as the view. */
+static void cache_decode_apart(struct cache_entry *entry, const struct json_value *root)
+{
+        const struct schema_type *type = entry->item.public.kind->type;
+        g_autoptr(arena) scratch = arena_new(CACHE_SCRATCH_BYTES);
+        struct cache_keeping keeping = {.entry = entry, .arena = scratch, .measure = true};
+        const struct schema_keep keep = {.text = cache_keep_text, .any = cache_keep_any, .userdata = &keeping};
+
+        (void)schema_decode_apart(type, root, scratch, &keep);
+        entry->arena = keeping.arena = arena_new((arena_used(scratch) + 15) & ~(size_t)15);
+        keeping.measure = false;
+        entry->item.public.view = schema_decode_apart(type, root, entry->arena, &keep);
+}
+
+static void cache_decode_doc(struct cache_entry *entry)
+{
         entry->arena = arena_new(CACHE_VIEW_BYTES);
-        public->view = schema_decode(public->kind->type, public->root, entry->arena);
+        entry->item.public.view = schema_decode(entry->item.public.kind->type, json_root(entry->doc), entry->arena);
+}
+
+const struct json_value *cache_root(const struct cache_object *object)
+{
+        const struct cache_entry *entry = (const struct cache_entry *)object;
+
+        assert(object);
+        if (!entry->version)
+                return json_root_const(entry->doc);
+        /* The reference keeps the store from dropping the tree. */
+        g_ptr_array_add(entry->cache->rooted, version_ref(entry->version));
+        return version_public(entry->version)->root;
+}
+
+void cache_settle(struct cache *cache)
+{
+        assert(cache);
+        for (size_t i = 0; i < cache->rooted->len; i++) {
+                struct version *version = version_own(cache->rooted->pdata[i]);
+
+                version_unref(version);
+                version_shrink(version);
+                version_disown(version);
+        }
+        g_ptr_array_set_size(cache->rooted, 0);
 }
 
 void cache_apply(struct cache *cache, const struct schema_kind *kind, const char *namespace, const char *name,
@@ -368,7 +504,8 @@ void cache_apply(struct cache *cache, const struct schema_kind *kind, const char
                 return;
         assert(object->kind == kind);
         entry = g_new0(struct cache_entry, 1);
-        entry->object = store_object_ref(object);
+        entry->cache = cache;
+        entry->version = version_own(version_of(object));
         entry->item.key = object->key;
         entry->item.public = (struct cache_object){
                 .kind = kind,
@@ -376,9 +513,8 @@ void cache_apply(struct cache *cache, const struct schema_kind *kind, const char
                 .name = object->name,
                 .uid = object->uid,
                 .revision = object->revision,
-                .root = object->root,
         };
-        cache_decode(entry);
+        cache_decode_apart(entry, object->root);
         cache_put_entry(cache, held, entry);
 }
 
@@ -454,6 +590,7 @@ void cache_apply_doc(struct cache *cache, const struct schema_kind *kind, struct
                 return;
         }
         entry = g_new0(struct cache_entry, 1);
+        entry->cache = cache;
         entry->doc = doc;
         entry->item.public = (struct cache_object){
                 .kind = kind,
@@ -461,10 +598,9 @@ void cache_apply_doc(struct cache *cache, const struct schema_kind *kind, struct
                 .name = name,
                 .uid = json_string(json_get(metadata, "uid"), NULL),
                 .revision = cache_revision_of(json_string(json_get(metadata, "resourceVersion"), NULL)),
-                .root = json_root(doc),
         };
         entry->item.key = entry->own_key = store_key(kind, entry->item.public.namespace, name);
-        cache_decode(entry);
+        cache_decode_doc(entry);
         cache_put_entry(cache, held, entry);
 }
 

@@ -21,9 +21,14 @@ struct cache_object {
         const char *name;
         const char *uid;
         uint64_t revision;
-        const struct json_value *root;
         const void *view; /* struct api_<kind> of kind->type, decoded once */
 };
+
+/** cache_root() - the object as JSON; of the local store's objects the tree is made when it is asked for. Borrowed as they are. */
+const struct json_value *cache_root(const struct cache_object *object);
+/** cache_settle() - what was handed out is no longer used: trees that were made meanwhile go. Where control has returned to the
+ * loop. */
+void cache_settle(struct cache *cache);
 
 struct cache *cache_new(const struct schema_kind *const *kinds); /* NULL-terminated */
 struct cache *cache_free(struct cache *cache);

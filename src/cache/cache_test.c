@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 #include "cache/cache.h"
+#include "cache/texts.h"
 #include "generated/api_types.h"
 #include "store/world_test.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MAPS      (&api_config_map_kind)
@@ -240,6 +242,68 @@ static void commit_unseen(struct world *world, enum store_verb verb, const char 
 }
 
 /* A writer goes on from its own accepted writes; what the store publishes of them later changes nothing more. */
+static void put_hardware(struct world *w, const char *name, const char *model)
+{
+        struct json_doc *doc = world_instance(name, 7, 42);
+        struct json_value *hardware = json_ensure_object(doc, json_ensure_object(doc, json_root(doc), "spec"), "hardware");
+
+        json_set_string(doc, hardware, "model", model);
+        world_write(w, STORE_CREATE, INSTANCES, NULL, name, doc);
+}
+
+static void test_a_view_needs_no_tree_and_the_tree_comes_when_asked_for(void)
+{
+        g_autoptr(world) w = world_new(false);
+        const struct cache_object *a, *b;
+        const struct api_instance *view, *other;
+        struct scene s;
+
+        put_hardware(w, "a", "q35");
+        put_hardware(w, "b", "q35");
+        put_hardware(w, "c", "pc");
+        scene_init(&s, no_indexes);
+        g_assert_cmpint(cache_follow_store(s.cache, w->store), ==, 0);
+        a = cache_get(s.cache, INSTANCES, NULL, "a");
+        b = cache_get(s.cache, INSTANCES, NULL, "b");
+        view = a->view;
+        other = b->view;
+        g_assert_cmpint(view->spec->epoch, ==, 7);
+        g_assert_cmpstr(view->metadata->name, ==, "a");
+        g_assert_cmpstr(json_string(json_get(view->spec->hardware, "model"), NULL), ==, "q35");
+        g_assert_true(view->spec->hardware == other->spec->hardware); /* the same is kept once */
+        for (unsigned i = 0; i < 3; i++) {
+                g_assert_cmpstr(json_find_string(cache_root(a), "spec", "hardware", NULL), ==, NULL);
+                g_assert_cmpstr(json_string(json_get(json_find(cache_root(a), "spec", "hardware", NULL), "model"), NULL), ==,
+                                "q35");
+                cache_settle(s.cache);
+                g_assert_cmpint(view->spec->epoch, ==, 7); /* it borrows nothing */
+                g_assert_cmpstr(json_string(json_get(view->spec->hardware, "model"), NULL), ==, "q35");
+        }
+        cache_remove(s.cache, INSTANCES, NULL, "a");
+        g_assert_cmpstr(json_string(json_get(other->spec->hardware, "model"), NULL), ==, "q35");
+        scene_clear(&s);
+}
+
+static void test_texts_that_come_often_are_kept_once(void)
+{
+        g_autoptr(texts) texts = texts_new();
+        const char *shared = NULL;
+
+        g_assert_null(texts_share(texts, "rare"));
+        for (unsigned i = 0; i < 300 && !shared; i++)
+                shared = texts_share(texts, "often");
+        g_assert_cmpstr(shared, ==, "often");
+        g_assert_true(texts_share(texts, "often") == shared);
+        for (unsigned i = 0; i < 2000000; i++) {
+                char text[16];
+
+                (void)snprintf(text, sizeof(text), "t%u", i % 20000);
+                (void)texts_share(texts, text);
+        }
+        g_assert_cmpuint(texts_count(texts), ==, 4096); /* and no more */
+        g_assert_true(texts_share(texts, "often") == shared);
+}
+
 static void test_what_was_told_ahead_can_be_taken_back(void)
 {
         g_autoptr(world) w = world_new(false);
@@ -326,5 +390,7 @@ int main(int argc, char **argv)
         TEST(a_follower_is_what_the_store_has_published);
         TEST(what_was_told_ahead_is_not_told_again);
         TEST(what_was_told_ahead_can_be_taken_back);
+        TEST(a_view_needs_no_tree_and_the_tree_comes_when_asked_for);
+        TEST(texts_that_come_often_are_kept_once);
         return g_test_run();
 }

@@ -8,6 +8,7 @@
 static bool follow_fill(const struct store_object *object, void *userdata)
 {
         cache_apply(userdata, object->kind, object->namespace, object->name, object);
+        cache_settle(userdata);
         return true;
 }
 
@@ -15,6 +16,7 @@ static void follow_event(const struct store_event *event, void *userdata)
 {
         if (event)
                 cache_apply_event(userdata, event);
+        cache_settle(userdata);
 }
 
 static void follow_end(void *watch)

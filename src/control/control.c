@@ -312,6 +312,7 @@ bool control_step(struct control *control)
                 else
                         workqueue_forget(running->queue, key);
                 workqueue_finish(running->queue, key);
+                cache_settle(control->options.cache);
                 return true;
         }
         return false;

@@ -282,10 +282,10 @@ static void what_a_turn_creates_is_complete(void)
         volumes = cache_list(bench.cache, &api_volume_kind, NULL);
         g_assert_cmpuint(volumes->len, ==, 1);
         volume = volumes->pdata[0];
-        g_assert_cmpstr(json_key(json_first(volume->root)), ==, "apiVersion");
-        g_assert_cmpstr(json_find_string(volume->root, "kind", NULL), ==, "Volume");
+        g_assert_cmpstr(json_key(json_first(cache_root(volume))), ==, "apiVersion");
+        g_assert_cmpstr(json_find_string(cache_root(volume), "kind", NULL), ==, "Volume");
         g_assert_cmpstr(text_at(&bench, &api_volume_kind, volume->name, "/spec/readOnly"), ==, "false"); /* a default */
-        schema_validate(volume->kind, volume->root, NULL, faults);
+        schema_validate(volume->kind, cache_root(volume), NULL, faults);
         g_assert_cmpuint(schema_faults_count(faults), ==, 0);
         bench_clear(&bench);
 }

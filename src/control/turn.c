@@ -101,11 +101,11 @@ static struct turn_effect *turn_effect_of(struct turn *turn, const struct cache_
                 .kind = object->kind,
                 .namespace = arena_strdup(turn->arena, object->namespace),
                 .name = arena_strdup(turn->arena, object->name),
-                .base = object->root,
+                .base = cache_root(object),
                 .base_revision = object->revision,
                 .doc = json_doc_new(),
         };
-        json_set_root(effect->doc, json_copy(effect->doc, object->root));
+        json_set_root(effect->doc, json_copy(effect->doc, cache_root(object)));
         g_ptr_array_add(turn->effects, effect);
         return effect;
 }

@@ -21,7 +21,7 @@ const struct cache_object *cloud_get(const struct cloud *cloud, const struct sch
 const char *cloud_text(const struct cloud *cloud, const struct schema_kind *kind, const char *name, const char *pointer)
 {
         const struct cache_object *object = cloud_get(cloud, kind, name);
-        const struct json_value *value = object ? json_pointer_get(object->root, pointer) : NULL;
+        const struct json_value *value = object ? json_pointer_get(cache_root(object), pointer) : NULL;
         g_autofree char *text = NULL;
 
         if (!value)
@@ -38,7 +38,7 @@ const char *cloud_phase(const struct cloud *cloud, const struct schema_kind *kin
 const char *cloud_condition(const struct cloud *cloud, const struct schema_kind *kind, const char *name, const char *type)
 {
         const struct cache_object *object = cloud_get(cloud, kind, name);
-        const struct json_value *conditions = object ? json_find(object->root, "status", "conditions", NULL) : NULL;
+        const struct json_value *conditions = object ? json_find(cache_root(object), "status", "conditions", NULL) : NULL;
 
         for (const struct json_value *c = json_first(conditions); c; c = json_next(c)) {
                 g_autofree char *text = NULL;
@@ -95,7 +95,7 @@ static void print_object(const struct cloud *cloud, const struct schema_kind *ki
         g_autoptr(GString) text = g_string_new(NULL);
 
         if (object)
-                json_write_yaml(json_get(object->root, "status"), text);
+                json_write_yaml(json_get(cache_root(object), "status"), text);
         g_printerr("%s %s:\n%s\n", kind->kind, name, text->str);
 }
 
@@ -159,7 +159,8 @@ void cloud_expect_no_effects(struct cloud *cloud)
 
 static void digest_conditions(const struct cache_object *object, GString *text)
 {
-        for (const struct json_value *c = json_first(json_find(object->root, "status", "conditions", NULL)); c; c = json_next(c))
+        for (const struct json_value *c = json_first(json_find(cache_root(object), "status", "conditions", NULL)); c;
+             c = json_next(c))
                 g_string_append_printf(text, " %s=%s/%s", json_find_string(c, "type", NULL), json_find_string(c, "status", NULL),
                                        json_find_string(c, "reason", NULL));
 }
@@ -175,7 +176,7 @@ struct digest {
 
 static const char *text_at(const struct cache_object *object, const char *pointer)
 {
-        const struct json_value *value = json_pointer_get(object->root, pointer);
+        const struct json_value *value = json_pointer_get(cache_root(object), pointer);
 
         return json_is(value, JSON_NUMBER) ? json_number_text(value) : json_string(value, "-");
 }

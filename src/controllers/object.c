@@ -102,15 +102,16 @@ bool node_moved(const struct cache_object *before, const struct cache_object *no
 
         if (!before || !now)
                 return true;
-        if (schema_changes_only_volatile(now->kind, before->root, now->root))
+        if (schema_changes_only_volatile(now->kind, cache_root(before), cache_root(now)))
                 return false;
         for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
-                const struct json_value *a = json_get(before->root, parts[i]), *b = json_get(now->root, parts[i]);
+                const struct json_value *a = json_get(cache_root(before), parts[i]), *b = json_get(cache_root(now), parts[i]);
 
                 if (!a != !b || (a && b && !json_equal(a, b)))
                         return true;
         }
-        return !json_equal(json_find(before->root, "metadata", "labels", NULL), json_find(now->root, "metadata", "labels", NULL));
+        return !json_equal(json_find(cache_root(before), "metadata", "labels", NULL),
+                           json_find(cache_root(now), "metadata", "labels", NULL));
 }
 
 /* --- intents --------------------------------------------------------------------------------------------------------------------

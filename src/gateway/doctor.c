@@ -127,11 +127,11 @@ struct count {
 static bool count_task(const struct cache_object *task, void *userdata)
 {
         struct count *count = userdata;
-        const char *state = json_find_string(task->root, "status", "state", NULL);
+        const char *state = json_find_string(cache_root(task), "status", "state", NULL);
         bool ended = g_strcmp0(state, "Succeeded") == 0 || g_strcmp0(state, "Failed") == 0;
 
         if (!ended && object_label(task, LABEL_DOCTOR_RUN) &&
-            g_strcmp0(json_find_string(task->root, "spec", "nodeName", NULL), count->node) == 0)
+            g_strcmp0(json_find_string(cache_root(task), "spec", "nodeName", NULL), count->node) == 0)
                 count->n++;
         return true;
 }
@@ -178,7 +178,7 @@ static bool gather_task(const struct cache_object *task, void *userdata)
 {
         const struct gathering *gathering = userdata;
         struct doctor_answer *answer = gathering->answer;
-        const struct json_value *status = json_get(task->root, "status"), *spec = json_get(task->root, "spec");
+        const struct json_value *status = json_get(cache_root(task), "status"), *spec = json_get(cache_root(task), "spec");
 
         if (g_strcmp0(object_label(task, LABEL_DOCTOR_RUN), gathering->run) != 0)
                 return true;
@@ -336,7 +336,7 @@ static void say_repair(struct doctor_answer *answer, const struct json_value *re
 static struct json_doc *without_finalizer(const struct cache_object *object)
 {
         struct json_doc *doc = json_doc_new();
-        struct json_value *root = json_copy(doc, object->root), *list = json_find(root, "metadata", "finalizers", NULL);
+        struct json_value *root = json_copy(doc, cache_root(object)), *list = json_find(root, "metadata", "finalizers", NULL);
 
         json_set_root(doc, root);
         for (size_t i = json_length(list); i > 0; i--)
@@ -348,7 +348,7 @@ static struct json_doc *without_finalizer(const struct cache_object *object)
 static struct json_doc *with_deletion(struct gateway *gateway, const struct cache_object *object)
 {
         struct json_doc *doc = json_doc_new();
-        struct json_value *root = json_copy(doc, object->root);
+        struct json_value *root = json_copy(doc, cache_root(object));
         char now[CLOCK_RFC3339_MAX];
 
         json_set_root(doc, root);
@@ -416,14 +416,14 @@ struct repair {
 static bool repair_host(const struct cache_object *task, void *userdata)
 {
         struct repair *repair = userdata;
-        const char *node = json_find_string(task->root, "spec", "nodeName", NULL) ?: "";
+        const char *node = json_find_string(cache_root(task), "spec", "nodeName", NULL) ?: "";
         const struct json_value *refs = json_get(json_root(repair->visit->body), "findings");
         g_autofree char *source = g_strconcat("node/", node, NULL);
         struct json_doc *doc;
         struct json_value *list;
 
         if (g_strcmp0(object_label(task, LABEL_DOCTOR_RUN), repair->visit->run) != 0 ||
-            g_strcmp0(json_find_string(task->root, "spec", "type", NULL), "Inspect") != 0)
+            g_strcmp0(json_find_string(cache_root(task), "spec", "type", NULL), "Inspect") != 0)
                 return true;
         doc = json_doc_new();
         list = json_ensure_array(doc, json_ensure_object(doc, new_task(doc, node, "Repair", repair->new_run), "spec"), "findings");

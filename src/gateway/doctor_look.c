@@ -123,12 +123,12 @@ void doctor_add_store(struct doctor_answer *answer, const struct doctor_report *
 
 static const char *digest_of(const struct cache_object *blob)
 {
-        return json_find_string(blob->root, "spec", "digest", NULL);
+        return json_find_string(cache_root(blob), "spec", "digest", NULL);
 }
 
 static bool held_here(const struct cache_object *blob)
 {
-        const struct json_value *locations = json_find(blob->root, "status", "locations", NULL);
+        const struct json_value *locations = json_find(cache_root(blob), "status", "locations", NULL);
 
         for (const struct json_value *l = json_first(locations); l; l = json_next(l))
                 if (g_strcmp0(json_find_string(l, "gateway", NULL), g_get_host_name()) == 0)
@@ -225,7 +225,7 @@ int doctor_repair_blob(struct gateway *gateway, const struct doctor_files *files
 
 static const char *task_node(const struct cache_object *task)
 {
-        return json_find_string(task->root, "spec", "nodeName", NULL) ?: "?";
+        return json_find_string(cache_root(task), "spec", "nodeName", NULL) ?: "?";
 }
 
 /* What a stray thing would belong to, had the agent only heard of it. */
@@ -236,7 +236,7 @@ struct named {
 
 static bool is_bound(const struct cache_object *object, const char *node)
 {
-        return g_strcmp0(json_find_string(object->root, "spec", "nodeName", NULL), node) == 0;
+        return g_strcmp0(json_find_string(cache_root(object), "spec", "nodeName", NULL), node) == 0;
 }
 
 static bool match_volume(const struct cache_object *object, void *userdata)
@@ -302,7 +302,7 @@ static const struct cache_object *store_knows(struct gateway *gateway, const cha
 
 static bool is_young(struct gateway *gateway, const struct cache_object *object)
 {
-        const char *created = json_find_string(object->root, "metadata", "creationTimestamp", NULL);
+        const char *created = json_find_string(cache_root(object), "metadata", "creationTimestamp", NULL);
         uint64_t created_us = 0;
 
         return created && clock_parse_rfc3339(created, &created_us) == 0 && created_us + YOUNG_US > clock_real_us(gateway->clock);
@@ -314,8 +314,8 @@ static void add_machine(struct doctor_answer *answer, struct json_value *finding
 
         if (machine)
                 add_evidence(answer, finding, "the machine %s/%s exists, phase %s, on node %s", machine->namespace, machine->name,
-                             json_find_string(machine->root, "status", "phase", NULL) ?: "?",
-                             json_find_string(machine->root, "status", "nodeName", NULL) ?: "none");
+                             json_find_string(cache_root(machine), "status", "phase", NULL) ?: "?",
+                             json_find_string(cache_root(machine), "status", "nodeName", NULL) ?: "none");
         else if (uid && *uid)
                 add_evidence(answer, finding, "no machine has the UID %s any more", uid);
 }
@@ -350,7 +350,7 @@ static void add_one(struct doctor_answer *answer, const char *node, const struct
 
 void doctor_add_host(struct doctor_answer *answer, const struct cache_object *task)
 {
-        const struct json_value *status = json_get(task->root, "status");
+        const struct json_value *status = json_get(cache_root(task), "status");
         int64_t number = 0;
 
         for (const struct json_value *f = json_first(json_get(status, "findings")); f; f = json_next(f))
@@ -367,7 +367,7 @@ void doctor_add_host(struct doctor_answer *answer, const struct cache_object *ta
 
 bool doctor_host_finding(struct gateway *gateway, const struct cache_object *task, const char *code, const char *subject)
 {
-        const struct json_value *findings = json_find(task->root, "status", "findings", NULL);
+        const struct json_value *findings = json_find(cache_root(task), "status", "findings", NULL);
 
         for (const struct json_value *f = json_first(findings); f; f = json_next(f))
                 if (g_strcmp0(json_find_string(f, "code", NULL), code) == 0 &&

@@ -505,6 +505,7 @@ static int run(struct program *program)
         if (r < 0)
                 return r;
         program->serving = true;
+        malloc_trim(0); /* of what loading left behind */
         api_set_ready(gateway->api, NULL);
         g_autofree char *kubeconfig = g_build_filename(gateway->data_dir, "admin.kubeconfig", NULL);
         log_info("serving", "url", gateway->url, "kubeconfig", kubeconfig, "version", GABBRO_VERSION);

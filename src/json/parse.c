@@ -509,8 +509,8 @@ static int parse(const char *text, size_t len, const struct bounds *bounds, stru
                 json_fault_set(reterr_fault, 0, 1, "longer than %zu bytes", MIN(bounds->bytes, UINT32_MAX / 2));
                 return JSON_E_LIMIT;
         }
-        /* compact Kubernetes objects have a value every 20 to 30 bytes */
-        ps.chunk = CLAMP(len / 20, 8, 4096);
+        /* compact Kubernetes objects have a value every 16 to 30 bytes */
+        ps.chunk = CLAMP(len / 16, 8, 4096);
         doc = json_doc_new_sized(sizeof(*doc) + len + TAIL_ZEROES + ps.chunk * sizeof(struct json_value) + 64);
         ps.start = arena_text(doc->arena, len + TAIL_ZEROES);
         if (len)

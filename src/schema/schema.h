@@ -200,6 +200,16 @@ void schema_validate(const struct schema_kind *kind, const struct json_value *ob
  *  input; members of a wrong type read as absent. */
 void *schema_decode(const struct schema_type *type, const struct json_value *value, struct arena *arena);
 
+/* What a view that outlives its document does with texts and subtrees: each gives a copy that lives as long as the view. */
+struct schema_keep {
+        const char *(*text)(void *userdata, const char *text);
+        const struct json_value *(*any)(void *userdata, const struct json_value *value);
+        void *userdata;
+};
+/** schema_decode_apart() - as schema_decode(), but the view borrows nothing from @value's document. */
+void *schema_decode_apart(const struct schema_type *type, const struct json_value *value, struct arena *arena,
+                          const struct schema_keep *keep);
+
 /** schema_encode() - the JSON of a view: absent members are left out. */
 struct json_value *schema_encode(const struct schema_type *type, const void *view, struct json_doc *doc);
 

@@ -14,7 +14,23 @@ static void *at(const void *view, size_t offset)
 /* --- decode ----------------------------------------------------------------------------------------------------------------------
  */
 
-static void *decode_object(const struct schema_type *type, const struct json_value *value, struct arena *arena, unsigned depth);
+struct decoding {
+        struct arena *arena;
+        const struct schema_keep *keep; /* NULL: the view borrows */
+};
+
+static const char *keep_text(const struct decoding *decoding, const char *text)
+{
+        return text && decoding->keep ? decoding->keep->text(decoding->keep->userdata, text) : text;
+}
+
+static const struct json_value *keep_any(const struct decoding *decoding, const struct json_value *value)
+{
+        return decoding->keep ? decoding->keep->any(decoding->keep->userdata, value) : value;
+}
+
+static void *decode_object(const struct schema_type *type, const struct json_value *value, struct decoding *decoding,
+                           unsigned depth);
 
 static const char *decode_text(const struct schema_field *field, const struct json_value *value)
 {
@@ -39,11 +55,11 @@ static size_t element_size(const struct schema_field *field)
         }
 }
 
-static void decode_into(const struct schema_type *type, const struct json_value *value, void *view, struct arena *arena,
+static void decode_into(const struct schema_type *type, const struct json_value *value, void *view, struct decoding *decoding,
                         unsigned depth);
 
 /* One element of a list; false when it has the wrong type. */
-static bool decode_element(const struct schema_field *field, const struct json_value *value, void *slot, struct arena *arena,
+static bool decode_element(const struct schema_field *field, const struct json_value *value, void *slot, struct decoding *decoding,
                            unsigned depth)
 {
         switch (field->value) {
@@ -55,18 +71,18 @@ static bool decode_element(const struct schema_field *field, const struct json_v
         case SCHEMA_OBJECT:
                 if (!json_is(value, JSON_OBJECT))
                         return false;
-                decode_into(field->type, value, slot, arena, depth + 1);
+                decode_into(field->type, value, slot, decoding, depth + 1);
                 return true;
         case SCHEMA_ANY:
-                *(const struct json_value **)slot = value;
+                *(const struct json_value **)slot = keep_any(decoding, value);
                 return true;
         default:
-                *(const char **)slot = decode_text(field, value);
+                *(const char **)slot = keep_text(decoding, decode_text(field, value));
                 return *(const char **)slot != NULL;
         }
 }
 
-static void decode_list(const struct schema_field *field, const struct json_value *list, void *view, struct arena *arena,
+static void decode_list(const struct schema_field *field, const struct json_value *list, void *view, struct decoding *decoding,
                         unsigned depth)
 {
         size_t size = element_size(field), count = 0;
@@ -74,29 +90,30 @@ static void decode_list(const struct schema_field *field, const struct json_valu
 
         if (!json_is(list, JSON_ARRAY))
                 return;
-        elements = arena_array(arena, MAX(json_length(list), 1), size);
+        elements = arena_array(decoding->arena, MAX(json_length(list), 1), size);
         for (const struct json_value *value = json_first(list); value; value = json_next(value))
-                count += decode_element(field, value, elements + count * size, arena, depth);
+                count += decode_element(field, value, elements + count * size, decoding, depth);
         *(void **)at(view, field->offset) = elements;
         *(size_t *)at(view, field->count_offset) = count;
 }
 
-static void decode_map(const struct schema_field *field, const struct json_value *map, void *view, struct arena *arena)
+static void decode_map(const struct schema_field *field, const struct json_value *map, void *view, struct decoding *decoding)
 {
         struct api_pair *pairs;
         size_t count = 0;
 
         if (!json_is(map, JSON_OBJECT))
                 return;
-        pairs = arena_array(arena, MAX(json_length(map), 1), sizeof(*pairs));
+        pairs = arena_array(decoding->arena, MAX(json_length(map), 1), sizeof(*pairs));
         for (const struct json_value *value = json_first(map); value; value = json_next(value))
                 if (json_is(value, JSON_STRING))
-                        pairs[count++] = (struct api_pair){.key = json_key(value), .value = json_string(value, "")};
+                        pairs[count++] = (struct api_pair){.key = keep_text(decoding, json_key(value)),
+                                                           .value = keep_text(decoding, json_string(value, ""))};
         *(struct api_pair **)at(view, field->offset) = pairs;
         *(size_t *)at(view, field->count_offset) = count;
 }
 
-static void decode_single(const struct schema_field *field, const struct json_value *value, void *view, struct arena *arena,
+static void decode_single(const struct schema_field *field, const struct json_value *value, void *view, struct decoding *decoding,
                           unsigned depth)
 {
         void *slot = at(view, field->offset);
@@ -110,18 +127,18 @@ static void decode_single(const struct schema_field *field, const struct json_va
                 *(bool *)at(view, field->has_offset) = json_is_bool(value);
                 break;
         case SCHEMA_OBJECT:
-                *(void **)slot = decode_object(field->type, value, arena, depth + 1);
+                *(void **)slot = decode_object(field->type, value, decoding, depth + 1);
                 break;
         case SCHEMA_ANY:
-                *(const struct json_value **)slot = value;
+                *(const struct json_value **)slot = keep_any(decoding, value);
                 break;
         default:
-                *(const char **)slot = decode_text(field, value);
+                *(const char **)slot = keep_text(decoding, decode_text(field, value));
                 break;
         }
 }
 
-static void decode_into(const struct schema_type *type, const struct json_value *value, void *view, struct arena *arena,
+static void decode_into(const struct schema_type *type, const struct json_value *value, void *view, struct decoding *decoding,
                         unsigned depth)
 {
         assert(depth <= WALK_DEPTH_MAX);
@@ -131,29 +148,41 @@ static void decode_into(const struct schema_type *type, const struct json_value 
                 if (!member || json_is(member, JSON_NULL))
                         continue;
                 if (field->shape == SCHEMA_SINGLE)
-                        decode_single(field, member, view, arena, depth);
+                        decode_single(field, member, view, decoding, depth);
                 else if (field->shape == SCHEMA_MAP)
-                        decode_map(field, member, view, arena);
+                        decode_map(field, member, view, decoding);
                 else
-                        decode_list(field, member, view, arena, depth);
+                        decode_list(field, member, view, decoding, depth);
         }
 }
 
-static void *decode_object(const struct schema_type *type, const struct json_value *value, struct arena *arena, unsigned depth)
+static void *decode_object(const struct schema_type *type, const struct json_value *value, struct decoding *decoding,
+                           unsigned depth)
 {
         void *view;
 
         if (!json_is(value, JSON_OBJECT))
                 return NULL;
-        view = arena_alloc(arena, type->size);
-        decode_into(type, value, view, arena, depth);
+        view = arena_alloc(decoding->arena, type->size);
+        decode_into(type, value, view, decoding, depth);
         return view;
 }
 
 void *schema_decode(const struct schema_type *type, const struct json_value *value, struct arena *arena)
 {
+        struct decoding decoding = {.arena = arena};
+
         assert(type && arena);
-        return decode_object(type, value, arena, 1);
+        return decode_object(type, value, &decoding, 1);
+}
+
+void *schema_decode_apart(const struct schema_type *type, const struct json_value *value, struct arena *arena,
+                          const struct schema_keep *keep)
+{
+        struct decoding decoding = {.arena = arena, .keep = keep};
+
+        assert(type && arena && keep && keep->text && keep->any);
+        return decode_object(type, value, &decoding, 1);
 }
 
 /* --- encode ----------------------------------------------------------------------------------------------------------------------

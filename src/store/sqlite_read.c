@@ -156,6 +156,8 @@ int sqlite_load(struct driver *driver, const struct driver_loader *loader, struc
                 return r;
         r = sqlite_each_of(sqlite, "SELECT " SQLITE_RECORD_COLUMNS " FROM log l WHERE l.revision > ?1 ORDER BY l.revision DESC",
                            ret_state->floor, loader->event, loader->userdata);
+        /* Pages that were read once: the writer needs few of them. */
+        (void)sqlite3_db_release_memory(sqlite->db);
         return MIN(r, 0);
 }
 

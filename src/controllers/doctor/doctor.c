@@ -276,7 +276,7 @@ struct intent_facts {
 
 static struct intent_facts facts_of(const struct cache_object *object, struct arena *arena)
 {
-        const struct json_value *spec = json_get(object->root, "spec");
+        const struct json_value *spec = json_get(cache_root(object), "spec");
         const struct json_value *owner = json_get(spec, "machine") ? json_get(spec, "machine") : json_get(spec, "owner");
 
         return (struct intent_facts){
@@ -285,7 +285,7 @@ static struct intent_facts facts_of(const struct cache_object *object, struct ar
                 .owner = owner ? arena_printf(arena, "%s/%s", json_find_string(owner, "namespace", NULL) ?: "-",
                                               json_find_string(owner, "name", NULL) ?: "?")
                                : "?",
-                .state = json_find_string(object->root, "status", "state", NULL),
+                .state = json_find_string(cache_root(object), "status", "state", NULL),
         };
 }
 
@@ -338,7 +338,7 @@ static bool check_deletion(const struct cache_object *object, void *userdata)
         struct doctor_report *report = userdata;
         const struct api_object_meta *meta = object_meta(object);
         uint64_t since = time_us(meta->deletion_timestamp);
-        const struct json_value *status = json_get(object->root, "status");
+        const struct json_value *status = json_get(cache_root(object), "status");
         const char *error = json_find_string(status, "error", "message", NULL), *state = json_find_string(status, "state", NULL);
 
         if (since == 0 || since + DELETING_BOUND_US > report->now_us)
@@ -388,7 +388,7 @@ static bool check_machine(const struct cache_object *object, void *userdata)
 static uint64_t last_word_us(const struct cache_object *object)
 {
         uint64_t last = object_created_us(object);
-        const struct json_value *conditions = json_find(object->root, "status", "conditions", NULL);
+        const struct json_value *conditions = json_find(cache_root(object), "status", "conditions", NULL);
 
         for (const struct json_value *c = json_first(conditions); c; c = json_next(c)) {
                 const char *time = json_find_string(c, "lastTransitionTime", NULL);
@@ -412,7 +412,7 @@ static bool check_operation(const struct cache_object *object, void *userdata)
         struct doctor_finding *finding = found(report, REASON_OPERATION_STALLED, "Warning", object);
         seen(report, finding, "its phase is %s, and nothing was told of it for %s", phase ?: "not set", ago(report, last));
         seen(report, finding, "its machine is %s", view->spec ? view->spec->virtual_machine_name : "?");
-        say_conditions(report, finding, json_get(object->root, "status"));
+        say_conditions(report, finding, json_get(cache_root(object), "status"));
         return true;
 }
 

@@ -283,7 +283,7 @@ static void pool_related(const struct cache *cache, const struct cache_object *b
         if (object->kind == &api_node_kind) {
                 if (node_moved(before, now))
                         kind_enqueue(cache, &api_storage_pool_kind, NULL, queue);
-                else if (!json_equal(json_get(before->root, "status"), json_get(now->root, "status")))
+                else if (!json_equal(json_get(cache_root(before), "status"), json_get(cache_root(now), "status")))
                         cache_each(cache, &api_storage_pool_kind, NULL, pool_later, queue);
         } else if (object->kind == &api_host_task_kind) {
                 const struct api_host_task *task = object->view;

@@ -39,7 +39,7 @@ static void hide_user_data(struct json_doc *doc, struct json_value *spec)
 
 static struct json_value *shown_spec(struct json_doc *doc, const struct cache_object *machine)
 {
-        struct json_value *spec = json_copy(doc, json_get(machine->root, "spec"));
+        struct json_value *spec = json_copy(doc, json_get(cache_root(machine), "spec"));
 
         hide_user_data(doc, spec);
         return spec;

@@ -356,7 +356,7 @@ static void the_way_of_every_change_is_known(void)
 
                 g_test_message("%s", test->name);
                 machine_of(cloud, test->cores, test->memory, test->more);
-                list = json_find(cloud_get(cloud, VM, "web")->root, "status", "restartAwaitingChanges", NULL);
+                list = json_find(cache_root(cloud_get(cloud, VM, "web")), "status", "restartAwaitingChanges", NULL);
                 for (const struct json_value *v = json_first(list); v; v = json_next(v))
                         g_string_append_printf(got, "%s %s;", json_find_string(v, "operation", NULL),
                                                json_find_string(v, "path", NULL));
@@ -374,7 +374,7 @@ static void user_data_is_not_copied_into_intents(void)
         cloud_machine(cloud, "web", "  provisioning: {type: UserData, userData: \"password is hunter2\"}\n");
         cloud_settle(cloud);
         instance = cloud_get(cloud, &api_instance_kind, cloud_text(cloud, VM, "web", "/status/instanceName"));
-        text = json_to_text(instance->root);
+        text = json_to_text(cache_root(instance));
         g_assert_null(strstr(text, "hunter2"));
         g_assert_nonnull(strstr(text, "sha256:"));
 }
