@@ -105,6 +105,14 @@ static void port_by_machine(const struct cache_object *object, struct cache_inde
                 cache_index_add(keys, view->spec->machine->uid);
 }
 
+static void port_by_mac(const struct cache_object *object, struct cache_index_keys *keys)
+{
+        const struct api_port *view = object->view;
+
+        if (view->spec && view->spec->mac)
+                cache_index_add(keys, view->spec->mac);
+}
+
 static void volume_by_owner(const struct cache_object *object, struct cache_index_keys *keys)
 {
         const struct api_volume *view = object->view;
@@ -289,6 +297,7 @@ void controllers_define_indexes(struct cache *cache)
                 {INDEX_INSTANCE_BY_NODE, &api_instance_kind, instance_by_node},
                 {INDEX_INSTANCE_BY_VOLUME, &api_instance_kind, instance_by_volume},
                 {INDEX_PORT_BY_MACHINE, &api_port_kind, port_by_machine},
+                {INDEX_PORT_BY_MAC, &api_port_kind, port_by_mac},
                 {INDEX_VOLUME_BY_OWNER, &api_volume_kind, volume_by_owner},
                 {INDEX_VOLUME_BY_DIGEST, &api_volume_kind, volume_by_digest},
                 {INDEX_TASK_BY_OWNER, &api_host_task_kind, task_by_owner},

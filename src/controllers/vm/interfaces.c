@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define HOSTNAME_MOST 63
+#define MAC_STRIDE    64 /* more than a machine has interfaces */
+#define MAC_ATTEMPTS  64
 
 /* --- looking --- */
 
@@ -141,15 +143,37 @@ static bool nic_network(struct vm_context *vm, struct vm_nic *nic)
         return true;
 }
 
+static bool mac_is_free(struct vm_context *vm, const char *mac)
+{
+        const struct cache_object *other = index_one(vm->cache, INDEX_PORT_BY_MAC, mac);
+        const struct api_port *port = other ? other->view : NULL;
+
+        return !other || (port->spec->machine && g_strcmp0(port->spec->machine->uid, vm->object->uid) == 0);
+}
+
+/* What the interface has stays. A new one gets an address that no other has: three bytes of a hash meet among a few thousands. */
+static const char *nic_mac(struct vm_context *vm, const struct vm_nic *nic, size_t index)
+{
+        const struct api_port *port = nic->port ? nic->port->view : NULL;
+        char mac[MAC_TEXT_MAX];
+        unsigned attempt = 0;
+
+        if (port && port->spec && port->spec->mac)
+                return port->spec->mac;
+        do
+                (void)mac_derive(vm->object->uid, (unsigned)index + attempt * MAC_STRIDE, mac);
+        while (!mac_is_free(vm, mac) && ++attempt < MAC_ATTEMPTS);
+        return arena_strdup(vm->arena, mac);
+}
+
 static bool look_at_nic(struct vm_context *vm, size_t index)
 {
         struct vm_nic *nic = &vm->nics[index];
-        char mac[MAC_TEXT_MAX];
 
         *nic = (struct vm_nic){.wanted = vm->spec->n_networks > 0 ? &vm->spec->networks[index] : NULL};
-        nic->mac = arena_strdup(vm->arena, mac_derive(vm->object->uid, (unsigned)index, mac));
         nic->port_name = intent_name(vm->arena, 'p', vm->object->uid, (unsigned)index);
         nic->port = cache_get(vm->cache, &api_port_kind, NULL, nic->port_name);
+        nic->mac = nic_mac(vm, nic, index);
         return nic_network(vm, nic) && nic_address(vm, nic, index);
 }
 

@@ -504,6 +504,42 @@ static void a_disk_runs_in_one_machine_only(void)
         cloud_expect_phase(cloud, VM, "two", "Running");
 }
 
+static const struct api_port *port_of(struct cloud *cloud, const char *machine)
+{
+        return index_one(cloud_cache(cloud), INDEX_PORT_BY_MACHINE, cloud_get(cloud, VM, machine)->uid)->view;
+}
+
+/* Three bytes of a hash: among some thousands of machines two have the same. */
+static void no_two_machines_have_the_same_mac_address(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        g_autofree char *second = NULL;
+        char first[MAC_TEXT_MAX];
+
+        cloud_machine(cloud, "web", "  runPolicy: AlwaysOff\n");
+        cloud_settle(cloud);
+        mac_derive(cloud_get(cloud, VM, "web")->uid, 0, first);
+        cloud_applyf(cloud,
+                     "{apiVersion: host.gabbro.dev/v1, kind: Port, metadata: {name: p-other},\n"
+                     " spec: {nodeName: node-x, machine: {uid: other, namespace: default, name: other}, mac: \"%s\",\n"
+                     "  network: {name: default, uid: net, type: NAT, cidr: 10.66.10.0/24, gateway: 10.66.10.1, bridge: gbr0},\n"
+                     "  tapName: gbt0, policy: {digest: x}}}",
+                     first);
+        cloud_machine(cloud, "web", "  runPolicy: AlwaysOn\n");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        second = g_strdup(port_of(cloud, "web")->spec->mac);
+        g_assert_true(mac_valid(second));
+        g_assert_cmpstr(second, !=, first);
+        /* It stays when the other one has gone. */
+        cloud_delete(cloud, &api_port_kind, "p-other");
+        cloud_machine(cloud, "web", "  runPolicy: AlwaysOff\n");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        cloud_machine(cloud, "web", "  runPolicy: AlwaysOn\n");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpstr(port_of(cloud, "web")->spec->mac, ==, second);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/networks/0/macAddress"), ==, second);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -526,6 +562,7 @@ int main(int argc, char **argv)
         g_test_add_func("/vm/a_machine_on_a_lost_host_recovers_with_it", a_machine_on_a_lost_host_recovers_with_it);
         g_test_add_func("/vm/a_node_that_is_removed_is_a_lost_host", a_node_that_is_removed_is_a_lost_host);
         g_test_add_func("/vm/an_instance_that_is_removed_by_hand_is_made_again", an_instance_that_is_removed_by_hand_is_made_again);
+        g_test_add_func("/vm/no_two_machines_have_the_same_mac_address", no_two_machines_have_the_same_mac_address);
         g_test_add_func("/vm/a_disk_runs_in_one_machine_only", a_disk_runs_in_one_machine_only);
         return g_test_run();
 }
