@@ -7,6 +7,7 @@
 #include "agent/net/link.h"
 #include "agent/net/nft.h"
 #include "agent/net/ruleset.h"
+#include "agent/net/seen.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -18,6 +19,7 @@ struct net_engine {
         char *state_dir;
         struct link_socket *link;
         struct nft *nft;
+        struct seen *seen;    /* what stood in the tables when they were read last */
         GHashTable *ports;    /* name -> struct net_port, owned */
         GHashTable *networks; /* bridge -> GUINT count of ports */
         char *listing;        /* SHA-256 of the tables as they were after our last change; NULL: not looked at since */
@@ -98,6 +100,7 @@ int net_engine_new(const struct net_engine_options *options, struct net_engine *
         engine->ports = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_port);
         engine->networks = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         engine->nft = nft_new();
+        engine->seen = seen_new();
         r = file_ensure_dir(engine->state_dir, 0755);
         if (!r) {
                 r = link_open(&engine->link);
@@ -126,6 +129,7 @@ struct net_engine *net_engine_free(struct net_engine *engine)
         g_hash_table_unref(engine->ports);
         g_hash_table_unref(engine->networks);
         nft_free(engine->nft);
+        seen_free(engine->seen);
         link_close(engine->link);
         g_free(engine->listing);
         g_free(engine->state_dir);
@@ -313,6 +317,14 @@ static int apply_port(struct net_engine *engine, const struct net_port *before, 
         return apply(engine, text, reterr_words);
 }
 
+/* Its rules are what they shall be, and the kernel has them: most turns of most ports. */
+static bool stands(struct net_engine *engine, const struct net_port *before, const struct net_port *port)
+{
+        g_autofree char *was = before ? ruleset_digest(before) : NULL, *shall = before ? ruleset_digest(port) : NULL;
+
+        return before && g_str_equal(was, shall) && seen_look(engine->seen, engine->nft) == 0 && seen_port(engine->seen, port);
+}
+
 static int check_port(struct net_engine *engine, const struct net_port *port, char **reterr_words)
 {
         char *words = net_port_fault(port);
@@ -339,7 +351,7 @@ static int put_locked(struct net_engine *engine, const struct net_port *port, ch
         if (!r) {
                 r = ensure_network(engine, &port->network, reterr_words);
         }
-        if (!r) {
+        if (!r && !stands(engine, before, port)) {
                 r = apply_port(engine, before, port, reterr_words);
         }
         if (!r && before && memcmp(before->mac, port->mac, sizeof(port->mac)) != 0) {
@@ -382,28 +394,11 @@ char *net_engine_digest(struct net_engine *engine, const char *name)
 /* --- seeing that it is in place --------------------------------------------------------------------------------------------------
  */
 
-static unsigned occurrences(const char *text, const char *word)
-{
-        unsigned n = 0;
-
-        for (text = strstr(text, word); text; text = strstr(text + strlen(word), word)) {
-                n++;
-        }
-        return n;
-}
-
 static int verify_locked(struct net_engine *engine, const struct net_port *port, char **reterr_words)
 {
-        g_autoptr(GString) chains = g_string_new(NULL), elements = g_string_new(NULL);
-        g_autofree char *rules = NULL, *members = NULL, *digest = ruleset_digest(port);
         struct link_info info;
 
-        ruleset_query_chains(port, chains);
-        ruleset_query_elements(port, elements);
-        /* One digest at the end of each of the three chains: DHCP, egress, ingress. */
-        rules = nft_list(engine->nft, chains->str);
-        members = nft_list(engine->nft, elements->str);
-        if (!rules || !members || occurrences(rules, digest) != 3) {
+        if (seen_look(engine->seen, engine->nft) < 0 || !seen_port(engine->seen, port)) {
                 return fail(NET_E_ABSENT, reterr_words, g_strdup_printf("the rules of %s are not in place", port->tap));
         }
         if (link_get(engine->link, port->network.bridge, &info) < 0 || !info.up) {
@@ -566,6 +561,24 @@ int net_engine_rebuild(struct net_engine *engine, const struct net_port *const *
         return restore_locked(engine, reterr_words);
 }
 
+/* Also what was broken right after our own last change, before anybody looked. */
+static bool all_stand(struct net_engine *engine)
+{
+        const struct net_port *port;
+        GHashTableIter iter;
+
+        if (seen_look(engine->seen, engine->nft) < 0) {
+                return false;
+        }
+        g_hash_table_iter_init(&iter, engine->ports);
+        while (g_hash_table_iter_next(&iter, NULL, (void **)&port)) {
+                if (!seen_port(engine->seen, port)) {
+                        return false;
+                }
+        }
+        return true;
+}
+
 int net_engine_repair(struct net_engine *engine, bool *ret_repaired, char **reterr_words)
 {
         g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&engine->mutex);
@@ -574,7 +587,7 @@ int net_engine_repair(struct net_engine *engine, bool *ret_repaired, char **rete
         int r = 0;
 
         assert(ret_repaired && reterr_words);
-        if (!listing || engine->doubtful || (engine->listing && !g_str_equal(listing, engine->listing))) {
+        if (!listing || engine->doubtful || (engine->listing && !g_str_equal(listing, engine->listing)) || !all_stand(engine)) {
                 repaired = true;
                 r = apply_all(engine, reterr_words);
                 engine->doubtful = r;

@@ -476,6 +476,30 @@ static void restart_without_ports_removes_networks(void)
         g_assert_cmpint(dnsmasq_pidfd(), ==, -ESRCH);
 }
 
+static void the_same_port_again_changes_nothing(void)
+{
+        g_autoptr(net_port) a = new_port("p-a", "gbt000a", MAC_A, IP_A);
+        g_autoptr(nft) nft = nft_new();
+        g_autofree char *words = NULL;
+        bool repaired = false;
+        uint32_t generation;
+
+        put(a);
+        generation = nft_generation(nft);
+        g_assert_cmpuint(generation, !=, 0);
+        put(a);
+        g_assert_cmpint(net_engine_verify(rig.engine, "p-a", &words), ==, 0);
+        g_assert_cmpuint(nft_generation(nft), ==, generation);
+        /* One element of a set, which no chain tells of. */
+        g_assert_cmpint(nft_run(nft, "delete element bridge gabbro taps { \"gbt000a\" }", NULL, NULL), ==, 0);
+        g_assert_cmpuint(nft_generation(nft), !=, generation);
+        g_assert_cmpint(net_engine_verify(rig.engine, "p-a", &words), ==, NET_E_ABSENT);
+        g_clear_pointer(&words, g_free);
+        g_assert_cmpint(net_engine_repair(rig.engine, &repaired, &words), ==, 0);
+        g_assert_cmpint(net_engine_verify(rig.engine, "p-a", &words), ==, 0);
+        remove_port("p-a");
+}
+
 static void repair_makes_good_what_others_broke(void)
 {
         struct pair pair = pair_up();
@@ -593,6 +617,7 @@ int main(int argc, char **argv)
         g_test_add_func("/net/removal_leaves_no_trace", removal_leaves_no_trace);
         g_test_add_func("/net/restarted_agent_takes_over_and_removes_the_stale", restarted_agent_takes_over_and_removes_the_stale);
         g_test_add_func("/net/restart_without_ports_removes_networks", restart_without_ports_removes_networks);
+        g_test_add_func("/net/the_same_port_again_changes_nothing", the_same_port_again_changes_nothing);
         g_test_add_func("/net/repair_makes_good_what_others_broke", repair_makes_good_what_others_broke);
         g_test_add_func("/net/tap_in_use_keeps_its_rules", tap_in_use_keeps_its_rules);
         g_test_add_func("/net/conflicts_are_refused_with_words", conflicts_are_refused_with_words);

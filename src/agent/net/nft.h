@@ -3,6 +3,8 @@
 
 #include "base/auto.h"
 
+#include <stdint.h>
+
 /* libnftables, one context per owner; not thread-safe. */
 struct nft;
 
@@ -24,3 +26,6 @@ int nft_run(struct nft *nft, const char *commands, char **ret_output, char **ret
  * Return: all that they printed, g_free(); NULL when one of them failed, as it does when the object is not there.
  */
 char *nft_list(struct nft *nft, const char *commands);
+
+/** nft_generation() - the kernel's number of the present rules: any change, by anybody, makes another one. 0: not known. */
+uint32_t nft_generation(struct nft *nft);

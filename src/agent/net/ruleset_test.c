@@ -2,6 +2,7 @@
 #include "agent/net/ruleset.h"
 
 #include "agent/net/dhcp.h"
+#include "agent/net/seen.h"
 
 #include <glib.h>
 #include <string.h>
@@ -280,6 +281,43 @@ static void chains_are_counted_in_commands_and_in_listings(void)
         g_assert_cmpint(rules_of(wanted, dhcp), ==, 3);
 }
 
+/* What a port is made of is found in a listing by the same texts (words of nftables, shortened). */
+static void marks_are_the_same_in_commands_and_in_listings(void)
+{
+        g_autoptr(GString) text = g_string_new(NULL), listing = g_string_new(NULL);
+        g_autoptr(net_port) port = example();
+        g_autofree char *digest = ruleset_digest(port);
+        g_autoptr(GHashTable) wanted = NULL, present = NULL;
+        const char *const expected[] = {
+                "bridge gabbro taps \"gbt0badcafe\"",
+                "bridge gabbro sources \"gbt0badcafe\" . 52:54:00:aa:bb:0c . 10.66.0.9",
+                "bridge gabbro dhcp \"gbt0badcafe\" : goto d_0badcafe",
+                "inet gabbro ingress \"gbb0\" . 10.66.0.9 : goto i_0badcafe",
+        };
+
+        ruleset_add_port(port, text);
+        wanted = seen_marks(text->str);
+        g_assert_cmpuint(g_hash_table_size(wanted), ==, 10);
+        g_string_append(listing, "table bridge gabbro {\n\tset taps {\n\t\ttype ifname\n"
+                                 "\t\telements = { \"gbt0a\",\n\t\t\t     \"gbt0badcafe\" }\n\t}\n"
+                                 "\tset sources {\n\t\ttypeof iifname . ether saddr . ip saddr\n"
+                                 "\t\telements = { \"gbt0badcafe\" . 52:54:00:aa:bb:0c . 10.66.0.9 }\n\t}\n"
+                                 "\tmap dhcp {\n\t\telements = { \"gbt0badcafe\" : goto d_0badcafe, \"gbt0a\" : goto d_0a }\n\t}\n"
+                                 "\tchain d_0badcafe {\n\t\tip saddr 0.0.0.0 accept\n");
+        g_string_append_printf(listing, "\t\tcounter drop comment \"%s\"\n\t}\n}\n", digest);
+        g_string_append(listing, "table inet gabbro {\n\tmap ingress {\n"
+                                 "\t\telements = { \"gbb0\" . 10.66.0.9 : goto i_0badcafe }\n\t}\n\tchain e_0badcafe {\n\t}\n}\n");
+        present = seen_marks(listing->str);
+        for (size_t i = 0; i < G_N_ELEMENTS(expected); i++) {
+                g_assert_true(g_hash_table_contains(wanted, expected[i]));
+                g_assert_true(g_hash_table_contains(present, expected[i]));
+        }
+        g_autofree char *chain = g_strconcat("bridge gabbro d_0badcafe ", digest, NULL);
+        g_autofree char *empty = g_strconcat("inet gabbro e_0badcafe ", digest, NULL);
+        g_assert_true(g_hash_table_contains(wanted, chain) && g_hash_table_contains(present, chain));
+        g_assert_true(g_hash_table_contains(wanted, empty) && !g_hash_table_contains(present, empty));
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -293,5 +331,6 @@ int main(int argc, char **argv)
         g_test_add_func("/ruleset/names_that_mean_something_to_dnsmasq_are_left_out",
                         names_that_mean_something_to_dnsmasq_are_left_out);
         g_test_add_func("/ruleset/chains_are_counted_in_commands_and_in_listings", chains_are_counted_in_commands_and_in_listings);
+        g_test_add_func("/ruleset/marks_are_the_same_in_commands_and_in_listings", marks_are_the_same_in_commands_and_in_listings);
         return g_test_run();
 }
