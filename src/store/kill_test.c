@@ -50,14 +50,23 @@ static void writing_begin(struct slot *slot)
 {
         struct writing *writing = slot->writing;
         uint32_t number = writing->numbers[slot->index] = writing->next++;
-        g_autofree char *name = g_strdup_printf("k%u", number % N_KEYS), *text = g_strdup_printf("%u", number);
-        autostoreobject newest = store_get_newest(writing->store, MAPS, "ns", name);
-        struct store_op op = {.verb = newest ? STORE_UPDATE : STORE_CREATE, .kind = MAPS, .namespace = "ns", .name = name};
-        struct store_txn txn = {.ops = &op, .n_ops = 1};
+        g_autofree char *text = g_strdup_printf("%u", number);
+        /* Two objects in one transaction: never one without the other. */
+        char *names[2] = {g_strdup_printf("k%u", number % N_KEYS), g_strdup_printf("twin%u", number % N_KEYS)};
+        struct store_op ops[2];
+        struct store_txn txn = {.ops = ops, .n_ops = 2};
 
-        op.doc = world_doc(MAPS, "ns", name, text);
+        for (unsigned i = 0; i < 2; i++) {
+                autostoreobject newest = store_get_newest(writing->store, MAPS, "ns", names[i]);
+
+                ops[i] = (struct store_op){
+                        .verb = newest ? STORE_UPDATE : STORE_CREATE, .kind = MAPS, .namespace = "ns", .name = names[i]};
+                ops[i].doc = world_doc(MAPS, "ns", names[i], text);
+        }
         if (store_commit(writing->store, &txn, writing_done, slot, NULL) != 0)
                 _exit(4);
+        g_free(names[0]);
+        g_free(names[1]);
 }
 
 static int write_until_killed(const char *path, int fd, uint32_t first)
@@ -158,8 +167,10 @@ static void check_all(struct world *w, struct expectation *expectation)
         newest = store_revision(w->store);
         for (unsigned i = 0; i < N_KEYS; i++) {
                 g_autofree char *name = g_strdup_printf("k%u", i);
+                g_autofree char *twin = g_strdup_printf("twin%u", i);
                 const char *text = world_text(w, MAPS, "ns", name);
 
+                g_assert_cmpstr(world_text(w, MAPS, "ns", twin), ==, text);
                 /* A later write may have become durable without its acknowledgement getting out. */
                 if (expectation->newest[i])
                         g_assert_cmpint(strtoul(text, NULL, 10) + 1, >=, expectation->newest[i]);
