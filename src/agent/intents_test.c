@@ -132,6 +132,28 @@ static void pauses_double_and_end_at_a_minute(void)
         tear_down();
 }
 
+static void what_an_attempt_causes_does_not_end_its_pause(void)
+{
+        struct intent *intent;
+
+        set_up();
+        apply("Port", "p-1", UID_1, 1, "");
+        intent = take("ports/p-1");
+        intents_nudge(rig.intents, intent); /* an event of our own doing */
+        intent = intents_finish(rig.intents, intent);
+        intents_retry(rig.intents, intent);
+        intents_nudge(rig.intents, intent); /* and one that came late */
+        g_assert_cmpuint(intents_due_us(rig.intents), ==, 1000000);
+        now += 1000000;
+        intent = take("ports/p-1");
+        intent = intents_finish(rig.intents, intent);
+        intent->failures = 0;
+        intents_nudge(rig.intents, intent);
+        g_assert_cmpuint(intents_due_us(rig.intents), ==, 0);
+        intents_finish(rig.intents, take("ports/p-1"));
+        tear_down();
+}
+
 static void earliest_of_several_times_wins(void)
 {
         struct intent *intent;
@@ -432,6 +454,7 @@ int main(int argc, char **argv)
         ADD(new_and_changed_intents_get_a_turn);
         ADD(change_during_a_job_gives_one_more);
         ADD(pauses_double_and_end_at_a_minute);
+        ADD(what_an_attempt_causes_does_not_end_its_pause);
         ADD(earliest_of_several_times_wins);
         ADD(relist_sweeps_what_is_no_more);
         ADD(intent_removed_during_its_job_goes_after_it);

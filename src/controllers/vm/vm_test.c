@@ -420,6 +420,56 @@ static void a_machine_that_never_ran_goes_at_once(void)
         g_assert_null(cloud_get(cloud, VM, "web"));
 }
 
+/* --- changed outside --- */
+
+static void what_somebody_does_on_the_host_is_told(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const struct schema_kind *kind = &api_instance_kind;
+        g_autofree char *name = NULL;
+
+        cloud_machine(cloud, "web", NULL);
+        cloud_settle(cloud);
+        name = g_strdup(cloud_text(cloud, VM, "web", "/status/instanceName"));
+        cloud_status(cloud, kind, name, "{\"state\":\"paused\",\"stateReason\":\"PausedOutside\",\"domainName\":\"web-1\"}");
+        cloud_expect_phase(cloud, VM, "web", "Pause");
+        cloud_expect_condition(cloud, VM, "web", "Running", "False PausedOutside", "virsh resume web-1");
+        g_assert_true(cloud_has_event(cloud, "web", "PausedOutside"));
+        cloud_status(cloud, kind, name, "{\"state\":\"running\",\"stateReason\":null,\"differs\":\"disk vdx (/x) was added\"}");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "False DomainChangedOutside", "disk vdx (/x) was added");
+        cloud_status(cloud, kind, name,
+                     "{\"differs\":null,\"outside\":{\"reason\":\"DomainUndefinedOutside\",\"message\":\"it was gone\","
+                     "\"at\":\"2026-01-02T03:04:05Z\"}}");
+        cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "True ConfigurationApplied", NULL);
+        g_assert_true(cloud_has_event(cloud, "web", "DomainUndefinedOutside"));
+        cloud_guest(cloud, "web", "shutoff", "DomainDestroyedOutside");
+        cloud_settle(cloud);
+        g_assert_true(cloud_has_event(cloud, "web", "DomainDestroyedOutside"));
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 2);
+}
+
+/* A store that was put back knows an older epoch than the host has. */
+static void a_domain_newer_than_its_order_runs(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        g_autofree char *name = NULL;
+
+        cloud_machine(cloud, "web", NULL);
+        cloud_settle(cloud);
+        name = g_strdup(cloud_text(cloud, VM, "web", "/status/instanceName"));
+        cloud_hold(cloud, &api_instance_kind);
+        cloud_status(cloud, &api_instance_kind, name, "{\"epoch\":7}");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/epoch"), ==, "7");
+        cloud_status(cloud, &api_instance_kind, name, "{\"state\":\"crashed\",\"stateReason\":\"Crashed\"}");
+        cloud_hold(cloud, NULL);
+        cloud_settle(cloud);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 8);
+}
+
 /* --- a lost host --- */
 
 static void a_lost_host_keeps_its_machines(void)
@@ -558,6 +608,8 @@ int main(int argc, char **argv)
         g_test_add_func("/vm/user_data_is_not_copied_into_intents", user_data_is_not_copied_into_intents);
         g_test_add_func("/vm/D54_deletion_leaves_nothing_but_disks", deletion_leaves_nothing_but_disks);
         g_test_add_func("/vm/a_machine_that_never_ran_goes_at_once", a_machine_that_never_ran_goes_at_once);
+        g_test_add_func("/vm/what_somebody_does_on_the_host_is_told", what_somebody_does_on_the_host_is_told);
+        g_test_add_func("/vm/a_domain_newer_than_its_order_runs", a_domain_newer_than_its_order_runs);
         g_test_add_func("/vm/a_lost_host_keeps_its_machines", a_lost_host_keeps_its_machines);
         g_test_add_func("/vm/a_machine_on_a_lost_host_recovers_with_it", a_machine_on_a_lost_host_recovers_with_it);
         g_test_add_func("/vm/a_node_that_is_removed_is_a_lost_host", a_node_that_is_removed_is_a_lost_host);
