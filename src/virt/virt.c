@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define OPEN_TIMEOUT_US 5000000ull
+#define IDLE_MAX        8
 
 static const char *const virt_event_names[VIRT_EVENT_COUNT] = {
         [VIRT_EVENT_LIFECYCLE] = "lifecycle", [VIRT_EVENT_REBOOT] = "reboot", [VIRT_EVENT_AGENT] = "agent",
@@ -41,6 +42,7 @@ struct virt {
         GMutex lock; /* roles */
         struct role_state roles[VIRT_ROLE_COUNT];
         GMutex reconnecting; /* one virt_reconnect() at a time */
+        GQueue idle;         /* connections that no call uses now; under leases_lock */
         virt_event_fn fn;
         void *userdata;
 };
@@ -355,6 +357,90 @@ static int connect_role(struct virt *virt, enum virt_role role, struct role_stat
         return 0;
 }
 
+/* --- connections for calls
+ * ------------------------------------------------------------------------------------------------------------------
+ *
+ * libvirt before 10.4 loses memory of its own when two threads call on one connection (CVE-2024-4418), most of all when the other
+ * side hangs: every call has a connection to itself, and the three that are watched only carry events and probes.
+ */
+
+static GMutex leases_lock;
+static GHashTable *leases; /* connection -> its struct virt, NULL when that is closed */
+
+/* One that nobody uses, or NULL. */
+static virConnectPtr take_idle(struct virt *virt)
+{
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&leases_lock);
+        virConnectPtr connection;
+
+        while ((connection = g_queue_pop_head(&virt->idle)) && virConnectIsAlive(connection) != 1)
+                virConnectClose(connection);
+        return connection;
+}
+
+static void drop_idle(struct virt *virt)
+{
+        GQueue idle = G_QUEUE_INIT;
+        virConnectPtr connection;
+
+        g_mutex_lock(&leases_lock);
+        idle = virt->idle;
+        virt->idle = (GQueue)G_QUEUE_INIT;
+        g_mutex_unlock(&leases_lock);
+        while ((connection = g_queue_pop_head(&idle)))
+                virConnectClose(connection);
+}
+
+static virConnectPtr lease(struct virt *virt, struct virt_error *reterr)
+{
+        virConnectPtr connection = take_idle(virt);
+
+        if (!connection && virt_open_more(virt, &connection, reterr))
+                return NULL;
+        g_mutex_lock(&leases_lock);
+        if (!leases)
+                leases = g_hash_table_new(NULL, NULL);
+        g_hash_table_insert(leases, connection, virt);
+        g_mutex_unlock(&leases_lock);
+        return connection;
+}
+
+/* Calls that are still under way when @virt is closed must not give back to it. */
+static void disown_leases(struct virt *virt)
+{
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&leases_lock);
+        GHashTableIter iter;
+        void *owner;
+
+        if (!leases)
+                return;
+        g_hash_table_iter_init(&iter, leases);
+        while (g_hash_table_iter_next(&iter, NULL, &owner))
+                if (owner == virt)
+                        g_hash_table_iter_replace(&iter, NULL);
+}
+
+void virt_unuse(virConnectPtr connection)
+{
+        struct virt *virt = NULL;
+        void *owner;
+        bool keep;
+
+        g_mutex_lock(&leases_lock);
+        if (leases && g_hash_table_steal_extended(leases, connection, NULL, &owner))
+                virt = owner;
+        keep = virt && virConnectIsAlive(connection) == 1 && g_queue_get_length(&virt->idle) < IDLE_MAX;
+        if (keep)
+                g_queue_push_head(&virt->idle, connection);
+        g_mutex_unlock(&leases_lock);
+        if (!keep)
+                virConnectClose(connection);
+}
+
+/* --- the whole
+ * -------------------------------------------------------------------------------------------------------------------------------
+ */
+
 int virt_open(const struct virt_options *options, struct virt **ret_virt, struct virt_error *reterr)
 {
         g_autoptr(virt) virt = NULL;
@@ -384,6 +470,8 @@ struct virt *virt_close(struct virt *virt)
 {
         if (!virt)
                 return NULL;
+        disown_leases(virt);
+        drop_idle(virt);
         for (enum virt_role role = 0; role < VIRT_ROLE_COUNT; role++)
                 let_go(&virt->roles[role]);
         g_mutex_clear(&virt->lock);
@@ -405,7 +493,8 @@ bool virt_is_test(const struct virt *virt)
         return g_str_has_prefix(virt->uri, "test:") || g_str_has_prefix(virt->uri, "test+");
 }
 
-virConnectPtr virt_use(struct virt *virt, enum virt_role role, struct virt_error *reterr)
+/* The watched connection of @role with a reference of the caller, or NULL. */
+static virConnectPtr watched(struct virt *virt, enum virt_role role, struct virt_error *reterr)
 {
         virConnectPtr connection = NULL;
 
@@ -420,6 +509,17 @@ virConnectPtr virt_use(struct virt *virt, enum virt_role role, struct virt_error
         if (!connection)
                 virt_say(reterr, VIRT_E_UNREACHABLE, "LibvirtUnreachable", "the connection to %s is lost", virt->uri);
         return connection;
+}
+
+virConnectPtr virt_use(struct virt *virt, enum virt_role role, struct virt_error *reterr)
+{
+        virConnectPtr connection = watched(virt, role, reterr);
+
+        /* The test driver is part of this process. */
+        if (!connection || virt_is_test(virt))
+                return connection;
+        virConnectClose(connection);
+        return lease(virt, reterr);
 }
 
 int virt_open_more(struct virt *virt, virConnectPtr *ret_connection, struct virt_error *reterr)
@@ -455,7 +555,7 @@ static void note_health(struct virt *virt, enum virt_role role, virConnectPtr co
 
 enum virt_health virt_probe(struct virt *virt, enum virt_role role, uint64_t timeout_us, struct virt_error *reterr)
 {
-        virConnectPtr connection = virt_use(virt, role, reterr);
+        virConnectPtr connection = watched(virt, role, reterr);
         enum virt_health health = VIRT_HEALTHY;
         struct bounded *call;
         bool busy;

@@ -11,8 +11,8 @@
  * The connection to libvirt. Every function of this folder that takes a struct virt blocks for as long as libvirt takes and is
  * called on worker threads; any number of threads may share one struct virt. Nothing here logs: failures come back as words.
  *
- * Three separate connections are kept (decision 13: libvirtd serves few requests of one client at a time): events, quick queries,
- * and jobs (define, start, volume creation). Keepalive runs on all: a libvirtd that does not answer it loses its connections after
+ * Three connections are watched (decision 13): for events, quick queries, and jobs (define, start, volume creation); each call has
+ * one more for itself, kept for the next. Keepalive runs on all: a libvirtd that does not answer it loses its connections after
  * interval × count seconds and every call that waits there returns with VIRT_E_UNREACHABLE.
  */
 struct virt;

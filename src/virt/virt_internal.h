@@ -24,8 +24,8 @@ char *virt_clean_text(const char *text, size_t max_bytes);
 /** virt_error_is() - whether libvirt's last error of this thread has this code; for "missing is fine". */
 bool virt_error_is(int code);
 
-/** virt_use() - the connection for @role with a reference of the caller (AUTO_CONNECTION), or NULL and VIRT_E_UNREACHABLE filled
- * in. */
+/** virt_use() - a connection for one thread alone (AUTO_CONNECTION, virt_unuse()), as long as the watched one of @role lives; or
+ * NULL and VIRT_E_UNREACHABLE filled in. */
 virConnectPtr virt_use(struct virt *virt, enum virt_role role, struct virt_error *reterr);
 
 /** virt_use_own() - connection and own domain in one step (AUTO_CONNECTION, AUTO_DOMAIN): 0, VIRT_E_UNREACHABLE, VIRT_E_MISSING,
@@ -39,10 +39,13 @@ int virt_open_more(struct virt *virt, virConnectPtr *ret_connection, struct virt
 /** virt_event_loop_start() - libvirt's default event loop on a thread of its own; once per process. 0 or VIRT_E_FAILED. */
 int virt_event_loop_start(struct virt_error *reterr);
 
+/** virt_unuse() - give back what virt_use() gave. */
+void virt_unuse(virConnectPtr connection);
+
 static inline void virt_connection_closep(virConnectPtr *connection)
 {
         if (*connection)
-                virConnectClose(*connection);
+                virt_unuse(*connection);
 }
 #define AUTO_CONNECTION __attribute__((cleanup(virt_connection_closep))) virConnectPtr
 
