@@ -254,6 +254,7 @@ static void look_done(int result, void *userdata)
         } else if (result != -ECANCELED) {
                 if (g_strcmp0(agent->libvirt_words, look->words) != 0) {
                         log_error("the host cannot run machines", "error", look->words);
+                        node_report_soon(agent->node);
                 }
                 g_free(agent->libvirt_words);
                 agent->libvirt_words = g_steal_pointer(&look->words);
@@ -262,7 +263,9 @@ static void look_done(int result, void *userdata)
         if (look->virt != agent->virt) {
                 virt_close(look->virt);
         }
-        node_report_soon(agent->node);
+        if (result == 0) {
+                node_report_soon(agent->node);
+        }
         host_unref(look->known);
         g_free(look->words);
         g_free(look);

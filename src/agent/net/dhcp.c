@@ -106,10 +106,15 @@ static int start(const char *dir, const char *bridge, char **reterr_words)
         return spawn_wait(argv, reterr_words);
 }
 
+/* Also one whose pid file is lost. */
 static int stop_process(const char *dir, const char *bridge)
 {
+        g_autofree char *argument = config_argument(dir, bridge);
         autofd pidfd = find_process(dir, bridge);
 
+        if (pidfd < 0) {
+                pidfd = spawn_search(argument);
+        }
         return pidfd >= 0 ? spawn_stop(pidfd, STOP_GRACE_US) : 0;
 }
 
@@ -146,7 +151,11 @@ int dhcp_ensure(const char *dir, const struct net_network *network, char **reter
                         return r;
                 }
         }
-        return dhcp_running(dir, network->bridge) ? 0 : start(dir, network->bridge, reterr_words);
+        if (dhcp_running(dir, network->bridge)) {
+                return 0;
+        }
+        r = stop_process(dir, network->bridge);
+        return r ? r : start(dir, network->bridge, reterr_words);
 }
 
 /* --- hosts -----------------------------------------------------------------------------------------------------------------------

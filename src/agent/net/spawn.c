@@ -116,30 +116,51 @@ static bool has_argument(const char *commandline, size_t len, const char *argume
         return false;
 }
 
-int spawn_find(const char *pid_file, const char *argument)
+/* The process when its command line has the argument; the pidfd is opened before the look, so that it is of the one looked at. */
+static int open_proven(guint64 pid, const char *argument)
 {
-        g_autofree char *text = NULL, *commandline = NULL, *path = NULL;
-        autofd pidfd = -1;
-        guint64 pid;
+        g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", (int)pid), *commandline = NULL;
+        autofd pidfd = syscall(SYS_pidfd_open, (pid_t)pid, 0);
         size_t len;
         int found;
+
+        if (pidfd < 0 || file_read(path, 65536, &commandline, &len) < 0 || !has_argument(commandline, len, argument)) {
+                return -ESRCH;
+        }
+        found = pidfd;
+        pidfd = -1;
+        return found;
+}
+
+int spawn_find(const char *pid_file, const char *argument)
+{
+        g_autofree char *text = NULL;
+        guint64 pid;
+        size_t len;
 
         assert(pid_file && argument);
         if (file_read(pid_file, 64, &text, &len) < 0 ||
             !g_ascii_string_to_unsigned(g_strstrip(text), 10, 2, G_MAXINT32, &pid, NULL)) {
                 return -ESRCH;
         }
-        pidfd = syscall(SYS_pidfd_open, (pid_t)pid, 0);
-        if (pidfd < 0) {
-                return -ESRCH;
+        return open_proven(pid, argument);
+}
+
+int spawn_search(const char *argument)
+{
+        g_autoptr(GDir) folder = g_dir_open("/proc", 0, NULL);
+        const char *name;
+        int ret = -ESRCH;
+
+        assert(argument);
+        while (ret < 0 && folder && (name = g_dir_read_name(folder))) {
+                guint64 pid;
+
+                if (g_ascii_string_to_unsigned(name, 10, 2, G_MAXINT32, &pid, NULL)) {
+                        ret = open_proven(pid, argument);
+                }
         }
-        path = g_strdup_printf("/proc/%d/cmdline", (int)pid);
-        if (file_read(path, 65536, &commandline, &len) < 0 || !has_argument(commandline, len, argument)) {
-                return -ESRCH;
-        }
-        found = pidfd;
-        pidfd = -1;
-        return found;
+        return ret;
 }
 
 int spawn_signal(int pidfd, int signal)

@@ -18,6 +18,9 @@ int spawn_wait(const char *const *argv, char **reterr_words);
  */
 int spawn_find(const char *pid_file, const char *argument);
 
+/** spawn_search() - the same when its pid file is lost: every process is looked at. A pidfd, or -ESRCH. */
+int spawn_search(const char *argument);
+
 /** spawn_signal() - to a process by its pidfd. 0 or -errno. */
 int spawn_signal(int pidfd, int signal);
 
