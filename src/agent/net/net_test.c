@@ -6,6 +6,7 @@
 #include "agent/net/netns_world.h"
 #include "agent/net/nft.h"
 #include "agent/net/spawn.h"
+#include "agent/net/watch.h"
 #include "base/file.h"
 
 #include <glib.h>
@@ -463,6 +464,48 @@ static void restarted_agent_takes_over_and_removes_the_stale(void)
         pair_down(&pair);
 }
 
+/* Its folder was removed while the server ran: nothing but its command line tells whose it is. */
+static void dhcp_server_without_its_files_is_replaced(void)
+{
+        g_autoptr(net_port) a = new_port("p-a", "gbt000a", MAC_A, IP_A);
+        g_autofree char *folder = g_build_filename(rig.dir, BRIDGE, NULL), *before = NULL, *after = NULL, *words = NULL;
+        const struct net_port *known[] = {a};
+        int pidfd;
+
+        put(a);
+        before = dnsmasq_pid();
+        g_assert_cmpint(world_run((const char *const[]){"rm", "-r", folder, NULL}), ==, 0);
+        restart_engine(known, 1);
+        after = dnsmasq_pid();
+        g_assert_cmpstr(before, !=, after);
+        g_assert_cmpint(net_engine_verify(rig.engine, "p-a", &words), ==, 0);
+        pidfd = dnsmasq_pidfd();
+        g_assert_cmpint(pidfd, >=, 0);
+        close(pidfd);
+        remove_port("p-a");
+}
+
+static void others_changes_are_told_and_ours_are_not(void)
+{
+        g_autoptr(net_port) a = new_port("p-a", "gbt000a", MAC_A, IP_A);
+        g_autoptr(net_watch) watch = NULL;
+        g_autofree char *words = NULL;
+        bool repaired = false;
+
+        g_assert_cmpint(net_watch_open(&watch), ==, 0);
+        put(a);
+        g_assert_false(net_watch_read(watch));
+        g_assert_cmpint(world_run((const char *const[]){"nft", "flush", "ruleset", NULL}), ==, 0);
+        g_assert_true(net_watch_read(watch));
+        g_assert_false(net_watch_read(watch));
+        g_assert_cmpint(world_run((const char *const[]){"ip", "link", "delete", BRIDGE, NULL}), ==, 0);
+        g_assert_true(net_watch_read(watch));
+        g_assert_cmpint(net_engine_repair(rig.engine, &repaired, &words), ==, 0);
+        g_assert_true(repaired);
+        g_assert_false(net_watch_read(watch)); /* what puts it right is ours */
+        remove_port("p-a");
+}
+
 static void restart_without_ports_removes_networks(void)
 {
         g_autoptr(net_port) a = new_port("p-a", "gbt000a", MAC_A, IP_A);
@@ -618,6 +661,8 @@ int main(int argc, char **argv)
         g_test_add_func("/net/restarted_agent_takes_over_and_removes_the_stale", restarted_agent_takes_over_and_removes_the_stale);
         g_test_add_func("/net/restart_without_ports_removes_networks", restart_without_ports_removes_networks);
         g_test_add_func("/net/the_same_port_again_changes_nothing", the_same_port_again_changes_nothing);
+        g_test_add_func("/net/dhcp_server_without_its_files_is_replaced", dhcp_server_without_its_files_is_replaced);
+        g_test_add_func("/net/others_changes_are_told_and_ours_are_not", others_changes_are_told_and_ours_are_not);
         g_test_add_func("/net/repair_makes_good_what_others_broke", repair_makes_good_what_others_broke);
         g_test_add_func("/net/tap_in_use_keeps_its_rules", tap_in_use_keeps_its_rules);
         g_test_add_func("/net/conflicts_are_refused_with_words", conflicts_are_refused_with_words);

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 
 #define MESSAGES_BYTES 32768
-#define BRIDGE_PREFIX  "gbr"
+#define OUR_ALIAS      "gabbro:" /* as bridge.c gives it */
 
 struct net_watch {
         int fds[NET_WATCH_FDS];
@@ -116,8 +116,8 @@ static bool is_our_bridge(const struct nlmsghdr *message)
                 return false;
         }
         for (const struct rtattr *at = IFLA_RTA(info); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
-                if (at->rta_type == IFLA_IFNAME && RTA_PAYLOAD(at) > strlen(BRIDGE_PREFIX)) {
-                        return strncmp(RTA_DATA(at), BRIDGE_PREFIX, strlen(BRIDGE_PREFIX)) == 0;
+                if (at->rta_type == IFLA_IFALIAS && RTA_PAYLOAD(at) > strlen(OUR_ALIAS)) {
+                        return strncmp(RTA_DATA(at), OUR_ALIAS, strlen(OUR_ALIAS)) == 0;
                 }
         }
         return false;
