@@ -244,6 +244,7 @@ def test_I1_a_foreign_domain_with_our_name_is_not_touched(machines, cloud):
 def test_decision_13_hung_libvirtd_is_told_and_left(machines, cloud):
     on = machines["on"]
     agent = Daemon(cloud, "agent")
+
     def threads():
         return len(cloud.run("ls", f"/proc/{agent.pid()}/task").stdout.split())
 

@@ -118,12 +118,12 @@ def host_boot(cloud, agent):
     agent.end()
     cloud.run("bash", "-c", r"""
         for name in libvirtd virtlogd; do kill -KILL $(cat /run/$name.pid) 2>/dev/null; done
-        for pid in $(pgrep -f '^/usr/bin/qemu-system|^dnsmasq|/dnsmasq '); do kill -KILL $pid 2>/dev/null; done
+        for pid in $(pgrep -x 'qemu-system-x86|dnsmasq'); do kill -KILL $pid 2>/dev/null; done
         nft flush ruleset
         for link in $(ip -o link | grep -oE '(gbr|gbt)[^:@ ]*' | sort -u); do ip link delete $link 2>/dev/null; done
         rm -rf /run/libvirt /run/virtlogd.pid /run/libvirtd.pid
         true""")
-    assert cloud.run("pgrep", "-f", "^/usr/bin/qemu-system", check=False).stdout == ""
+    cloud.eventually("no guest is left", lambda: cloud.run("pgrep", "-x", "qemu-system-x86", check=False).stdout == "", 10)
     libvirtd(cloud, "start")
     cloud.eventually("libvirt answers", lambda: cloud.run("virsh", "-q", "version", check=False).returncode == 0, 30)
     agent.begin()
