@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measure, each figure beside its peer in the same run. usage: run.py [--rounds N] [--only store|fleet|api|start|memory|adopt]
+"""Measure, each figure beside its peer in the same run. usage: run.py [--rounds N] [--only store|fleet|api|start|memory|adopt|scale]
 
 Everything runs in an emulated host of its own (tests/lab/host.sh); nothing is left behind. Printed are medians, and the ratio to the
 peer. The machines are shared and noisy: compare ratios, never absolute figures of different runs.
@@ -304,6 +304,23 @@ def bench_adopt(bench, rounds):
     show(f"SIGKILL of the agent -> {running} guests adopted (peer: libvirtd)", 1000 * statistics.median(ours), "ms", 1000 * statistics.median(peers))
 
 
+# --- a thousand machines on one agent -------------------------------------------------------------------------------------------------------
+
+THOUSAND = 1000
+
+
+def bench_scale(rounds):
+    """Machines of libvirt's test driver: no guests, all of the control plane."""
+    sys.path.insert(0, str(ROOT / "tests/storm"))
+    from scale import scale_cloud
+    with scale_cloud("gabbro-bench") as cloud:
+        _, ran_s = cloud.create(THOUSAND)
+        show("1,000 machines wanted at once -> all run", ran_s, "s")
+        show("SIGKILL of the agent -> 1,000 machines adopted", statistics.median(cloud.adopt() for _ in range(rounds)), "s")
+        for name in ("gateway", "agent"):
+            show(f"memory of the {name} with 1,000 machines", cloud.resident_mib(name), "MiB")
+
+
 def bench_store(folder):
     program = BUILD / "bench/store_bench"
     if program.exists():
@@ -396,7 +413,7 @@ def bench_fleet(folder, rounds):
 def main():
     parser = argparse.ArgumentParser(description="Measure, each figure beside its peer.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "api", "start", "memory", "adopt"])
+    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "api", "start", "memory", "adopt", "scale"])
     args = parser.parse_args()
 
     def wanted(part):
@@ -410,6 +427,8 @@ def main():
             bench_store(folder)
         if wanted("fleet"):
             bench_fleet(folder, args.rounds)
+        if wanted("scale"):
+            bench_scale(args.rounds)
         if any(wanted(part) for part in ("api", "start", "memory", "adopt")):
             subprocess.run([str(HOST), "up", str(bench.host), "--cache", "/var/tmp/gabbro-qemu-cache"], check=True, env=bench.env, stdin=subprocess.DEVNULL)
             bench.run("/usr/bin/python3", ROOT / "tools/demo.py", "up")

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "virt/census.h"
 #include "virt/image_header.h"
 #include "virt/image_tool.h"
 
@@ -220,33 +221,6 @@ static void create(struct job *job, const struct api_volume_spec *spec)
 /* --- what is there ---------------------------------------------------------------------------------------------------------------
  */
 
-/* libvirt changes and deletes the file of a running guest without a word: we look first. NULL: nobody has it. */
-static char *domain_that_uses(struct job *job, const char *path, int *ret_outcome, struct virt_error *reterr)
-{
-        struct virt_domain_entry *entries = NULL;
-        char *user = NULL;
-        size_t n = 0;
-
-        *ret_outcome = virt_domains_list(job->agent->virt, &entries, &n, reterr);
-        for (size_t i = 0; !*ret_outcome && !user && i < n; i++) {
-                g_autoptr(virt_facts) facts = NULL;
-
-                if (!entries[i].active || virt_domain_facts(job->agent->virt, entries[i].uuid, true, &facts, reterr)) {
-                        continue; /* off, or gone meanwhile */
-                }
-                for (size_t j = 0; j < facts->domain.n_disks; j++) {
-                        if (g_strcmp0(facts->domain.disks[j].path, path) == 0) {
-                                user = g_strdup(entries[i].name);
-                                break;
-                        }
-                }
-        }
-        if (entries) {
-                virt_domains_list_free(entries, n);
-        }
-        return user;
-}
-
 /* The volume is what it was and can be used; that it could not grow is told beside. */
 static void stay_small(struct job *job, const struct virt_volume *volume, struct api_intent_error *why)
 {
@@ -261,7 +235,8 @@ static void grow(struct job *job, const struct api_volume_spec *spec, struct vir
         int r = 0;
 
         if (!job->held_by) {
-                user = domain_that_uses(job, volume->path, &r, &error);
+                /* libvirt changes and deletes the file of a running guest without a word: we look first. */
+                r = virt_file_user(job->agent->virt, volume->path, &user, &error);
         }
         if (job->held_by || user) {
                 stay_small(job, volume,
@@ -359,7 +334,7 @@ static void delete_volume(struct job *job, const struct api_volume_spec *spec, c
         }
         r = virt_volume_get(job->agent->virt, spec->pool->name, spec->volume_name, &volume, &error);
         if (!r) {
-                user = domain_that_uses(job, volume.path, &r, &error);
+                r = virt_file_user(job->agent->virt, volume.path, &user, &error);
         }
         virt_volume_clear(&volume);
         if (user) {

@@ -191,3 +191,59 @@ const struct virt_census_domain *virt_census_user(const struct virt_census *cens
                                 return &census->domains[i];
         return NULL;
 }
+
+/* --- the user of one file
+ * ------------------------------------------------------------------------------------------------------------------------ */
+
+static int has_file(virDomainPtr domain, const char *path, const char *name, bool *ret_has, struct virt_error *reterr)
+{
+        AUTO_TEXT text = virDomainGetXMLDesc(domain, 0);
+        g_autoptr(GArray) files = NULL;
+        g_autoptr(arena) arena = NULL;
+        AUTO_XML doc = NULL;
+
+        *ret_has = false;
+        if (!text)
+                return virt_error_is(VIR_ERR_NO_DOMAIN) ? 0 : virt_fail(reterr, "DomainLost");
+        if (!strstr(text, name))
+                return 0; /* the most of them: nothing to read */
+        doc = xml_parse(text, LIMIT_DOMAIN_XML_BYTES);
+        if (!doc)
+                return virt_say(reterr, VIRT_E_INVALID, "Failed", "the XML of %s cannot be read", virDomainGetName(domain));
+        arena = arena_new(0);
+        files = g_array_new(FALSE, FALSE, sizeof(struct virt_census_file));
+        read_disks(xml_child(xml_root(doc), "devices"), true, files, arena);
+        for (guint i = 0; i < files->len; i++)
+                *ret_has |= strcmp(g_array_index(files, struct virt_census_file, i).path, path) == 0;
+        return 0;
+}
+
+int virt_file_user(struct virt *virt, const char *path, char **ret_name, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = virt_use(virt, VIRT_QUERIES, reterr);
+        g_autofree char *name = NULL, *user = NULL;
+        virDomainPtr *domains = NULL;
+        int found, r = 0;
+
+        assert(path && ret_name && reterr);
+
+        if (!connection)
+                return VIRT_E_UNREACHABLE;
+        found = virConnectListAllDomains(connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+        if (found < 0)
+                return virt_fail(reterr, "LibvirtUnreachable");
+        name = g_path_get_basename(path);
+        for (int i = 0; i < found; i++) {
+                bool has = false;
+
+                if (!r && !user)
+                        r = has_file(domains[i], path, name, &has, reterr);
+                if (has)
+                        user = g_strdup(virDomainGetName(domains[i]));
+                virDomainFree(domains[i]);
+        }
+        free(domains);
+        if (!r)
+                *ret_name = g_steal_pointer(&user);
+        return r;
+}

@@ -43,3 +43,11 @@ int virt_census_take(struct virt *virt, struct virt_census **ret_census, struct 
 
 /** virt_census_user() - a domain that names the file @path, or NULL. */
 const struct virt_census_domain *virt_census_user(const struct virt_census *census, const char *path);
+
+/**
+ * virt_file_user() - the running domain, whoever's it is, that has the file as a disk or behind one
+ * @ret_name: its name, g_free(); NULL when there is none
+ *
+ * One question for each running domain and none for the others: also a host with many is asked soon enough for each file.
+ */
+int virt_file_user(struct virt *virt, const char *path, char **ret_name, struct virt_error *reterr);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "virt/census.h"
 #include "virt/virt.h"
 
 #include "base/file.h"
@@ -104,6 +105,31 @@ static void a_domain_lives_and_ends(void)
         g_assert_cmpint(virt_domain_resume(virt, UUID_A, &error), ==, VIRT_E_MISSING);
         g_assert_cmpint(error.code, ==, VIR_ERR_NO_DOMAIN);
         g_assert_cmpint(strlen(error.words), >, 5);
+}
+
+static void check_file_user(struct virt *virt, const char *path, const char *expected)
+{
+        struct virt_error error = {};
+        g_autofree char *name = NULL;
+
+        g_assert_cmpint(virt_file_user(virt, path, &name, &error), ==, 0);
+        g_assert_cmpstr(name, ==, expected);
+}
+
+static void the_user_of_a_file_is_the_domain_that_runs_with_it(void)
+{
+        g_autoptr(virt) virt = open_test();
+        struct virt_error error = {};
+
+        define(virt, "user", UUID_A, 1);
+        check_file_user(virt, "/pool/root.qcow2", NULL);
+        g_assert_cmpint(virt_domain_start(virt, UUID_A, true, &error), ==, 0);
+        check_file_user(virt, "/pool/root.qcow2", "user");
+        check_file_user(virt, "/other/root.qcow2", NULL);
+        check_file_user(virt, "/pool/root", NULL);
+        g_assert_cmpint(virt_domain_destroy(virt, UUID_A, &error), ==, 0);
+        check_file_user(virt, "/pool/root.qcow2", NULL);
+        g_assert_cmpint(virt_domain_undefine(virt, UUID_A, &error), ==, 0);
 }
 
 static void only_our_domains_are_listed_and_touched(void)
@@ -674,6 +700,8 @@ int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/domains/a_domain_lives_and_ends", a_domain_lives_and_ends);
+        g_test_add_func("/virt/the_user_of_a_file_is_the_domain_that_runs_with_it",
+                        the_user_of_a_file_is_the_domain_that_runs_with_it);
         g_test_add_func("/domains/only_our_domains_are_listed_and_touched", only_our_domains_are_listed_and_touched);
         g_test_add_func("/domains/metadata_changes_without_a_new_definition", metadata_changes_without_a_new_definition);
         g_test_add_func("/domains/a_diagnosis_names_what_is_missing", a_diagnosis_names_what_is_missing);

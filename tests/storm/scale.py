@@ -68,7 +68,10 @@ class Api:
             raise
 
     def ask(self, method, path, body=None):
-        answer = self.open(method, path, body)
+        try:
+            answer = self.open(method, path, body)
+        except http.client.RemoteDisconnected:  # it was idle for too long
+            answer = self.open(method, path, body)
         text = answer.read()
         if answer.will_close:
             self.close()
