@@ -251,7 +251,7 @@ def adopted_manifest(n):
             "spec": {"persistentVolumeClaim": {"size": "256Mi"},
                      "dataSource": {"type": "ObjectRef", "objectRef": {"kind": "ClusterVirtualImage", "name": "tiny"}}}}
     machine = {"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachine", "metadata": {"name": f"adopt-{n}"},
-               "spec": {"virtualMachineClassName": "generic", "cpu": {"cores": 1, "coreFraction": "1%"}, "memory": {"size": "64Mi"},
+               "spec": {"virtualMachineClassName": "generic", "cpu": {"cores": 1, "coreFraction": "5%"}, "memory": {"size": "96Mi"},
                         "blockDeviceRefs": [{"kind": "VirtualDisk", "name": f"adopt-{n}"}]}}
     return [disk, machine]
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Agent, gateway and host end in every way, and what runs is taken over: nothing lost, nothing started twice."""
+"""Agent, gateway and host end in every way, and what runs is taken over: nothing lost, nothing started twice. GABBRO_LONG=1 adds what takes minutes."""
+import os
 import re
 import shutil
 import time
@@ -7,9 +8,11 @@ import time
 import pytest
 
 from cloud import BIN, Daemon
-from fleet import agent_log, caught_up, fleet, print_rows, seen
+from fleet import agent_log, caught_up, fleet, host_boot, print_rows, seen
 
+LONG = os.environ.get("GABBRO_LONG") == "1"
 CREDENTIALS = "ca.crt", "node.crt", "node.key", "node.name"
+LEASE_S = 40
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +83,62 @@ def test_A4_I5_killed_gateway_comes_back_and_the_agent_goes_on(machines, cloud):
     cloud.virsh("destroy", machines["on"].domain())
     machines["on"].runs_again(before["on"][0] + 1)
     seen("gateway killed", "agent follows its manifest", seconds, "the agent goes on after its revision, without a new list")
+
+
+def test_decision_4_guest_ends_while_the_gateway_is_away(machines, cloud):
+    on, hand, gateway = machines["on"], machines["hand"], Daemon(cloud, "gateway")
+    before = facts(machines)
+    for machine in (on, hand):
+        cloud.eventually("its guest listens", lambda: machine.vm()["status"].get("guestOSInfo"), 90)
+    domains = [on.domain(), hand.domain()]
+    mark = len(agent_log(cloud, False))
+    gateway.end()
+    down = time.monotonic()
+    for domain in domains:
+        cloud.virsh("shutdown", domain)
+    for domain in domains:
+        cloud.eventually("the guest is down", lambda: cloud.virsh("domstate", domain).strip() == "shut off", 60)
+    if LONG:
+        cloud.eventually("the lease ends", lambda: "the node's lease has ended" in agent_log(cloud, False)[mark:], LEASE_S + 20)
+        time.sleep(120)
+    else:
+        time.sleep(3)  # nothing may be started, and nothing tells when nothing happened
+    assert "guest runs" not in agent_log(cloud, False)[mark:]
+    assert len(cloud.virsh("list", "--name").split()) == 2, "a machine was started without the gateway"
+    minutes = time.monotonic() - down
+    gateway.begin()
+    begin = time.monotonic()
+    on.runs_again(before["on"][0] + 1, 90)
+    seconds = time.monotonic() - begin
+    hand.until("stopped", lambda m: m.phase() == "Stopped", 30)
+    assert hand.epoch() == before["hand"][0] and hand.condition()["reason"] == "GuestShutdown"
+    assert machines["keep"].pid() == before["keep"][1]
+    print(f"the gateway was away for {minutes:.0f} s")
+    seen("gateway away", "guests shut themselves down", seconds, "nothing is started meanwhile; afterwards the run policy decides: AlwaysOn starts, Manual stays off")
+    hand.start()
+
+
+def test_E21_decision_4_machines_come_back_after_a_boot_of_the_host(machines, cloud):
+    before = facts(machines)
+    agent, gateway = Daemon(cloud, "agent"), Daemon(cloud, "gateway")
+    gateway.end("TERM")
+    host_boot(cloud, agent)
+    time.sleep(4)  # nothing may be started before the gateway has spoken
+    assert cloud.virsh("list", "--name").split() == [] and "guest runs" not in agent_log(cloud)
+    gateway.begin()
+    begin = time.monotonic()
+    for name in ("on", "keep"):
+        machines[name].runs_again(before[name][0] + 1, 90)
+    seconds = time.monotonic() - begin
+    hand = machines["hand"]
+    hand.until("stopped", lambda m: m.phase() == "Stopped", 30)
+    said = hand.condition()
+    assert said["reason"] == "HostLost" and "went down" in said["message"] and "Manual leaves it off" in said["message"], said
+    assert any("went down" in w for w in machines["on"].events("HostLost"))
+    for name, m in machines.items():
+        assert m.vm()["status"]["hardware"] == before[name][3], "the hardware of a machine has changed"
+    address = machines["on"].vm()["status"]["ipAddress"]
+    cloud.eventually("the guest answers", lambda: cloud.run("ping", "-c1", "-W2", address, check=False).returncode == 0, 60)
+    seen("host boots", "machines ran", seconds, "nothing before the agent has spoken to the gateway; then by run policy, Manual stays off with reason HostLost")
+    hand.start()
+    cloud.wait("vm", "first-vm", "phase=Running", 60)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cloud import Daemon
-from fleet import agent_log, fleet, print_rows, seen
+from fleet import agent_log, fleet, libvirtd, print_rows, seen
 
 LONG = os.environ.get("GABBRO_LONG") == "1"
 
@@ -198,7 +198,7 @@ def test_attack_32_a_removed_volume_is_never_made_again_empty(machines, cloud):
     said = {c["type"]: c for c in cloud.get("vd", "keep-root")["status"]["conditions"]}["Ready"]
     assert said["reason"] == "VolumeMissing" and "no longer in pool" in said["message"] and "put the file back" in said["message"]
     cloud.eventually("phase PVCLost", lambda: cloud.get("vd", "on-root")["status"]["phase"] == "PVCLost", 60)
-    devices = on.until("condition", lambda m: m.condition("BlockDevicesReady")["status"] == "False", 20)
+    on.until("condition", lambda m: m.condition("BlockDevicesReady")["status"] == "False", 20)
     assert on.phase() == "Running" and "on-root" in on.condition("BlockDevicesReady")["message"]
     result = cloud.gabbro("start", "keep", "--wait", "--timeout", "3", check=False)
     assert result.returncode != 0
@@ -239,3 +239,39 @@ def test_I1_a_foreign_domain_with_our_name_is_not_touched(machines, cloud):
     hand.until("runs", lambda m: m.phase() == "Running" and m.state() == "running", 90)
     seen("foreign domain with the name of a machine", "machine starts", seconds, "the foreign one is not touched; reason DomainNameTaken, tried again with growing pauses")
     print(f"{attempts} attempts")
+
+
+def test_decision_13_hung_libvirtd_is_told_and_left(machines, cloud):
+    on = machines["on"]
+    agent = Daemon(cloud, "agent")
+
+    def threads():
+        return len(cloud.run("ls", f"/proc/{agent.pid()}/task").stdout.split())
+
+    def ready():
+        return next(c for c in cloud.get("nodes")["items"][0]["status"]["conditions"] if c["type"] == "Ready")
+
+    before, epoch, pid = threads(), on.epoch(), on.pid()
+    libvirtd(cloud, "freeze")
+    try:
+        begin = time.monotonic()
+        cloud.eventually("node not ready", lambda: ready()["status"] == "False", 60)
+        seconds = time.monotonic() - begin
+        assert ready()["reason"] == "LibvirtUnreachable" and ready()["message"], ready()
+        on.until("words", lambda m: m.condition()["reason"] == "LibvirtUnreachable", 20)
+        assert on.phase() == "Running" and on.condition()["status"] == "Unknown" and cloud.get("vd", "on-root")["status"]["phase"] == "Ready"
+        time.sleep(10)
+        during = threads()
+    finally:
+        libvirtd(cloud, "thaw")
+    begin = time.monotonic()
+    cloud.eventually("node ready", lambda: ready()["status"] == "True", 60)
+    back = time.monotonic() - begin
+    on.until("runs", lambda m: m.condition()["status"] == "True", 20)
+    assert (on.epoch(), on.pid()) == (epoch, pid)
+    assert during <= before + 12, f"{before} threads before, {during} after 10 s of a hung libvirtd"
+    cloud.eventually("threads have ended", lambda: threads() <= before + 2, 60)
+    cloud.virsh("destroy", on.domain())
+    on.runs_again(epoch + 1, 60)
+    seen("libvirtd hangs", "machines run", seconds, "Node Ready is False, reason LibvirtUnreachable; guests go on; taken up again when it answers")
+    print(f"{during - before:+d} threads while it hung; ready again after {back:.1f} s")
