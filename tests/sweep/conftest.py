@@ -12,7 +12,7 @@ from world import World  # noqa: E402
 
 @pytest.fixture(scope="module")
 def world():
-    with one_host_cloud("gabbro-sweep") as cloud:
+    with one_host_cloud("gabbro-sweep", "--cgroup") as cloud:
         made = World(cloud)
         try:
             yield made

@@ -65,6 +65,7 @@ look = {
     "sizes of sets": {m[0]: len(m[1].split(",")) for m in re.findall(r"(?:set|map|vmap) (\w+) \{[^}]*?elements = \{([^}]*)\}", ruleset)},
     "processes": processes(),
     "run": sorted(p.name for p in pathlib.Path("/run/libvirt/qemu").glob("*") if not p.is_dir()),
-    "cgroups": sorted(str(p) for p in pathlib.Path("/sys/fs/cgroup").glob("**/machine*qemu*")) if os.path.isdir("/sys/fs/cgroup") else [],
+    "sockets": sorted(str(p) for p in pathlib.Path("/var/lib/libvirt/qemu").rglob("*") if p.is_socket()),
+    "cgroups": sorted(str(p) for c in ("cpu", "memory") for p in pathlib.Path("/sys/fs/cgroup", c).rglob("*qemu*") if p.is_dir()),
 }
 print(json.dumps(look))
