@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/job.h"
 
+#include "agent/groups.h"
 #include "agent/instance_drift.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -200,6 +201,26 @@ static void take_record(struct instance_turn *turn)
         }
 }
 
+/* A libvirtd that was killed while the guest ended leaves the empty control groups of that run. */
+static void remove_groups(const struct instance_turn *turn)
+{
+        const struct api_instance_status *told = turn->job->told;
+        const char *name = turn->exists ? turn->entry.name : told ? told->domain_name : NULL;
+
+        if (name && groups_remove(GROUPS_ROOT, name)) {
+                log_info("control groups that libvirt had left were removed", "domain", name);
+        }
+}
+
+/* It is off, and what was told last is that it runs. */
+static bool has_ended(const struct instance_turn *turn)
+{
+        const struct api_instance_status *told = turn->job->told;
+        static const char *const off[] = {"shutoff", "crashed", "defined", NULL};
+
+        return told && told->state && !g_strv_contains(off, told->state);
+}
+
 static void report(struct instance_turn *turn)
 {
         bool off = turn->fact.state == INSTANCE_OFF || turn->fact.state == INSTANCE_ABSENT;
@@ -208,6 +229,9 @@ static void report(struct instance_turn *turn)
         if (turn->fact.state == INSTANCE_RUNNING && !started_at(turn)) {
                 /* Its start was not told before the agent ended: it is known to run from now on. */
                 turn->started_at = job_now(turn->job);
+        }
+        if (off && has_ended(turn)) {
+                remove_groups(turn);
         }
         take_record(turn);
         status = instance_status(turn);
@@ -370,6 +394,7 @@ static bool act_gone(struct instance_turn *turn)
         struct api_instance_status status = instance_status(turn);
 
         instance_remove_seed(turn->job, turn->instance);
+        remove_groups(turn);
         (void)job_pass(turn->job, "gone", "seed-removed");
         status.state = "Gone";
         turn->job->result = JOB_GONE;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/inspect.h"
 
+#include "agent/groups.h"
+
 #include "base/file.h"
 
 #include <string.h>
@@ -274,27 +276,6 @@ void inspect_qemu(struct inspect *inspect)
 /* --- control groups --------------------------------------------------------------------------------------------------------------
  */
 
-#define CGROUP_DEPTH 4
-
-/* "machine-qemu\x2d3\x2dweb\x2d1a2b3c4d.scope" of systemd, or "qemu-3-web-1a2b3c4d.libvirt-qemu": the name of the domain. */
-static char *domain_of_cgroup(const char *folder)
-{
-        g_auto(GStrv) parts = g_strsplit(folder, "\\x2d", 0);
-        g_autofree char *plain = g_strjoinv("-", parts);
-        const char *at;
-
-        at = g_str_has_prefix(plain, "machine-qemu-") ? plain + strlen("machine-qemu-")
-             : g_str_has_prefix(plain, "qemu-")       ? plain + strlen("qemu-")
-                                                      : NULL;
-        if (!at || !g_ascii_isdigit(*at) || !(at = strchr(at, '-'))) {
-                return NULL;
-        }
-        if (g_str_has_suffix(at, ".scope")) {
-                return g_strndup(at + 1, strlen(at + 1) - strlen(".scope"));
-        }
-        return g_str_has_suffix(at, ".libvirt-qemu") ? g_strndup(at + 1, strlen(at + 1) - strlen(".libvirt-qemu")) : NULL;
-}
-
 static bool runs(struct inspect *inspect, const char *name)
 {
         for (size_t i = 0; i < inspect->census->n; i++) {
@@ -333,7 +314,7 @@ static void walk_cgroups(struct inspect *inspect, const char *path, unsigned dep
         const char *name;
 
         while (folder && (name = g_dir_read_name(folder))) {
-                g_autofree char *child = g_build_filename(path, name, NULL), *domain = domain_of_cgroup(name);
+                g_autofree char *child = g_build_filename(path, name, NULL), *domain = groups_domain(name);
                 struct api_host_finding *finding;
 
                 if (!g_file_test(child, G_FILE_TEST_IS_DIR) || g_file_test(child, G_FILE_TEST_IS_SYMLINK)) {
@@ -341,7 +322,7 @@ static void walk_cgroups(struct inspect *inspect, const char *path, unsigned dep
                 }
                 if (!domain) {
                         walk_cgroups(inspect, child, depth - 1);
-                } else if (!runs(inspect, domain) && !holds_processes(child, CGROUP_DEPTH)) {
+                } else if (!runs(inspect, domain) && !holds_processes(child, GROUPS_DEPTH)) {
                         finding = inspect_found(inspect, REASON_STRAY_CGROUP, "Warning", "%s", child);
                         inspect_evidence(inspect, finding, "no domain %s runs, and no process is in it", domain);
                         inspect_fix(inspect, finding, "remove the empty control group");
@@ -352,6 +333,6 @@ static void walk_cgroups(struct inspect *inspect, const char *path, unsigned dep
 void inspect_cgroups(struct inspect *inspect)
 {
         if (inspect->census) {
-                walk_cgroups(inspect, "/sys/fs/cgroup", CGROUP_DEPTH);
+                walk_cgroups(inspect, GROUPS_ROOT, GROUPS_DEPTH);
         }
 }

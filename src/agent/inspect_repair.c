@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/inspect.h"
 
+#include "agent/groups.h"
+
 #include "agent/net/link.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -12,7 +14,6 @@
 #include <sys/stat.h>
 
 #define LOST_AND_FOUND "lost+found"
-#define CGROUP_DEPTH   4
 
 /* --- small steps -----------------------------------------------------------------------------------------------------------------
  */
@@ -183,24 +184,9 @@ static int repair_net(struct inspect *inspect, const struct api_host_finding *fi
 }
 
 /* A control group with a process in it cannot be removed: the kernel looks once more. */
-static int remove_cgroup(const char *path, unsigned depth)
-{
-        g_autoptr(GDir) folder = g_dir_open(path, 0, NULL);
-        const char *name;
-
-        while (folder && depth && (name = g_dir_read_name(folder))) {
-                g_autofree char *child = g_build_filename(path, name, NULL);
-
-                if (g_file_test(child, G_FILE_TEST_IS_DIR)) {
-                        (void)remove_cgroup(child, depth - 1);
-                }
-        }
-        return rmdir(path) < 0 ? -errno : 0;
-}
-
 static int repair_cgroup(struct inspect *inspect, const struct api_host_finding *finding, char **ret_words)
 {
-        int r = remove_cgroup(finding->subject, CGROUP_DEPTH);
+        int r = groups_remove_folder(finding->subject, GROUPS_DEPTH);
 
         if (r < 0 && r != -ENOENT) {
                 return failed(ret_words, g_strdup(g_strerror(-r)));
