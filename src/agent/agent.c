@@ -102,6 +102,10 @@ static void on_intent_forgotten(struct intent *intent, void *userdata)
         if (!intent->gone) {
                 log_warning("an intent left the manifest before it was torn down; what it made stays", "intent", intent->key);
         }
+        /* The gateway has taken the last status, also when its answer comes later than the end of the intent, or not at all. */
+        if (intent->gone && !agent->stopping && journal_drop(agent->journal, intent->uid, G_MAXINT64) < 0) {
+                log_warning("a journal entry could not be dropped", "intent", intent->key);
+        }
         if (!intent->gone && intent->kind == &api_port_kind && !agent->stopping) {
                 converge_drop_port(agent, intent->name);
         }

@@ -81,7 +81,7 @@ def test_200_agents_come_back_at_once_after_a_kill_of_the_gateway(gateway, herd)
     costs = asyncio.run(kills(gateway, herd))
     assert refusals(herd) == []
     assert all(memory < 160 for memory, _ in costs), costs
-    outcome("SIGKILL of the gateway", "200 agents reconnect at once", "all are served, none is refused, and a user of the API beside them")
+    outcome("gateway killed", "200 agents reconnect at once", "all are served, none is refused, and a user of the API beside them")
 
 
 async def cuts(gateway, herd):
