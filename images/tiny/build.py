@@ -177,7 +177,7 @@ def build_root(work, tree, release, seed_reader):
         link.symlink_to("gabbro-shutdown")
     image = work / "root.img"
     image.unlink(missing_ok=True)
-    run("mke2fs", "-q", "-t", "ext4", "-L", "gabbroroot", "-O", "^has_journal,^64bit,resize_inode", "-E", "root_owner=0:0,resize=4G,lazy_itable_init=1",
+    run("mke2fs", "-q", "-t", "ext4", "-L", "gabbroroot", "-O", "has_journal,^64bit,resize_inode", "-J", "size=4", "-E", "root_owner=0:0,resize=4G,lazy_itable_init=1",
         "-m", "0", "-d", root, image, f"{ROOT_MIB}M", stderr=subprocess.DEVNULL)
     return image
 
