@@ -16,7 +16,7 @@ SEED = int(os.environ.get("GABBRO_SWEEP_SEED", "0")) or random.SystemRandom().ra
 SECONDS = float(os.environ.get("GABBRO_SWEEP_SECONDS", "200"))
 ALONE = os.environ.get("GABBRO_SWEEP_CASE")
 LONG = os.environ.get("GABBRO_LONG") == "1"
-NAMES = {"agent": "agent killed at a step", "gateway": "gateway killed at a commit or step", "libvirtd": "libvirtd killed at any step",
+NAMES = {"agent": "agent killed at a step", "gateway": "gateway killed at a commit or step", "libvirtd": "libvirtd killed at a step",
          "QEMU": "QEMU killed at a step", "error": "a step fails", "rollback": "agent killed while it rolls back"}
 WORDS = {"agent": "the end is as without the fault: nothing left over, never two copies, no start more",
          "gateway": "the end is as without the fault: nothing left over, never two copies, no start more",
