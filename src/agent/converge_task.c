@@ -28,6 +28,25 @@ static void finish_pool(struct job *job, struct api_host_task_status *status, in
         job_status(job, &api_host_task_status_type, status);
 }
 
+/* The last word on a pool of this host: libvirt forgets what we made it know. Files stay. */
+static void end_task(struct job *job, const struct api_host_task *task)
+{
+        struct api_host_task_status status = {
+                .observed_generation = job->doc->generation, .has_observed_generation = true, .state = "Gone"};
+        bool pool = task->spec && task->spec->pool && g_strcmp0(task->spec->type, "EnsurePool") == 0;
+        struct virt_error error = {};
+        int r = pool ? virt_pool_remove(job->agent->virt, task->spec->pool->name, &error) : 0;
+
+        if (r) {
+                log_warning("pool could not be let go", "task", job_key(job).name, "error", error.words);
+                job->unreachable |= r == VIRT_E_UNREACHABLE;
+                job->result = JOB_RETRY;
+                return;
+        }
+        job->result = JOB_GONE;
+        job_status(job, &api_host_task_status_type, &status);
+}
+
 void converge_task(struct job *job)
 {
         static const struct {
@@ -41,9 +60,7 @@ void converge_task(struct job *job)
         int r;
 
         if (job->doc->deleted) {
-                status.state = "Gone";
-                job->result = JOB_GONE;
-                job_status(job, &api_host_task_status_type, &status);
+                end_task(job, task);
                 return;
         }
         /* A task is done once; its pool is looked at by the node's report from then on. */

@@ -169,11 +169,20 @@ static int find_pool(virConnectPtr connection, const char *name, virStoragePoolP
         return *ret_pool ? 0 : virt_fail(reterr, "PoolFailed");
 }
 
+/* The UUID of a pool that we define says that we did: a pool of the same name and folder that was there before has another. */
+static char *own_uuid(const char *name, const char *path)
+{
+        g_autofree char *text = g_strdup_printf("gabbro:%s:%s", name, path);
+        g_autofree char *hex = g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
+
+        return g_strdup_printf("%.8s-%.4s-8%.3s-8%.3s-%.12s", hex, hex + 8, hex + 12, hex + 15, hex + 18);
+}
+
 static int define_pool(virConnectPtr connection, const struct virt_pool_options *options, virStoragePoolPtr *ret_pool,
                        struct virt_error *reterr)
 {
         AUTO_POOL taken = virStoragePoolLookupByTargetPath(connection, options->path);
-        g_autofree char *text = NULL;
+        g_autofree char *text = NULL, *uuid = own_uuid(options->name, options->path);
         AUTO_XML doc = NULL;
 
         if (taken)
@@ -182,6 +191,7 @@ static int define_pool(virConnectPtr connection, const struct virt_pool_options 
         doc = xml_new("pool");
         xml_set(xml_root(doc), "type", "dir");
         xml_add_text(xml_root(doc), "name", options->name);
+        xml_add_text(xml_root(doc), "uuid", uuid);
         xml_add_text(xml_add(xml_root(doc), "target", NULL), "path", options->path);
         text = xml_to_text(doc);
         *ret_pool = virStoragePoolDefineXML(connection, text, 0);
@@ -308,16 +318,27 @@ int virt_pool_info(struct virt *virt, const char *pool, struct virt_pool_info *r
 int virt_pool_remove(struct virt *virt, const char *pool, struct virt_error *reterr)
 {
         AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
+        g_autoptr(GMutexLocker) turn G_GNUC_UNUSED = NULL;
+        g_autofree char *path = NULL, *uuid = NULL;
+        char found_uuid[VIR_UUID_STRING_BUFLEN] = "";
         AUTO_POOL found = NULL;
+        bool is_dir;
         int r;
 
         assert(pool);
 
         if (!connection)
                 return VIRT_E_UNREACHABLE;
+        turn = virt_storage_turn();
         r = find_pool(connection, pool, &found, reterr);
         if (r)
                 return r == VIRT_E_MISSING ? 0 : r;
+        path = pool_path(found, &is_dir, reterr);
+        if (!path)
+                return VIRT_E_FAILED;
+        uuid = own_uuid(pool, path);
+        if (virStoragePoolGetUUIDString(found, found_uuid) < 0 || strcmp(uuid, found_uuid) != 0)
+                return 0;
         if (virStoragePoolIsActive(found) == 1 && virStoragePoolDestroy(found) < 0)
                 return virt_fail(reterr, "PoolFailed");
         if (virStoragePoolIsPersistent(found) == 1 && virStoragePoolUndefine(found) < 0)

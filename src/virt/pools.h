@@ -37,7 +37,8 @@ int virt_pool_ensure(struct virt *virt, const struct virt_pool_options *options,
 /** virt_pool_refresh() - look at the folder again; @ret_info may be NULL. */
 int virt_pool_refresh(struct virt *virt, const char *pool, struct virt_pool_info *ret_info, struct virt_error *reterr);
 int virt_pool_info(struct virt *virt, const char *pool, struct virt_pool_info *ret_info, struct virt_error *reterr);
-/** virt_pool_remove() - stop and undefine; the folder and its files stay. A missing pool is 0. */
+/** virt_pool_remove() - stop and undefine what virt_pool_ensure() defined; the folder and its files stay, and so does a pool that
+ * was there before us. Nothing to do is 0. */
 int virt_pool_remove(struct virt *virt, const char *pool, struct virt_error *reterr);
 
 struct virt_volume_options {

@@ -19,7 +19,7 @@ def machine(name, disks, run=""):
                       "spec": {"persistentVolumeClaim": claim} | source})
     data = f"#cloud-config\nhostname: {name}\n" + (f"runcmd:\n- {json.dumps(run)}\n" if run else "")
     parts.append({"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachine", "metadata": {"name": name},
-                  "spec": {"virtualMachineClassName": "generic", "runPolicy": "AlwaysOn", "cpu": {"cores": 1, "coreFraction": "10%"},
+                  "spec": {"virtualMachineClassName": "generic", "runPolicy": "AlwaysOnUnlessStoppedManually", "cpu": {"cores": 1, "coreFraction": "10%"},
                            "memory": {"size": "128Mi"}, "provisioning": {"type": "UserData", "userData": data},
                            "blockDeviceRefs": [{"kind": "VirtualDisk", "name": d[0]} for d in disks]}})
     return "\n---\n".join(json.dumps(p) for p in parts)
