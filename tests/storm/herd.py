@@ -41,10 +41,14 @@ class Agent:
         data = b"" if body is None else json.dumps(body).encode()
         writer.write((f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                       f"Content-Length: {len(data)}\r\n\r\n").encode() + data)
-        head = await reader.readuntil(b"\r\n\r\n")
-        if b" 200 " not in head.split(b"\r\n")[0]:
-            self.refusals.append(head.split(b"\r\n")[0].decode())
-            raise ConnectionError("refused")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b" 200 " not in head.split(b"\r\n")[0]:
+                self.refusals.append(head.split(b"\r\n")[0].decode())
+                raise ConnectionError("refused")
+        except BaseException:  # also when it is cancelled: a connection that nobody closes is the gateway's to bear
+            self.close(writer)
+            raise
         return reader, writer
 
     def close(self, writer):
