@@ -436,11 +436,14 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
                 if (job->path && g_strcmp0(intent->path, job->path) != 0) {
                         resync_folder(agent->resync, job->path);
                 }
+                /* A volume that cannot be looked at now is still of the format that it was made in. */
+                if (job->format || !job->path) {
+                        g_free(intent->format);
+                        intent->format = g_strdup(job->format);
+                }
                 g_free(intent->path);
-                g_free(intent->format);
                 intent->small = job->small;
                 intent->path = g_strdup(job->path);
-                intent->format = g_strdup(job->format);
         }
         if (intent->active && !job->active) {
                 g_clear_pointer(&intent->guest, json_doc_free);

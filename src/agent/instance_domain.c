@@ -216,6 +216,13 @@ int instance_domain(struct job *job, const struct api_instance *instance, const 
         if (spec->firmware && virt_firmware_from_text(spec->firmware, &firmware) < 0) {
                 return refuse(reterr, REASON_VALIDATION_FAILED, "spec.firmware %s is not known", spec->firmware);
         }
+        /* A guess would have the guest see the container instead of its content, and write over it. */
+        for (size_t i = 0; i < job->n_volumes; i++) {
+                if (job->volumes[i].path && !job->volumes[i].format) {
+                        return refuse(reterr, REASON_VALIDATION_FAILED, "the format of volume %s is not known",
+                                      job->volumes[i].name);
+                }
+        }
         describe_owner(job, instance, epoch, &domain);
         describe_size(job, spec, &domain);
         describe_disks(job, spec, seed_path, &domain);

@@ -49,7 +49,7 @@ bool instance_started_outside(const struct instance_turn *turn)
 static bool inputs_known(const struct job *job)
 {
         for (size_t i = 0; i < job->n_volumes; i++) {
-                if (!job->volumes[i].path) {
+                if (!job->volumes[i].path || !job->volumes[i].format) {
                         return false;
                 }
         }

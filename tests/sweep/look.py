@@ -52,6 +52,14 @@ def processes():
     return sorted(found)
 
 
+def is_stale(path):
+    """A pid file that a killed libvirtd left of a guest that has ended: libvirt's own, which it overwrites."""
+    try:
+        return path.suffix == ".pid" and not pathlib.Path("/proc", path.read_text().strip()).exists()
+    except FileNotFoundError:
+        return True
+
+
 with concurrent.futures.ThreadPoolExecutor(4) as threads:
     stored = dict(zip(KINDS, threads.map(store, KINDS)))
 ruleset = out("nft", "list", "ruleset")
@@ -64,7 +72,7 @@ look = {
     "taps in rules": sorted(set(re.findall(r"gbt[0-9a-z]+", out("nft", "list", "ruleset")))),
     "sizes of sets": {m[0]: len(m[1].split(",")) for m in re.findall(r"(?:set|map|vmap) (\w+) \{[^}]*?elements = \{([^}]*)\}", ruleset)},
     "processes": processes(),
-    "run": sorted(p.name for p in pathlib.Path("/run/libvirt/qemu").glob("*") if not p.is_dir()),
+    "run": sorted(p.name for p in pathlib.Path("/run/libvirt/qemu").glob("*") if not p.is_dir() and not is_stale(p)),
     "sockets": sorted(str(p) for p in pathlib.Path("/var/lib/libvirt/qemu").rglob("*") if p.is_socket()),
     "cgroups": sorted(str(p) for c in ("cpu", "memory") for p in pathlib.Path("/sys/fs/cgroup", c).rglob("*qemu*") if p.is_dir()),
 }
