@@ -286,7 +286,9 @@ def test_delete_waits_until_it_is_gone(kubectl):
 
 def test_delete_waits_for_finalizers(kubectl):
     kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "finalizers": ["x.io/f"]}}))
-    with kubectl.popen("delete", "configmap", "a") as deleting, kubectl.popen("get", "configmap", "a", "-w", "-o", "jsonpath={.metadata.deletionTimestamp}{\"\\n\"}") as watch:
+    # Of a list: asked for one object by name, this kubectl swallows the first event of its watch, which may be the one awaited here.
+    with kubectl.popen("delete", "configmap", "a") as deleting, kubectl.popen(
+            "get", "configmap", "--field-selector", "metadata.name=a", "-w", "-o", "jsonpath={.metadata.deletionTimestamp}{\"\\n\"}") as watch:
         while not watch.line().strip():
             pass
         assert deleting.poll() is None
