@@ -74,6 +74,7 @@ def test_A4_I5_killed_gateway_comes_back_and_the_agent_goes_on(machines, cloud):
     before, gateway = facts(machines), Daemon(cloud, "gateway")
     mark = len(agent_log(cloud, False))
     gateway.again()
+    cloud.gateway_serves()
     begin = time.monotonic()
     text = lambda: agent_log(cloud, False)[mark:]
     cloud.eventually("the agent goes on", lambda: "the gateway is reached" in text(), 30)
@@ -107,6 +108,7 @@ def test_decision_4_guest_ends_while_the_gateway_is_away(machines, cloud):
     assert len(cloud.virsh("list", "--name").split()) == 2, "a machine was started without the gateway"
     minutes = time.monotonic() - down
     gateway.begin()
+    cloud.gateway_serves()
     begin = time.monotonic()
     on.runs_again(before["on"][0] + 1, 90)
     seconds = time.monotonic() - begin
@@ -126,6 +128,7 @@ def test_E21_decision_4_machines_come_back_after_a_boot_of_the_host(machines, cl
     time.sleep(4)  # nothing may be started before the gateway has spoken
     assert cloud.virsh("list", "--name").split() == [] and "guest runs" not in agent_log(cloud)
     gateway.begin()
+    cloud.gateway_serves()
     begin = time.monotonic()
     for name in ("on", "keep"):
         machines[name].runs_again(before[name][0] + 1, 90)

@@ -74,6 +74,10 @@ class Cloud:
         """start stop kill freeze thaw"""
         subprocess.run([str(HOST), "libvirtd", str(self.host), order], check=True, stdin=subprocess.DEVNULL)
 
+    def gateway_serves(self):
+        """After a start of the gateway: until it answers, so that no request meets a closed port."""
+        self.eventually("the gateway serves", lambda: self.kubectl("get", "ns", "default", check=False).returncode == 0)
+
     def logs(self):
         parts = []
         for log in sorted((self.demo / "log").glob("*.log")):
