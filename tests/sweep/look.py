@@ -52,6 +52,14 @@ def processes():
     return sorted(found)
 
 
+def holds(group):
+    """Whether a control group has processes. Empty ones of a former run stay when libvirtd was killed during a restart (gabbro doctor tells)."""
+    try:
+        return any((p / "cgroup.procs").read_text().strip() for p in [group, *group.rglob("*")] if p.is_dir())
+    except OSError:
+        return False
+
+
 def is_stale(path):
     """A pid file that a killed libvirtd left of a guest that has ended: libvirt's own, which it overwrites."""
     try:
@@ -62,6 +70,10 @@ def is_stale(path):
 
 with concurrent.futures.ThreadPoolExecutor(4) as threads:
     stored = dict(zip(KINDS, threads.map(store, KINDS)))
+for instance in stored.get("instances.host.gabbro.dev", []):
+    # libvirt's own word for an end that it did not see; the machine is off as it was asked to be.
+    if instance.get("spec", {}).get("power") == "Off" and instance.get("status", {}).get("state") == "crashed":
+        instance["status"]["state"] = "shutoff"
 ruleset = out("nft", "list", "ruleset")
 look = {
     "store": stored,
@@ -74,6 +86,6 @@ look = {
     "processes": processes(),
     "run": sorted(p.name for p in pathlib.Path("/run/libvirt/qemu").glob("*") if not p.is_dir() and not is_stale(p)),
     "sockets": sorted(str(p) for p in pathlib.Path("/var/lib/libvirt/qemu").rglob("*") if p.is_socket()),
-    "cgroups": sorted(str(p) for c in ("cpu", "memory") for p in pathlib.Path("/sys/fs/cgroup", c).rglob("*qemu*") if p.is_dir()),
+    "cgroups": sorted(str(p) for c in ("cpu", "memory") for p in pathlib.Path("/sys/fs/cgroup", c).rglob("*qemu*") if p.is_dir() and holds(p)),
 }
 print(json.dumps(look))
