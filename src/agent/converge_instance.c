@@ -404,6 +404,10 @@ static bool act_gone(struct instance_turn *turn)
 
 static bool act_start(struct instance_turn *turn)
 {
+        /* The former run may have ended in this very turn, without a report of its own. */
+        if (turn->job->host->facts.cgroup_version) {
+                remove_groups(turn);
+        }
         return instance_start(turn);
 }
 

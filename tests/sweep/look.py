@@ -52,14 +52,6 @@ def processes():
     return sorted(found)
 
 
-def holds(group):
-    """Whether a control group has processes. Empty ones of a former run stay when libvirtd was killed during a restart (gabbro doctor tells)."""
-    try:
-        return any((p / "cgroup.procs").read_text().strip() for p in [group, *group.rglob("*")] if p.is_dir())
-    except OSError:
-        return False
-
-
 def is_stale(path):
     """A pid file that a killed libvirtd left of a guest that has ended: libvirt's own, which it overwrites."""
     try:
@@ -86,6 +78,6 @@ look = {
     "processes": processes(),
     "run": sorted(p.name for p in pathlib.Path("/run/libvirt/qemu").glob("*") if not p.is_dir() and not is_stale(p)),
     "sockets": sorted(str(p) for p in pathlib.Path("/var/lib/libvirt/qemu").rglob("*") if p.is_socket()),
-    "cgroups": sorted(str(p) for c in ("cpu", "memory") for p in pathlib.Path("/sys/fs/cgroup", c).rglob("*qemu*") if p.is_dir() and holds(p)),
+    "cgroups": sorted(str(p) for c in ("cpu", "memory") for p in pathlib.Path("/sys/fs/cgroup", c).rglob("*qemu*") if p.is_dir()),
 }
 print(json.dumps(look))
