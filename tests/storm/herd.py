@@ -53,7 +53,7 @@ class Agent:
 
     def close(self, writer):
         self.writers.discard(writer)
-        writer.close()
+        writer.transport.abort()  # as a process that ends; an orderly end of TLS has asyncio wait 30 s for the other side's
 
     async def put(self, path, body):
         _, writer = await self.open("PUT", path, body)

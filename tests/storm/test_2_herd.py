@@ -51,8 +51,8 @@ async def in_good_company(gateway, coroutine):
 
 
 async def settled(gateway):
-    """(MiB, descriptors) once what is closing is closed: at once as a rule, at the latest when LIMIT_HTTP_IDLE_TIME_US has passed."""
-    end = time.monotonic() + 135
+    """(MiB, descriptors) once what is closing is closed."""
+    end = time.monotonic() + 15
     while gateway.descriptors() > N + 60:
         assert time.monotonic() < end, f"{gateway.descriptors()} descriptors for {N} streams"
         await asyncio.sleep(0.1)
