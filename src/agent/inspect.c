@@ -12,6 +12,7 @@
 #define SETTLED_US    5000000ull /* what changed later than this before a look is work in progress */
 #define BETWEEN_US    3000000ull /* between the two looks */
 #define WORDS_MAX     400
+#define BLIND         "\n" /* pending after a look that could not look at everything; no finding's key */
 
 /* In the order in which findings are told and repaired: what holds a thing open comes before the thing. */
 static const struct {
@@ -393,7 +394,8 @@ static void tell_findings(struct inspect *inspect, struct api_host_task_status *
 void converge_inspect(struct job *job, const struct api_host_task *task)
 {
         struct api_host_task_status status = {.observed_generation = job->doc->generation, .has_observed_generation = true};
-        bool second = job->inspection->pending;
+        const char *pending = job->inspection->pending;
+        bool was_blind = g_strcmp0(pending, BLIND) == 0, second = pending && !was_blind, blind;
         struct inspect inspect;
 
         status.state = "Running";
@@ -402,10 +404,12 @@ void converge_inspect(struct job *job, const struct api_host_task *task)
         status.has_progress_percent = true;
         job_progress(job, &api_host_task_status_type, &status);
         inspect_look(&inspect, job, NULL);
-        if (!second && needs_second_look(&inspect)) {
-                status.step = "waiting for a second look";
-                status.progress_percent = 50;
-                job->pending = keys_of(&inspect);
+        /* A libvirt that has just been started again is reached by then. */
+        blind = inspect.unlooked->len && !was_blind;
+        if (!second && (blind || needs_second_look(&inspect))) {
+                status.step = blind ? "waiting for what could not be looked at" : "waiting for a second look";
+                status.progress_percent = blind ? 30 : 50;
+                job->pending = blind ? g_strdup(BLIND) : keys_of(&inspect);
                 job->result = JOB_WAIT;
                 job->again_us = BETWEEN_US;
                 job_status(job, &api_host_task_status_type, &status);

@@ -2,7 +2,8 @@
 """The crash sweep: each operation with a fault at each place that it passes ends as it does without one (A4, A16, A17, C2, C16, C38, C46, C47, E21).
 
 A run without faults tells the places; a case is a place, how often it was passed, and who ends there. Ordinary runs take a sample
-within GABBRO_SWEEP_SECONDS (200), chosen by GABBRO_SWEEP_SEED; GABBRO_LONG=1 takes all; GABBRO_SWEEP_CASE=... one alone.
+within GABBRO_SWEEP_SECONDS (200), chosen by GABBRO_SWEEP_SEED; GABBRO_LONG=1 takes all; GABBRO_SWEEP_CASE=... one alone;
+GABBRO_SWEEP_PART=1/2 every second case, for runs beside each other.
 """
 import os
 import random
@@ -15,6 +16,7 @@ from world import OPERATIONS
 SEED = int(os.environ.get("GABBRO_SWEEP_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 SECONDS = float(os.environ.get("GABBRO_SWEEP_SECONDS", "200"))
 ALONE = os.environ.get("GABBRO_SWEEP_CASE")
+PART, PARTS = map(int, os.environ.get("GABBRO_SWEEP_PART", "1/1").split("/"))
 LONG = os.environ.get("GABBRO_LONG") == "1"
 NAMES = {"agent": "agent killed at a step", "gateway": "gateway killed at a commit or step", "libvirtd": "libvirtd killed at a step",
          "QEMU": "QEMU killed at a step", "error": "a step fails", "rollback": "agent killed while it rolls back"}
@@ -138,7 +140,7 @@ def test_A4_C2_C16_every_operation_survives_a_fault_at_every_step(world):
             begin = time.monotonic()
             world.learn(operation)
             print(f"sweep: {operation.name}: {len(world.passed[operation.name])} places, {time.monotonic() - begin:.1f} s", file=sys.stderr, flush=True)
-        cases = {name: cases_of(OPERATIONS[name], passed) for name, passed in world.passed.items()}
+        cases = {name: cases_of(OPERATIONS[name], passed)[PART - 1::PARTS] for name, passed in world.passed.items()}
         print(f"sweep: {sum(map(len, cases.values()))} cases in all", file=sys.stderr, flush=True)
         sample(sweep, cases)
     sweep.tell()
