@@ -195,6 +195,17 @@ def test_I8_a_domain_lost_while_the_agent_stood_still(cloud, first):
     report(cloud, code=HEALTHY)
 
 
+def test_I8_a_libvirtd_that_was_started_again_is_looked_at(cloud, first):
+    """One that is away is told as not looked at; one that has just come back is waited for."""
+    cloud.run("bash", "-c", "pid=$(cat /run/libvirtd.pid); kill -KILL $pid; while kill -0 $pid; do :; done 2>/dev/null; true")
+    try:
+        assert any("libvirt" in u for u in report(cloud, code=BLIND)["unlooked"])
+    finally:
+        cloud.libvirtd("start")
+    seen = report(cloud, code=HEALTHY)
+    assert seen["unlooked"] == [] and bad(seen) == set()
+
+
 def test_I8_the_first_machine_was_not_touched(cloud, first):
     instance = cloud.get("instances.host.gabbro.dev", "-l", "gabbro.dev/owner-name=first-vm")["items"][0]["status"]
     assert qemu(cloud, instance["domainUuid"]) == first["qemu"] and instance["epoch"] == first["epoch"]
