@@ -229,7 +229,8 @@ static void run_path(struct call *call, const char *path)
         path_attributes(call, path, false);
         if (!authenticate(call) || !authorise(call))
                 return;
-        if (!service)
+        /* What is below such a path is there to be read, if at all: a write to a resource that is not served finds nothing. */
+        if (!service || (strchr(path + 1, '/') && strcmp(call->attributes.verb, "get") != 0))
                 call_refuse_words(call, 404, "the server could not find the requested resource");
         else if (strcmp(call->attributes.verb, "get") != 0)
                 call_refuse_words(call, 405, "the server does not allow this method on the requested resource");
