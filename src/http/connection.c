@@ -212,6 +212,7 @@ static bool connection_input(struct http_connection *connection, bool *readable)
                 connection->dead = true;
                 return false;
         }
+        connection->ahead = false;
         server->stats.bytes_in += n;
         connection->last_read_us = connection_now_us(connection);
         size_t rest = connection_feed(connection, server->read_buffer, n);
@@ -280,6 +281,29 @@ static void connection_on_handshake_failure(struct http_connection *connection)
         connection->dead = true;
 }
 
+/* While the whole request has come and the answer is under way, the next bytes can only be another request ahead of its turn, or
+ * the end of the peer's stream: TLS tells that without an end of the TCP connection. */
+static bool connection_awaits_end(const struct http_connection *connection)
+{
+        const struct http_request *request = connection->request;
+
+        return request && request->body_ended && !connection->transport.handshaking && !connection->ws && !connection->lingering &&
+               !connection->dead && !connection->peer_ended && !connection->ahead && connection->held_len == 0 &&
+               !connection_wants_input(connection);
+}
+
+static void connection_listen_for_end(struct http_connection *connection)
+{
+        ssize_t n = http_transport_peek(&connection->transport);
+
+        if (n > 0)
+                connection->ahead = true;
+        else if (n == 0)
+                connection->peer_ended = true;
+        else
+                connection->dead = n != -EAGAIN;
+}
+
 static void connection_turn(struct http_connection *connection, unsigned events)
 {
         bool readable = events & (LOOP_READ | LOOP_HANGUP) || connection->transport.tls_wants_write;
@@ -294,11 +318,19 @@ static void connection_turn(struct http_connection *connection, unsigned events)
                         return;
                 readable = true;
         }
+        if (events & LOOP_READ && connection_awaits_end(connection))
+                connection_listen_for_end(connection);
         for (int i = 0; i < CONNECTION_TURNS; i++) {
                 bool more = connection_input(connection, &readable);
                 more |= connection_output(connection);
-                if (connection->dead || connection->lingering || connection->ws || !more)
+                if (connection->dead || connection->lingering || connection->ws)
                         return;
+                if (more)
+                        continue;
+                /* What came along with the request is announced by no event. */
+                if (http_transport_pending(&connection->transport) && connection_awaits_end(connection))
+                        connection_listen_for_end(connection);
+                return;
         }
         http_server_kick(connection->server, connection);
 }
@@ -321,7 +353,7 @@ static unsigned connection_wanted_events(const struct http_connection *connectio
                 return LOOP_READ;
         if (transport->tls_wants_write || connection->output.head)
                 wanted |= LOOP_WRITE;
-        if (transport->handshaking || connection_wants_input(connection))
+        if (transport->handshaking || connection_wants_input(connection) || connection_awaits_end(connection))
                 return wanted | LOOP_READ;
         /* Most clients send nothing while they wait for the answer: stop asking only when one does. */
         if (transport->events & LOOP_READ && !(events & LOOP_READ) && !connection->peer_ended)

@@ -115,6 +115,7 @@ struct http_connection {
         bool heard;      /* it has sent something */
         bool known;      /* it is no stranger */
         bool peer_ended; /* the peer has ended its writing half */
+        bool ahead;      /* it has sent something behind the request that is being answered */
         bool lingering;  /* all is said; what still comes is discarded until the peer ends too */
         bool served;     /* a request was finished on it */
 };

@@ -360,3 +360,29 @@ void testing_await_end(struct testing_client *client)
 {
         testing_until(client->loop, client->ended);
 }
+
+char *testing_ask(struct testing_app *app, struct http_tls *tls, const char *request, size_t len)
+{
+        struct testing_client *client = testing_client_new(app, tls);
+
+        testing_send(client, request, len);
+        testing_await_end(client);
+        char *answer = g_strdup(client->in->str);
+        testing_client_free(client);
+        return answer;
+}
+
+const char *testing_body(const char *answer)
+{
+        const char *body = strstr(answer, "\r\n\r\n");
+
+        return body ? body + 4 : "";
+}
+
+struct http_server_stats testing_stats(const struct testing_app *app)
+{
+        struct http_server_stats stats;
+
+        http_server_stats(app->server, &stats);
+        return stats;
+}

@@ -53,6 +53,12 @@ void testing_deafen(struct testing_client *client, bool deaf);
 /** testing_await() - run the loop until @text has come (consumed up to its end), or the stream has ended. Whether it came. */
 bool testing_await(struct testing_client *client, const char *text);
 void testing_await_end(struct testing_client *client);
+/** testing_ask() - one request on a connection of its own; all that came back. g_free(). */
+char *testing_ask(struct testing_app *app, struct http_tls *tls, const char *request, size_t len);
+/** testing_body() - what stands behind the head of an answer. */
+const char *testing_body(const char *answer);
+struct http_server_stats testing_stats(const struct testing_app *app);
+#define TESTING_CLOSE "Host: x\r\nConnection: close\r\n"
 /** testing_until() - run the loop until @condition holds; fails the test after ten seconds. */
 #define testing_until(loop, condition)                                                                                             \
         do {                                                                                                                       \

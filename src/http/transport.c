@@ -113,6 +113,20 @@ ssize_t http_transport_read(struct http_transport *transport, void *buffer, size
         return n > 0 ? n : transport_tls_result(transport, n);
 }
 
+ssize_t http_transport_peek(struct http_transport *transport)
+{
+        char byte;
+
+        assert(transport && !transport->handshaking);
+        if (!transport->ssl) {
+                ssize_t n = recv(transport->fd, &byte, sizeof(byte), MSG_PEEK);
+                return n < 0 ? -errno : n;
+        }
+        ERR_clear_error();
+        int n = SSL_peek(transport->ssl, &byte, sizeof(byte));
+        return n > 0 ? n : transport_tls_result(transport, n);
+}
+
 bool http_transport_pending(const struct http_transport *transport)
 {
         assert(transport);

@@ -35,6 +35,8 @@ int http_transport_watch(struct http_transport *transport, unsigned events);
 int http_transport_handshake(struct http_transport *transport);
 /** http_transport_read() - bytes, 0 at the end of the stream, or -errno. */
 ssize_t http_transport_read(struct http_transport *transport, void *buffer, size_t size);
+/** http_transport_peek() - whether bytes can be read (> 0), without taking any; 0 at the end of the stream, or -errno. */
+ssize_t http_transport_peek(struct http_transport *transport);
 /** http_transport_pending() - bytes are waiting above the socket, so that no event will announce them. */
 bool http_transport_pending(const struct http_transport *transport);
 /** http_transport_write() - bytes taken (> 0) or -errno. After -EAGAIN the same bytes must be offered again, and may be more. */
