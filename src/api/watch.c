@@ -364,10 +364,21 @@ static void stream_resume(struct stream *stream)
         store_watch_pause(stream->watch, false);
 }
 
+/* Told by the store: the client lags and events that it has not got are no longer kept. */
+static void on_overtaken(void *userdata)
+{
+        struct stream *stream = userdata;
+
+        if (!stream->ended)
+                stream_end_gone(stream);
+}
+
 static void on_drained(void *userdata)
 {
         struct stream *stream = userdata;
 
+        if (stream->ended)
+                return;
         if (stream->feed)
                 feed_continue(stream->feed);
         else
@@ -480,6 +491,7 @@ static int stream_attach(struct stream *stream)
         r = store_watch(call->api->options.store, kinds, after, on_event, stream, &stream->watch);
         if (r)
                 return r;
+        store_watch_on_gone(stream->watch, on_overtaken);
         stream->paused = stream->feed;
         if (stream->paused)
                 store_watch_pause(stream->watch, true);

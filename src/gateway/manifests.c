@@ -87,14 +87,15 @@ static void on_event(const struct store_event *event, void *userdata)
         }
 }
 
+static void on_overtaken(void *userdata)
+{
+        stream_end(userdata);
+}
+
 static void on_bookmark(struct loop_source *source, void *userdata)
 {
         struct manifest_stream *stream = userdata;
 
-        if (store_watch_gone(stream->watch)) {
-                stream_end(stream);
-                return;
-        }
         if (stream->caught_up)
                 write_mark(stream, "BOOKMARK", store_revision(stream->owner->gateway->store));
         loop_timer_set(source, BOOKMARK_INTERVAL_US);
@@ -205,6 +206,7 @@ static void handle(struct http_request *request, const struct auth_identity *ide
                 api_reply_status(request, 410, "Expired", "the resource version is too old; list again", NULL);
                 return;
         }
+        store_watch_on_gone(stream->watch, on_overtaken);
         make_room(gateway->manifests, stream->node);
         g_ptr_array_add(gateway->manifests->streams, stream);
         http_request_set_userdata(request, stream);

@@ -216,6 +216,8 @@ static void store_publish(struct store *store, struct commit *commit)
                 watch_deliver(store, &event);
                 store->stats.events++;
         }
+        if (store->ring.floor > store->slowest)
+                store_arm_work(store); /* a watch was overtaken */
         if (now_us > commit->queued_us)
                 store->stats.commit_time_us_sum += now_us - commit->queued_us;
         store_commit_done(commit, 0);
@@ -449,6 +451,7 @@ int store_open_driver(struct driver *driver, const struct store_options *options
         store->kinds = g_hash_table_new_full(NULL, NULL, NULL, kind_state_free);
         store->overlay = g_hash_table_new(g_str_hash, g_str_equal);
         store->queue_tail = &store->queue;
+        store->slowest = UINT64_MAX;
         store->watches = g_ptr_array_new();
         store->watches_of_all = g_ptr_array_new();
         store->scratch = g_string_new(NULL);

@@ -159,6 +159,9 @@ struct store_watch *store_watch_free(struct store_watch *watch);
 /** store_watch_pause() - a slow reader: events wait in the ring; when they fall out of it @fn is not called again and
  *  store_watch_gone() tells so. */
 void store_watch_pause(struct store_watch *watch, bool paused);
+/** store_watch_on_gone() - have it told, once and in a later turn of the loop, that the ring has overtaken the watch, paused or
+ * not. */
+void store_watch_on_gone(struct store_watch *watch, void (*on_gone)(void *userdata));
 bool store_watch_gone(const struct store_watch *watch);
 /** store_oldest_revision() - watches may start at this revision or later. */
 uint64_t store_oldest_revision(struct store *store);

@@ -41,6 +41,7 @@ struct store {
 
         GPtrArray *watches;        /* all, owned */
         GPtrArray *watches_of_all; /* those of all kinds; borrowed */
+        uint64_t slowest;          /* no watch that lags and can still go on has seen less; UINT64_MAX: none lags */
         uint64_t delivering;       /* revision of the event being delivered, or 0 */
         unsigned watch_depth;      /* callbacks are running: nothing is freed */
         bool watch_dead;           /* some were freed meanwhile */

@@ -15,9 +15,10 @@ struct store_watch {
         const struct schema_kind **kinds; /* NULL: all */
         size_t n_kinds;
         store_watch_fn fn;
+        void (*on_gone)(void *userdata); /* or NULL; told once */
         void *userdata;
         uint64_t cursor; /* everything up to here was delivered; of a live watch only the last event of its kinds */
-        bool live, paused, dead;
+        bool live, paused, dead, gone_told;
 };
 
 static bool watch_wants(const struct store_watch *watch, const struct schema_kind *kind)
@@ -137,17 +138,38 @@ static bool watch_serve(struct store_watch *watch)
         return true;
 }
 
+static void watch_lags(struct store_watch *watch)
+{
+        watch->store->slowest = MIN(watch->store->slowest, watch->cursor);
+}
+
+/* The ring has gone past what @watch has seen. */
+static void watch_tell_gone(struct store_watch *watch)
+{
+        watch->gone_told = true;
+        if (watch->on_gone)
+                watch->on_gone(watch->userdata);
+}
+
 bool watch_catch_up(struct store *store)
 {
         bool more = false;
 
         store->watch_depth++;
+        store->slowest = UINT64_MAX;
         for (size_t i = 0; i < store->watches->len; i++) {
                 struct store_watch *watch = store->watches->pdata[i];
 
-                if (watch->live || watch->paused || watch->dead || store_watch_gone(watch))
+                if (watch->live || watch->dead || watch->gone_told)
                         continue;
-                more |= watch_serve(watch);
+                if (store_watch_gone(watch)) {
+                        watch_tell_gone(watch);
+                        continue;
+                }
+                if (!watch->paused)
+                        more |= watch_serve(watch);
+                if (!watch->live && !watch->dead)
+                        watch_lags(watch);
         }
         watch_leave(store);
         return more;
@@ -184,6 +206,7 @@ int store_watch(struct store *store, const struct schema_kind *const *kinds, uin
         watch->fn = fn;
         watch->userdata = userdata;
         watch->cursor = after;
+        watch_lags(watch);
         watch_attach(watch, kinds);
         store_arm_work(store);
         *ret_watch = watch;
@@ -224,6 +247,13 @@ void store_watch_pause(struct store_watch *watch, bool paused)
                 watch->cursor = store->revision;
         else if (watch->cursor != store->delivering)
                 watch->cursor = store->delivering - 1;
+        watch_lags(watch);
+}
+
+void store_watch_on_gone(struct store_watch *watch, void (*on_gone)(void *userdata))
+{
+        assert(watch && !watch->dead && on_gone);
+        watch->on_gone = on_gone;
 }
 
 bool store_watch_gone(const struct store_watch *watch)
