@@ -257,6 +257,109 @@ static void a_large_file_is_sent_with_back_pressure(void)
         http_tls_free(tls);
         testing_app_free(app);
 }
+/* A disk that has nothing in memory, and whose reads wait until the test lets them go. */
+static GMutex disk_lock;
+static GCond disk_wake;
+static unsigned disk_leave, disk_waiting;
+static ssize_t disk_result = 1;
+
+static ssize_t slow_read_now(int fd, void *buffer, size_t size, uint64_t offset)
+{
+        return -EAGAIN;
+}
+
+static ssize_t slow_read(int fd, void *buffer, size_t size, uint64_t offset)
+{
+        g_mutex_lock(&disk_lock);
+        disk_waiting++;
+        while (!disk_leave)
+                g_cond_wait(&disk_wake, &disk_lock);
+        disk_waiting--;
+        disk_leave--;
+        g_mutex_unlock(&disk_lock);
+        return disk_result <= 0 ? disk_result : pread(fd, buffer, MIN(size, 4), (off_t)offset);
+}
+
+static const struct http_disk slow_disk = {.read_now = slow_read_now, .read = slow_read};
+
+static void disk_let_go(unsigned reads)
+{
+        g_mutex_lock(&disk_lock);
+        disk_leave += reads;
+        g_cond_broadcast(&disk_wake);
+        g_mutex_unlock(&disk_lock);
+}
+
+static bool disk_is_asked(void)
+{
+        g_mutex_lock(&disk_lock);
+        bool asked = disk_waiting > 0;
+        g_mutex_unlock(&disk_lock);
+        return asked;
+}
+
+static void a_disk_that_hangs_holds_up_only_those_who_read_from_it(void)
+{
+        struct testing_app *app = testing_app_new_on(&slow_disk);
+        struct testing_client *reader = testing_client_new(app, NULL), *other = testing_client_new(app, NULL);
+
+        app->file = file_of("0123456789", 10);
+        testing_send_text(reader, "GET /file HTTP/1.1\r\nHost: x\r\n\r\nGET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        testing_until(app->loop, disk_is_asked());
+        for (int i = 0; i < 3; i++) {
+                testing_send_text(other, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+                g_assert_true(testing_await(other, "hello"));
+        }
+        /* Nothing turns while the disk is awaited. */
+        g_assert_cmpint(loop_run_once(app->loop, 20000), ==, 0);
+        disk_let_go(3);
+        g_assert_true(testing_await(reader, "\r\n\r\n0123456789"));
+        g_assert_true(testing_await(reader, "hello"));
+        testing_client_free(reader);
+        testing_client_free(other);
+        testing_app_free(app);
+}
+
+static void a_disk_that_fails_ends_the_answer(void)
+{
+        static const ssize_t results[] = {-EIO, 0};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(results); i++) {
+                struct testing_app *app = testing_app_new_on(&slow_disk);
+                struct testing_client *reader = testing_client_new(app, NULL);
+
+                app->file = file_of("0123456789", 10);
+                disk_result = results[i];
+                disk_let_go(1);
+                testing_send_text(reader, "GET /file HTTP/1.1\r\nHost: x\r\n\r\n");
+                testing_await_end(reader);
+                disk_result = 1;
+                testing_client_free(reader);
+                testing_app_free(app);
+        }
+}
+
+/* A client that is reset, then the server, while threads still read. */
+static void who_leaves_while_the_disk_hangs_is_forgotten(void)
+{
+        struct testing_app *app = testing_app_new_on(&slow_disk);
+        struct testing_client *readers[2];
+        const struct linger reset = {.l_onoff = 1};
+
+        app->file = file_of("0123456789", 10);
+        for (int i = 0; i < 2; i++) {
+                readers[i] = testing_client_new(app, NULL);
+                testing_send_text(readers[i], "GET /file HTTP/1.1\r\nHost: x\r\n\r\n");
+                testing_until(app->loop, disk_is_asked());
+        }
+        setsockopt(readers[0]->transport.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        testing_client_free(readers[0]);
+        testing_until(app->loop, app->gones == 1);
+        testing_client_free(readers[1]);
+        disk_let_go(2);
+        testing_app_free(app);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -271,5 +374,8 @@ int main(int argc, char **argv)
         ADD(a_client_may_end_its_writing_half_behind_a_request);
         ADD(a_file_is_sent_whole_or_in_one_range);
         ADD(a_large_file_is_sent_with_back_pressure);
+        ADD(a_disk_that_hangs_holds_up_only_those_who_read_from_it);
+        ADD(a_disk_that_fails_ends_the_answer);
+        ADD(who_leaves_while_the_disk_hangs_is_forgotten);
         return g_test_run();
 }

@@ -248,7 +248,7 @@ static bool connection_output(struct http_connection *connection)
                 server->stats.bytes_out += written;
                 if (written > 0 || !connection->writing)
                         connection->last_write_us = connection_now_us(connection);
-                connection->writing = r == -EAGAIN;
+                connection->writing = r == -EAGAIN && !http_output_waits(&connection->output);
                 connection->dead = r < 0 && r != -EAGAIN;
                 if (r < 0)
                         return false;
@@ -351,7 +351,7 @@ static unsigned connection_wanted_events(const struct http_connection *connectio
 
         if (connection->lingering)
                 return LOOP_READ;
-        if (transport->tls_wants_write || connection->output.head)
+        if (transport->tls_wants_write || (connection->output.head && !http_output_waits(&connection->output)))
                 wanted |= LOOP_WRITE;
         if (transport->handshaking || connection_wants_input(connection) || connection_awaits_end(connection))
                 return wanted | LOOP_READ;

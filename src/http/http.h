@@ -39,6 +39,7 @@ int http_tls_reload(struct http_tls *tls, const char *certificate_pem, const cha
 /* --- server --- */
 
 struct http_server;
+struct http_disk;
 struct http_request; /* one request and its response */
 
 /*
@@ -78,6 +79,7 @@ struct http_server_options {
         void *userdata;
         const char *server_name;          /* Server header, or NULL */
         const struct http_limits *limits; /* copied; NULL: http_limits_default() */
+        const struct http_disk *disk;     /* how http_reply_file() reads; NULL: from the machine's disks */
 };
 /** http_server_new() - without listeners. 0 or -errno. */
 int http_server_new(const struct http_server_options *options, struct http_server **ret_server);
@@ -152,7 +154,8 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 void http_reply_header(struct http_request *request, const char *name, const char *value);
 /** http_reply_bytes() - complete answer whose body is borrowed bytes kept by @bytes. */
 void http_reply_bytes(struct http_request *request, int status, const char *content_type, GBytes *bytes);
-/** http_reply_file() - a file with Range support (RFC 9110 §14: one range), sent with back-pressure. Takes @fd over. */
+/** http_reply_file() - a file with Range support (RFC 9110 §14: one range), sent with back-pressure. Takes @fd over. What is not in
+ *  memory is read by threads of the server. */
 void http_reply_file(struct http_request *request, const char *content_type, int fd);
 
 /** http_reply_stream() - begin a chunked answer; then any number of http_stream_write(); http_stream_end(). To HTTP/1.0 the answer

@@ -2,25 +2,21 @@
 #include "http/output.h"
 
 #include "base/error.h"
-#include "base/file.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 /* One connection's share of a turn; level-triggered events bring it back. */
 #define OUTPUT_TURN_BYTES (512u << 10)
 #define OUTPUT_COPY_ROOM  1024u
-#define OUTPUT_READ_AHEAD (4u << 20)
 
 /* A segment is head[0..head_len), data[0..len) and, in chunks, CR LF; done counts over all three. */
 struct http_output_segment {
         struct http_output_segment *next;
         GBytes *bytes;    /* keeps data, or NULL: data stands behind the segment */
         const char *data; /* NULL for a file */
-        uint64_t len, done, offset;
+        uint64_t len, done;
         size_t room; /* of a copy */
-        int fd;      /* of a file, else -1 */
+        struct http_file *file;
         uint8_t head_len, tail_len;
         char head[20];
 };
@@ -33,7 +29,8 @@ static uint64_t segment_total(const struct http_output_segment *segment)
 /* Memory that it keeps. */
 static size_t segment_cost(const struct http_output_segment *segment)
 {
-        return sizeof(*segment) + segment->room + (segment->bytes ? segment->len : 0);
+        return sizeof(*segment) + segment->room + (segment->bytes ? segment->len : 0) +
+               (segment->file ? HTTP_FILE_BUFFER_BYTES : 0);
 }
 
 static void segment_free(struct http_output *output, struct http_output_segment *segment)
@@ -41,7 +38,7 @@ static void segment_free(struct http_output *output, struct http_output_segment 
         output->kept -= segment_cost(segment);
         if (segment->bytes)
                 g_bytes_unref(segment->bytes);
-        fd_close(segment->fd);
+        http_file_free(segment->file);
         g_free(segment);
 }
 
@@ -67,7 +64,7 @@ static struct http_output_segment *output_add(struct http_output *output, size_t
 {
         struct http_output_segment *segment = g_malloc(sizeof(struct http_output_segment) + room);
 
-        *segment = (struct http_output_segment){.room = room, .fd = -1};
+        *segment = (struct http_output_segment){.room = room};
         *output->tail = segment;
         output->tail = &segment->next;
         output->kept += segment_cost(segment);
@@ -94,7 +91,7 @@ void http_output_copy(struct http_output *output, const void *data, size_t len)
         struct http_output_segment *last =
                 output->head ? (struct http_output_segment *)((char *)output->tail - offsetof(struct http_output_segment, next))
                              : NULL;
-        if (!last || last->bytes || last->fd >= 0 || last->room - last->len < len) {
+        if (!last || last->bytes || last->file || last->room - last->len < len) {
                 last = output_add(output, MAX(len, OUTPUT_COPY_ROOM));
                 last->data = (char *)(last + 1);
         }
@@ -123,20 +120,25 @@ void http_output_bytes(struct http_output *output, GBytes *bytes, bool chunked)
         output->pending += segment_total(segment);
 }
 
-void http_output_file(struct http_output *output, int fd, uint64_t offset, uint64_t len)
+void http_output_file(struct http_output *output, struct http_file *file, uint64_t len)
 {
-        assert(output && fd >= 0);
+        assert(output && file);
 
         if (len == 0) {
-                fd_close(fd);
+                http_file_free(file);
                 return;
         }
         struct http_output_segment *segment = output_add(output, 0);
-        segment->fd = fd;
-        segment->offset = offset;
+        segment->file = file;
         segment->len = len;
         output->pending += len;
-        posix_fadvise(fd, offset, MIN(len, OUTPUT_READ_AHEAD), POSIX_FADV_WILLNEED);
+        output->kept += HTTP_FILE_BUFFER_BYTES;
+}
+
+bool http_output_waits(const struct http_output *output)
+{
+        assert(output);
+        return output->head && output->waiting;
 }
 
 /* The contiguous bytes of @segment at @done. */
@@ -156,17 +158,15 @@ static const char *segment_span(const struct http_output_segment *segment, uint6
         return &"\r\n"[done];
 }
 
-static ssize_t segment_read_file(const struct http_output_segment *segment, char *scratch, size_t room)
+static ssize_t output_take_file(struct http_output *output, const char **ret_data)
 {
-        uint64_t at = segment->offset + segment->done;
-        size_t want = MIN(room, segment->len - segment->done);
+        size_t len;
+        int r = http_file_take(output->head->file, ret_data, &len);
 
-        if (segment->done > 0 && segment->done % OUTPUT_READ_AHEAD < room)
-                posix_fadvise(segment->fd, at + OUTPUT_READ_AHEAD / 2, OUTPUT_READ_AHEAD, POSIX_FADV_WILLNEED);
-        ssize_t n = pread(segment->fd, scratch, want, at);
-        if (n < 0)
-                return -errno;
-        return n == 0 ? -EPIPE : n;
+        output->waiting = r == -EINPROGRESS;
+        if (r < 0)
+                return output->waiting ? -EAGAIN : r;
+        return MIN(len, OUTPUT_TURN_BYTES);
 }
 
 /* Find the next bytes to write: in place when one span fills a record or is all there is, else gathered in @scratch. */
@@ -175,8 +175,8 @@ static ssize_t output_gather(struct http_output *output, char *scratch, const ch
         struct http_output_segment *segment = output->head;
 
         *ret_data = scratch;
-        if (segment->fd >= 0)
-                return segment_read_file(segment, scratch, HTTP_OUTPUT_SCRATCH_BYTES);
+        if (segment->file)
+                return output_take_file(output, ret_data);
         size_t len;
         const char *span = segment_span(segment, segment->done, &len);
         if (len >= HTTP_OUTPUT_SCRATCH_BYTES || (!segment->next && segment->done + len == segment_total(segment))) {
@@ -184,7 +184,7 @@ static ssize_t output_gather(struct http_output *output, char *scratch, const ch
                 return MIN(len, OUTPUT_TURN_BYTES);
         }
         size_t filled = 0;
-        for (; segment && segment->fd < 0 && filled < HTTP_OUTPUT_SCRATCH_BYTES; segment = segment->next) {
+        for (; segment && !segment->file && filled < HTTP_OUTPUT_SCRATCH_BYTES; segment = segment->next) {
                 uint64_t done = segment->done;
                 while (done < segment_total(segment) && filled < HTTP_OUTPUT_SCRATCH_BYTES) {
                         span = segment_span(segment, done, &len);
@@ -203,6 +203,8 @@ static void output_consume(struct http_output *output, size_t written)
         while (written > 0) {
                 struct http_output_segment *segment = output->head;
                 uint64_t take = MIN(written, segment_total(segment) - segment->done);
+                if (segment->file)
+                        http_file_consume(segment->file, take);
                 segment->done += take;
                 written -= take;
                 if (segment->done < segment_total(segment))

@@ -224,6 +224,30 @@ static void reply_range_refused(struct http_request *request, uint64_t size)
         http_reply(request, 416, "application/json", body->str, body->len);
 }
 
+static void reply_on_file_ready(void *userdata)
+{
+        struct http_connection *connection = userdata;
+
+        http_server_kick(connection->server, connection);
+}
+
+static void reply_queue_file(struct http_request *request, int fd, uint64_t offset, uint64_t len)
+{
+        struct http_connection *connection = request->connection;
+        const struct http_disk *disk = connection->server->options.disk;
+        struct http_file *file = http_file_new(&(struct http_file_options){
+                .fd = fd,
+                .offset = offset,
+                .len = len,
+                .disk = disk ? disk : http_disk_system(),
+                .pool = connection->server->readers,
+                .ready = reply_on_file_ready,
+                .userdata = connection,
+        });
+
+        http_output_file(&connection->output, file, len);
+}
+
 void http_reply_file(struct http_request *request, const char *content_type, int fd)
 {
         assert(request && fd >= 0);
@@ -232,7 +256,7 @@ void http_reply_file(struct http_request *request, const char *content_type, int
         autofd file = fd;
         if (request->answer != ANSWER_NONE || request->connection->dead)
                 return;
-        if (fstat(file, &st) < 0 || !S_ISREG(st.st_mode)) {
+        if (fstat(file, &st) < 0 || !S_ISREG(st.st_mode) || !http_server_readers(request->connection->server)) {
                 http_reply_refuse(request, 500, "the content cannot be read");
                 return;
         }
@@ -253,7 +277,7 @@ void http_reply_file(struct http_request *request, const char *content_type, int
         GString *head = reply_head(request, r == 0 ? 206 : 200, content_type, len);
         http_output_copy(&request->connection->output, head->str, head->len);
         if (!request->bodyless) {
-                http_output_file(&request->connection->output, file, r == 0 ? first : 0, len);
+                reply_queue_file(request, file, r == 0 ? first : 0, len);
                 file = -1;
         }
         reply_complete(request);

@@ -238,6 +238,15 @@ int http_server_new(const struct http_server_options *options, struct http_serve
         return 0;
 }
 
+struct loop_pool *http_server_readers(struct http_server *server)
+{
+        assert(server);
+
+        if (!server->readers && loop_pool_new(server->options.loop, HTTP_SERVER_READERS, &server->readers) < 0)
+                return NULL;
+        return server->readers;
+}
+
 static void server_close_listeners(struct http_server *server)
 {
         for (unsigned i = 0; i < server->n_listeners; i++) {
@@ -259,6 +268,7 @@ struct http_server *http_server_free(struct http_server *server)
                 http_head_clear(&request->head);
                 g_free(request);
         }
+        loop_pool_free(server->readers);
         loop_source_free(server->kick);
         loop_source_free(server->sweep);
         fd_close(server->spare_fd);

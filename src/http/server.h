@@ -17,6 +17,7 @@
 #define HTTP_STRANGER_READ_BYTES (16u << 10) /* what it sends ahead of its turn is kept: less of it */
 #define HTTP_SERVER_LISTENERS    8
 #define HTTP_SERVER_SPARE_HEADS  64
+#define HTTP_SERVER_READERS      2           /* threads that read files from disk */
 #define HTTP_LINGER_TIME_US      2000000ull  /* for the peer to read the last answer and end */
 #define HTTP_DISCARD_BYTES       (64u << 10) /* of an unread body that may be skipped to keep a connection */
 
@@ -38,6 +39,7 @@ struct http_server {
         struct http_connection *connections; /* all, doubly linked */
         struct http_connection *dirty;       /* to be pumped in the next turn */
         struct loop_source *kick, *sweep;
+        struct loop_pool *readers; /* of files; made for the first one */
         struct http_admission admission;
         struct http_server_stats stats;
         bool draining, sweeping;
@@ -59,6 +61,8 @@ void http_server_unkick(struct http_connection *connection);
 void http_server_link(struct http_server *server, struct http_connection *connection);
 /** http_server_forget() - take a closing connection out of all lists and accounts. */
 void http_server_forget(struct http_server *server, struct http_connection *connection);
+/** http_server_readers() - threads that read files; NULL: there can be none now. */
+struct loop_pool *http_server_readers(struct http_server *server);
 /** http_server_date() - "Sun, 06 Nov 1994 08:49:37 GMT". */
 const char *http_server_date(struct http_server *server);
 

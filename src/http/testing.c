@@ -204,7 +204,7 @@ static void app_on_request(struct http_request *request, void *userdata)
         }
 }
 
-struct testing_app *testing_app_new(bool tls, const struct http_limits *limits)
+static struct testing_app *app_new(bool tls, const struct http_limits *limits, const struct http_disk *disk)
 {
         struct testing_app *app = g_new0(struct testing_app, 1);
 
@@ -222,10 +222,20 @@ struct testing_app *testing_app_new(bool tls, const struct http_limits *limits)
                 g_assert_cmpint(http_tls_new(&tls_options, &app->tls), ==, 0);
         }
         const struct http_server_options options = {
-                .loop = app->loop, .tls = app->tls, .on_request = app_on_request, .userdata = app, .limits = limits};
+                .loop = app->loop, .tls = app->tls, .on_request = app_on_request, .userdata = app, .limits = limits, .disk = disk};
         g_assert_cmpint(http_server_new(&options, &app->server), ==, 0);
         g_assert_cmpint(http_server_listen(app->server, "127.0.0.1:0", &app->port), ==, 0);
         return app;
+}
+
+struct testing_app *testing_app_new(bool tls, const struct http_limits *limits)
+{
+        return app_new(tls, limits, NULL);
+}
+
+struct testing_app *testing_app_new_on(const struct http_disk *disk)
+{
+        return app_new(false, NULL, disk);
 }
 
 void testing_app_free(struct testing_app *app)

@@ -33,6 +33,8 @@ struct testing_app {
 };
 /** testing_app_new() - a server on loopback; @limits may be NULL. */
 struct testing_app *testing_app_new(bool tls, const struct http_limits *limits);
+/** testing_app_new_on() - one that reads files from @disk. */
+struct testing_app *testing_app_new_on(const struct http_disk *disk);
 void testing_app_free(struct testing_app *app);
 char *testing_url(const struct testing_app *app, const char *path);
 struct http_tls *testing_client_tls(const struct testing_app *app, const struct testing_certificate *certificate);
