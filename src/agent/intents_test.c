@@ -276,8 +276,11 @@ static void manifest_lines_are_understood(void)
         } cases[] = {
                 {"{\"type\":\"ADDED\",\"object\":{\"kind\":\"Port\",\"metadata\":{\"name\":\"p-1\",\"resourceVersion\":\"5\"}}}", 0,
                  MANIFEST_ADDED, "5"},
-                {"{\"type\":\"DELETED\",\"object\":{\"kind\":\"Port\",\"metadata\":{\"name\":\"p-1\"}}}", 0, MANIFEST_DELETED,
-                 NULL},
+                {"{\"type\":\"DELETED\",\"object\":{\"kind\":\"Port\",\"metadata\":{\"name\":\"p-1\",\"resourceVersion\":\"5\"}}}",
+                 0, MANIFEST_DELETED, NULL},
+                {"{\"type\":\"DELETED\",\"resourceVersion\":\"9\",\"object\":{\"kind\":\"Port\",\"metadata\":{\"name\":\"p-1\","
+                 "\"resourceVersion\":\"5\"}}}",
+                 0, MANIFEST_DELETED, "9"},
                 {"{\"type\":\"SYNCED\",\"resourceVersion\":\"7\"}", 0, MANIFEST_SYNCED, "7"},
                 {"{\"type\":\"BOOKMARK\",\"resourceVersion\":\"8\"}", 0, MANIFEST_BOOKMARK, "8"},
                 {"{\"type\":\"STREAM\",\"nonce\":\"n\",\"machineUid\":\"u\",\"channel\":\"serial\"}", 0, MANIFEST_STREAM, NULL},

@@ -24,7 +24,8 @@ const char *manifest_type_to_text(enum manifest_type type);
 struct manifest_event {
         enum manifest_type type;
         struct json_doc *object;      /* ADDED, MODIFIED, DELETED: its root is the object; manifest_event_clear() frees it */
-        const char *resource_version; /* of the object, or of the mark; NULL: none. Borrowed from the line's document */
+        const char *resource_version; /* of the object's change or deletion, or of the mark; NULL: none. Borrowed from the line's
+                                         document */
         const char *nonce, *machine_uid, *channel; /* STREAM */
         const char *message;                       /* ERROR */
         struct json_doc *line;                     /* owns what is borrowed */

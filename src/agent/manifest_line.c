@@ -24,6 +24,7 @@ void manifest_event_clear(struct manifest_event *event)
 static int parse_object(struct json_doc *line, struct manifest_event *event)
 {
         struct json_value *object = json_get(json_root(line), "object");
+        const char *deleted = json_find_string(json_root(line), "resourceVersion", NULL);
 
         if (!json_is(object, JSON_OBJECT) || !json_find_string(object, "kind", NULL) ||
             !json_find_string(object, "metadata", "name", NULL)) {
@@ -31,7 +32,9 @@ static int parse_object(struct json_doc *line, struct manifest_event *event)
         }
         json_remove(json_root(line), "object");
         json_set_root(line, object);
-        event->resource_version = json_find_string(object, "metadata", "resourceVersion", NULL);
+        /* What was deleted has the version of its last change, far behind the stream. */
+        event->resource_version =
+                event->type == MANIFEST_DELETED ? deleted : json_find_string(object, "metadata", "resourceVersion", NULL);
         event->object = line;
         return 0;
 }

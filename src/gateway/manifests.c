@@ -10,7 +10,8 @@
 
 /*
  * The stream on which an agent follows the intents bound to it, one JSON object a line:
- *   {"type":"ADDED|MODIFIED|DELETED","object":{...}}  {"type":"SYNCED","resourceVersion":"7"}
+ *   {"type":"ADDED|MODIFIED","object":{...}}  {"type":"DELETED","resourceVersion":"8","object":{...}}: the revision of the
+ * deletion, the object as it was last  {"type":"SYNCED","resourceVersion":"7"}
  * {"type":"BOOKMARK","resourceVersion":"9"}
  *   {"type":"STREAM","nonce":"...","machineUid":"...","channel":"serial"}
  * Bytes of the store are spliced in; nothing is encoded again.
@@ -50,11 +51,15 @@ static void stream_write(struct manifest_stream *stream, GString *line)
                 stream_end(stream);
 }
 
-static void write_object(struct manifest_stream *stream, const char *type, const struct store_object *object)
+/* @deleted: the revision of its deletion, or 0. */
+static void write_object(struct manifest_stream *stream, const char *type, const struct store_object *object, uint64_t deleted)
 {
-        GString *line = g_string_sized_new(object->len + 64);
+        GString *line = g_string_sized_new(object->len + 96);
 
-        g_string_append_printf(line, "{\"type\":\"%s\",\"object\":", type);
+        g_string_append_printf(line, "{\"type\":\"%s\",", type);
+        if (deleted)
+                g_string_append_printf(line, "\"resourceVersion\":\"%" G_GUINT64_FORMAT "\",", deleted);
+        g_string_append(line, "\"object\":");
         g_string_append_len(line, object->bytes, object->len);
         g_string_append(line, "}\n");
         stream_write(stream, line);
@@ -82,7 +87,7 @@ static void on_event(const struct store_event *event, void *userdata)
         if (!event)
                 stream->caught_up = true;
         else if (is_bound(event->object, stream->node)) {
-                write_object(stream, types[event->verb], event->object);
+                write_object(stream, types[event->verb], event->object, event->verb == STORE_DELETE ? event->revision : 0);
                 stream->sent_revision = event->revision;
         }
 }
@@ -106,7 +111,7 @@ static bool list_one(const struct store_object *object, void *userdata)
         struct manifest_stream *stream = userdata;
 
         if (is_bound(object, stream->node))
-                write_object(stream, "ADDED", object);
+                write_object(stream, "ADDED", object, 0);
         return true;
 }
 

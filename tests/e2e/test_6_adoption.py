@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Agent, gateway and host end in every way, and what runs is taken over: nothing lost, nothing started twice. GABBRO_LONG=1 adds what takes minutes."""
+import json
 import os
 import re
 import shutil
+import sqlite3
 import time
 
 import pytest
@@ -72,6 +74,8 @@ def test_A4_decision_3_agent_that_lost_all_but_its_credentials_adopts_all(machin
 
 def test_A4_I5_killed_gateway_comes_back_and_the_agent_goes_on(machines, cloud):
     before, gateway = facts(machines), Daemon(cloud, "gateway")
+    with fleet(cloud, short="AlwaysOn"):
+        ran = int(json.loads(cloud.kubectl("get", "--raw", "/apis/host.gabbro.dev/v1/instances").stdout)["metadata"]["resourceVersion"])
     mark = len(agent_log(cloud, False))
     gateway.again()
     cloud.gateway_serves()
@@ -79,7 +83,9 @@ def test_A4_I5_killed_gateway_comes_back_and_the_agent_goes_on(machines, cloud):
     text = lambda: agent_log(cloud, False)[mark:]
     cloud.eventually("the agent goes on", lambda: "the gateway is reached" in text(), 30)
     seconds = time.monotonic() - begin
-    assert "the manifest goes on revision=" in text() and "from the beginning" not in text(), text()
+    went_on = re.search(r"the manifest goes on revision=(\d+)", text())
+    assert went_on and "from the beginning" not in text(), text()
+    assert int(went_on.group(1)) > ran, "the last event was a deletion, and the agent went on from before it"
     assert facts(machines) == before and "guest runs" not in text()
     cloud.virsh("destroy", machines["on"].domain())
     machines["on"].runs_again(before["on"][0] + 1)
@@ -117,6 +123,39 @@ def test_decision_4_guest_ends_while_the_gateway_is_away(machines, cloud):
     assert machines["keep"].pid() == before["keep"][1]
     print(f"the gateway was away for {minutes:.0f} s")
     seen("gateway away", "guests shut themselves down", seconds, "nothing is started meanwhile; afterwards the run policy decides: AlwaysOn starts, Manual stays off")
+    hand.start()
+
+
+def test_A4_C38_attack_33_a_store_from_a_backup_learns_what_runs(machines, cloud):
+    """What happened since the backup is told anew by the agent: nothing is started twice, nothing that runs is ended (doc/how-to/store.md)."""
+    on, hand, gateway = machines["on"], machines["hand"], Daemon(cloud, "gateway")
+    store, copy = cloud.demo / "gateway/store.db", cloud.folder / "backup.db"
+    with sqlite3.connect(store) as live, sqlite3.connect(copy) as backup:
+        live.backup(backup)
+    cloud.gabbro("restart", "on", "--force", "--wait", "--timeout", "60", timeout=90)
+    on.runs_again(on.epoch(), 60)
+    cloud.eventually("its guest listens", lambda: on.vm()["status"].get("guestOSInfo"), 90)
+    cloud.gabbro("stop", "hand", "--force", "--wait", "--timeout", "60", timeout=90)
+    before = facts(machines)
+    gateway.end()
+    for suffix in ("", "-wal", "-shm"):
+        (cloud.demo / f"gateway/store.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(copy, store)
+    mark, begin = len(agent_log(cloud, False)), time.monotonic()
+    gateway.begin()
+    cloud.gateway_serves()
+    cloud.eventually("the agent reads its manifest anew", lambda: "from the beginning" in agent_log(cloud, False)[mark:], 30)
+    hand.until("stopped", lambda m: m.phase() == "Stopped", 30)
+    on.until("known as it runs", lambda m: m.phase() == "Running" and m.vm()["status"]["epoch"] == before["on"][0] and
+             m.vm()["status"].get("guestOSInfo"), 60)
+    seconds = time.monotonic() - begin
+    assert facts(machines)["on"][1:] == before["on"][1:] and facts(machines)["keep"] == before["keep"]
+    assert "guest runs" not in agent_log(cloud, False)[mark:], agent_log(cloud, False)[mark:]
+    cloud.virsh("destroy", on.domain())
+    on.runs_again(before["on"][0] + 1)
+    cloud.eventually("the doctor finds nothing", lambda: cloud.gabbro("doctor", check=False).returncode == 0, 30)
+    seen("gateway's store restored from a backup", "machines were restarted and stopped since", seconds,
+         "the agent tells what runs; nothing is started twice, nothing that runs is ended")
     hand.start()
 
 

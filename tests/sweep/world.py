@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import select
+import shutil
 import subprocess
 import threading
 import time
@@ -421,7 +422,10 @@ class World:
         return fired
 
     def mend(self):
-        """After a failure: to an empty host again, with fresh daemons."""
+        """After a failure: to an empty host again, so that the next case is judged by itself."""
         self.cloud.gabbro("delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", f"vmip/{MACHINE}-held", f"vi/{MACHINE}-image",
                           "--ignore-not-found", "--wait", "--timeout", "90", check=False)
+        self.cloud.gabbro("doctor", "--fix", "--yes", check=False)
+        for aside in self.cloud.demo.rglob("lost+found"):
+            shutil.rmtree(aside)
         self.state = "absent"
