@@ -4,7 +4,7 @@ import pathlib
 import re
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LAYERS = ["base", "json", "schema", "loop", "http", "store", "cache", "auth", "api", "control", "controllers", "virt", "agent", "sim",
+LAYERS = ["base", "json", "schema", "loop", "http", "store", "admission", "cache", "auth", "api", "control", "controllers", "virt", "agent", "sim",
           "gateway", "cli"]
 
 

@@ -40,8 +40,8 @@ def _check_field(model, where, field):
         raise SchemaError(f"{where}: a field's name is letters and digits")
     if field.is_object and field.value not in model.types:
         raise SchemaError(f"{where}: unknown type {field.value}")
-    if field.shape == "map" and field.value != "string":
-        raise SchemaError(f"{where}: only map(string) is known")
+    if field.shape == "map" and field.value not in ("string", "quantity"):
+        raise SchemaError(f"{where}: only map(string) and map(quantity) are known")
     if field.shape == "set" and field.value not in ("string", "int", "intOrString", "quantity"):
         raise SchemaError(f"{where}: a set holds scalars")
     if field.shape == "listmap":
@@ -168,7 +168,7 @@ def _check_kind(model, kind):
         check_path(model, kind, column)
 
 
-FUNCTIONS = {"keys", "age", "nodestatus", "noderoles", "object"}
+FUNCTIONS = {"keys", "age", "nodestatus", "noderoles", "object", "usage"}
 
 
 def split_path(path):

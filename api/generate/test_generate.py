@@ -94,7 +94,7 @@ REFUSED = [
     ("watts: int -- Power.", "watts: number -- Power.", "unknown type number"),
     ("watts: int -- Power.", "watts: list(Lamps) -- Power.", "unknown type Lamps"),
     ("watts: int -- Power.", "watts: list -- Power.", "wants the type of its elements"),
-    ("watts: int -- Power.", "watts: map(int) -- Power.", "only map(string) is known"),
+    ("watts: int -- Power.", "watts: map(int) -- Power.", "only map(string) and map(quantity) are known"),
     ("watts: int -- Power.", "watts: int -- Power.\n  watts: int -- Power.", "watts is declared twice"),
     ("watts: int -- Power.", "hostIP: int -- A.\n  host_ip: int -- B.", "letters and digits"),
     ("watts: int -- Power.", "hostIP: int -- A.\n  hostIp: int -- B.", "two fields give the member host_ip"),

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "admission/quota.h"
 #include "api/api.h"
 #include "base/file.h"
 #include "generated/api_types.h"
@@ -17,6 +18,7 @@
 struct world {
         struct loop *loop;
         struct store *store;
+        struct quota *quota;
         struct auth_ca *ca;
         struct auth_audit *audit;
         struct http_tls *tls;
@@ -78,6 +80,9 @@ static void open_store(struct world *world, const char *dir, const char *driver)
                 check(store_open_sqlite(path, &options, &world->store), path);
         else
                 check(store_open_memory(&options, &world->store), "memory");
+        check(quota_new(&(struct quota_options){.loop = world->loop, .store = world->store, .clock = clock_system()},
+                        &world->quota),
+              "quota");
 }
 
 static void open_door(struct world *world, const char *dir)
@@ -147,6 +152,7 @@ int main(int argc, char **argv)
         loop_source_free(interrupt);
         http_server_free(world.server);
         api_free(world.api);
+        quota_free(world.quota);
         store_close(world.store);
         http_tls_free(world.tls);
         auth_audit_free(world.audit);

@@ -90,6 +90,9 @@ struct world *world_new(const struct http_limits *limits)
         g_assert_cmpint(loop_new(&world->loop), ==, 0);
         g_assert_cmpint(store_open_memory(&(struct store_options){.loop = world->loop, .clock = clock_system()}, &world->store), ==,
                         0);
+        g_assert_cmpint(quota_new(&(struct quota_options){.loop = world->loop, .store = world->store, .clock = &world->clock},
+                                  &world->quota),
+                        ==, 0);
         g_assert_cmpint(auth_audit_open(audit, clock_system(), &world->audit), ==, 0);
         g_assert_cmpint(api_new(&(struct api_options){.loop = world->loop,
                                                       .store = world->store,
@@ -119,6 +122,7 @@ struct world *world_free(struct world *world)
 {
         http_server_free(world->server);
         api_free(world->api);
+        quota_free(world->quota);
         store_close(world->store);
         auth_audit_free(world->audit);
         loop_free(world->loop);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "admission/quota.h"
 #include "api/api.h"
 #include "loop/loop.h"
 
@@ -11,6 +12,7 @@
 struct world {
         struct loop *loop;
         struct store *store;
+        struct quota *quota;
         struct auth_audit *audit;
         struct http_server *server;
         struct api *api;

@@ -59,6 +59,19 @@ void write_refuse_absent(struct call *call)
         refuse_named(call, 404, NULL, "not found");
 }
 
+/* As kube-apiserver words it, with a cause for each resource of each quota. */
+static void refuse_admission(struct call *call)
+{
+        const struct schema_faults *faults = store_refusal(store_of(call));
+        g_autofree char *resource = target_resource_text(&call->target), *message = NULL;
+        g_autoptr(GString) words = g_string_new(NULL);
+
+        for (size_t i = 0; i < schema_faults_kept(faults); i++)
+                g_string_append_printf(words, "%s%s", i > 0 ? "; " : "", schema_faults_at(faults, i)->message);
+        message = g_strdup_printf("%s \"%s\" is forbidden: %s", resource, call->target.name ?: "", words->str);
+        call_refuse(call, &(struct refusal){.code = 403, .reason = "Forbidden", .message = message, .faults = faults});
+}
+
 void write_refuse_outcome(struct call *call, int outcome)
 {
         switch (outcome) {
@@ -76,6 +89,9 @@ void write_refuse_outcome(struct call *call, int outcome)
                 break;
         case STORE_E_TOO_LARGE:
                 refuse_named(call, 413, NULL, "would be too large to be stored");
+                break;
+        case STORE_E_REFUSED:
+                refuse_admission(call);
                 break;
         case -ENOSPC:
                 refuse_named(call, 507, NULL, "could not be written: the disk of the gateway is full");
@@ -184,13 +200,24 @@ static bool name_was_made(const struct write *write)
         return !name || !*name;
 }
 
-static void dry_create(struct call *call, struct json_doc *doc)
+/* What the store would refuse, it refuses now. */
+static bool dry_write(struct call *call, struct store_op *op, const struct json_doc *doc)
 {
-        autostoreobject there = store_get_newest(store_of(call), call->target.kind, call->target.namespace, call->target.name);
+        struct store_txn txn = {.ops = op, .n_ops = 1, .actor = call_actor(call)};
+        int r;
 
-        if (there)
-                write_refuse_outcome(call, STORE_E_EXISTS);
-        else
+        op->doc = json_doc_new();
+        json_set_root(op->doc, json_copy(op->doc, json_root_const(doc)));
+        r = store_try(store_of(call), &txn, NULL);
+        if (r)
+                write_refuse_outcome(call, r);
+        return r == 0;
+}
+
+static void dry_create(struct call *call, struct store_op *op, struct json_doc *doc)
+{
+        op->name = call->target.name;
+        if (dry_write(call, op, doc))
                 call_reply_doc(call, 201, doc);
 }
 
@@ -207,7 +234,7 @@ static void create_attempt(struct write *taken)
                 if (!doc || !namespace_takes(call))
                         return;
                 if (call->params.dry_run) {
-                        dry_create(call, doc);
+                        dry_create(call, &op, doc);
                         return;
                 }
                 op.name = call->target.name;
@@ -248,7 +275,10 @@ static bool answer_unchanged(struct write *write, const struct store_object *bas
 static void dry_modify(struct call *call, const struct store_object *base, struct json_doc *doc)
 {
         const char *revision = json_find_string(base->root, "metadata", "resourceVersion", NULL);
+        struct store_op op = {.verb = STORE_UPDATE, .kind = base->kind, .namespace = base->namespace, .name = base->name};
 
+        if (!dry_write(call, &op, doc))
+                return;
         json_set_string(doc, json_get(json_root(doc), "metadata"), "resourceVersion", revision);
         call_reply_doc(call, 200, doc);
 }

@@ -15,10 +15,12 @@
 #define INFLIGHT_MOST       256               /* accepted turns that may wait to become durable together */
 #define UNSYNCED_AGAIN_US   50000ull          /* until the cache is filled */
 #define EXPIRE_EVERY_US     (60 * 1000000ull) /* old Events are looked for */
+#define REFUSED_AGAIN_US    5000000ull        /* until what the guard refused is tried again */
 
 struct running {
         const struct controller *controller;
         struct workqueue *queue;
+        GHashTable *refusals; /* key -> words, until its next turn */
         struct control_stats stats;
         struct control *control;
 };
@@ -196,6 +198,21 @@ static void control_overtaken(struct control *control, struct running *running, 
         running->stats.conflicts++;
 }
 
+/* The guard refuses the effects: the key's next turn is told, and comes at once unless this one was told already. */
+static void control_forbidden(struct control *control, struct running *running, const char *key, bool told)
+{
+        const struct schema_faults *faults = store_refusal(control->options.store);
+        g_autoptr(GString) words = g_string_new(NULL);
+
+        for (size_t i = 0; i < schema_faults_kept(faults); i++)
+                g_string_append_printf(words, "%s%s", i > 0 ? "; " : "", schema_faults_at(faults, i)->message);
+        g_hash_table_replace(running->refusals, g_strdup(key), g_strdup(words->str));
+        if (told)
+                workqueue_retry(running->queue, key);
+        else
+                workqueue_add(running->queue, key);
+}
+
 /* The commit did not begin: the key is taken again after the cache moved, at the latest after its back-off. */
 static void control_refused(struct control *control, struct running *running, const char *key, const struct store_txn *txn,
                             int outcome, size_t failed)
@@ -238,6 +255,10 @@ static bool control_commit(struct control *control, struct inflight *inflight, c
         size_t failed = 0;
         int outcome = store_commit(control->options.store, &txn, control_on_done, inflight, &failed);
 
+        if (outcome == STORE_E_REFUSED) {
+                control_forbidden(control, running, key, inflight->turn.refusal);
+                return false;
+        }
         if (outcome != 0) {
                 control_refused(control, running, key, &txn, outcome, failed);
                 return false;
@@ -259,6 +280,10 @@ static void control_turn(struct control *control, struct running *running, const
         inflight->key = g_strdup(key);
         turn_init(&inflight->turn, control->options.cache, object, control->options.random, clock_real_us(control->options.clock));
         inflight->turn.store = control->options.store;
+        inflight->turn.refusal = g_strdup(g_hash_table_lookup(running->refusals, key));
+        g_hash_table_remove(running->refusals, key);
+        if (inflight->turn.refusal)
+                turn_again_in(&inflight->turn, REFUSED_AGAIN_US);
         running->stats.turns++;
         (void)running->controller->turn(&inflight->turn, object);
         again_us = inflight->turn.again_us;
@@ -311,6 +336,8 @@ bool control_step(struct control *control)
                         control_turn(control, running, key, object);
                 else
                         workqueue_forget(running->queue, key);
+                if (!object)
+                        g_hash_table_remove(running->refusals, key);
                 workqueue_finish(running->queue, key);
                 cache_settle(control->options.cache);
                 return true;
@@ -369,6 +396,7 @@ int control_new(const struct control_options *options, struct control **ret_cont
                 running->control = control;
                 running->controller = options->controllers[i];
                 running->queue = workqueue_new(options->clock);
+                running->refusals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
                 workqueue_on_ready(running->queue, control_on_ready, control);
                 cache_each(options->cache, running->controller->kind, NULL, enqueue_each, running->queue);
         }
@@ -394,8 +422,10 @@ struct control *control_free(struct control *control)
         control_disown(control);
         g_ptr_array_unref(control->inflight);
         g_ptr_array_unref(control->overtaken);
-        for (size_t i = 0; i < control->n_running; i++)
+        for (size_t i = 0; i < control->n_running; i++) {
                 workqueue_free(control->running[i].queue);
+                g_hash_table_unref(control->running[i].refusals);
+        }
         g_free(control->running);
         recorder_free(control->recorder);
         loop_source_free(control->run);

@@ -76,6 +76,9 @@ uint64_t turn_now_us(const struct turn *turn); /* real time */
 const struct random_source *turn_random(const struct turn *turn);
 struct arena *turn_arena(const struct turn *turn);        /* lives until the turn's effects are committed */
 void turn_again_in(struct turn *turn, uint64_t delay_us); /* the earliest of several wins */
+/** turn_refusal() - NULL, or why the store's guard (a quota) refused what the turn before this one wanted to write. This turn does
+ * without: it says so in a condition. A while later a turn is taken that may try again. */
+const char *turn_refusal(const struct turn *turn);
 
 /* What turn_create() chose; lives as long as the turn's arena. */
 struct turn_created {

@@ -38,6 +38,7 @@ void turn_clear(struct turn *turn)
         g_clear_pointer(&turn->checks, g_array_unref);
         g_clear_pointer(&turn->events, g_array_unref);
         g_clear_pointer(&turn->arena, arena_free);
+        g_clear_pointer(&turn->refusal, g_free);
 }
 
 const struct cache *turn_cache(const struct turn *turn)
@@ -68,6 +69,12 @@ void turn_again_in(struct turn *turn, uint64_t delay_us)
 {
         assert(turn);
         turn->again_us = MIN(turn->again_us, delay_us);
+}
+
+const char *turn_refusal(const struct turn *turn)
+{
+        assert(turn);
+        return turn->refusal;
 }
 
 size_t turn_room(const struct turn *turn)

@@ -34,6 +34,7 @@ struct turn {
         GArray *checks;     /* struct store_check */
         GArray *events;     /* struct turn_event */
         uint64_t again_us;  /* UINT64_MAX: not asked for */
+        char *refusal;      /* what became of the turn before, or NULL */
 };
 
 /** turn_init() - a turn of @object; turn_clear() frees what it gathered and its arena. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "admission/quota.h"
 #include "controllers/cloud_test.h"
 #include "loop/loop.h"
 
@@ -12,6 +13,7 @@ struct cloud {
         uint64_t seed;
         struct random_source random;
         struct store *store;
+        struct quota *quota;
         struct cache *cache;
         struct control *control;
         struct store_watch *check, *chaos;

@@ -176,7 +176,7 @@ static bool step(struct cloud *cloud)
                 return true;
         if (chaos && chaos_deliver(cloud))
                 return true;
-        return cloud_hosts_act(cloud);
+        return cloud_hosts_act(cloud) || quota_step(cloud->quota);
 }
 
 void cloud_settle(struct cloud *cloud)
@@ -388,6 +388,7 @@ static void cloud_open(struct cloud *cloud)
 
         g_assert_cmpint(store_open_memory(&store, &cloud->store), ==, 0);
         g_assert_cmpint(store_watch(cloud->store, NULL, store_revision(cloud->store), check_object, cloud, &cloud->check), ==, 0);
+        g_assert_cmpint(quota_new(&(struct quota_options){.store = cloud->store, .clock = &cloud->clock}, &cloud->quota), ==, 0);
         cloud->cache = cache_new(controllers_kinds);
         controllers_define_indexes(cloud->cache);
         if (cloud->options.chaos) {
@@ -437,6 +438,7 @@ struct cloud *cloud_free(struct cloud *cloud)
         store_watch_free(cloud->check);
         store_watch_free(cloud->chaos);
         cache_free(cloud->cache);
+        quota_free(cloud->quota);
         store_close(cloud->store);
         loop_free(cloud->loop);
         g_ptr_array_unref(cloud->parcels);

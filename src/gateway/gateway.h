@@ -21,6 +21,7 @@ struct streams;
 struct imports;
 struct uploads;
 struct library;
+struct quota;
 
 #define GATEWAY_PROTOCOL 1 /* spoken with agents; grows when an older partner would misunderstand */
 
@@ -42,6 +43,7 @@ struct gateway {
         struct auth_seal *seal;
         struct auth_audit *audit;
         struct store *store;
+        struct quota *quota;
         const struct cache *cache; /* the controllers' replica; NULL until they run */
         struct api *api;
         struct blobs *blobs;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "admission/quota.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/limits.h"
@@ -214,6 +215,13 @@ static int open_store(struct program *program)
         return error_fold(r);
 }
 
+static int start_quota(struct gateway *gateway)
+{
+        const struct quota_options options = {.loop = gateway->loop, .store = gateway->store, .clock = gateway->clock};
+
+        return say(quota_new(&options, &gateway->quota), "cannot count what projects use");
+}
+
 static int open_files(struct program *program)
 {
         struct gateway *gateway = &program->gateway;
@@ -423,6 +431,8 @@ static int start(struct program *program)
         if (r == 0)
                 r = open_files(program);
         if (r == 0)
+                r = start_quota(gateway);
+        if (r == 0)
                 r = make_tls(program);
         if (r == 0)
                 r = start_api(program);
@@ -475,6 +485,7 @@ static void stop(struct program *program)
         control_free(program->control);
         cache_free(program->cache); /* it tells the controllers of every write */
         loop_pool_free(gateway->pool);
+        quota_free(gateway->quota);
         settle(gateway);
         uploads_free(gateway->uploads);
         streams_free(gateway->streams);

@@ -101,6 +101,21 @@ static char *cell_node_roles(const struct json_value *node, uint64_t now_us)
         return g_string_free(roles, FALSE);
 }
 
+/* "cores: 2/10, memory: 4Gi/8Gi" of an object with members used and hard. */
+static char *cell_usage(const struct json_value *value, uint64_t now_us)
+{
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        for (const struct json_value *hard = json_first(json_get(value, "hard")); hard; hard = json_next(hard)) {
+                const struct json_value *used = json_find(value, "used", json_key(hard), NULL);
+
+                g_string_append_printf(text, "%s%s: %s/%s", text->len > 0 ? ", " : "", json_key(hard),
+                                       json_string(used, json_number_text(used)) ?: "?",
+                                       json_string(hard, json_number_text(hard)) ?: "?");
+        }
+        return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
 static const struct {
         const char *name;
         char *(*text)(const struct json_value *value, uint64_t now_us);
@@ -108,6 +123,7 @@ static const struct {
         {"keys(", cell_keys},
         {"age(", age_of},
         {"object(", cell_object},
+        {"usage(", cell_usage},
         {"nodestatus(", cell_node_status},
         {"noderoles(", cell_node_roles},
 };

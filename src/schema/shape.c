@@ -88,7 +88,8 @@ static void check_list(struct shape *shape, const struct schema_field *field, st
 static void check_map(struct shape *shape, const struct schema_field *field, struct json_value *map, const struct walk_path *path)
 {
         if (!json_is(map, JSON_OBJECT)) {
-                wrong_type(shape, map, field->flags, path, "a map of strings");
+                wrong_type(shape, map, field->flags, path,
+                           field->value == SCHEMA_QUANTITY ? "a map of quantities" : "a map of strings");
                 return;
         }
         for (struct json_value *value = json_first(map); value; value = json_next(value)) {

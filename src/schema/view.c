@@ -105,10 +105,13 @@ static void decode_map(const struct schema_field *field, const struct json_value
         if (!json_is(map, JSON_OBJECT))
                 return;
         pairs = arena_array(decoding->arena, MAX(json_length(map), 1), sizeof(*pairs));
-        for (const struct json_value *value = json_first(map); value; value = json_next(value))
-                if (json_is(value, JSON_STRING))
-                        pairs[count++] = (struct api_pair){.key = keep_text(decoding, json_key(value)),
-                                                           .value = keep_text(decoding, json_string(value, ""))};
+        for (const struct json_value *value = json_first(map); value; value = json_next(value)) {
+                const char *text = decode_text(field, value);
+
+                if (text)
+                        pairs[count++] =
+                                (struct api_pair){.key = keep_text(decoding, json_key(value)), .value = keep_text(decoding, text)};
+        }
         *(struct api_pair **)at(view, field->offset) = pairs;
         *(size_t *)at(view, field->count_offset) = count;
 }

@@ -218,12 +218,71 @@ static int commit_build(struct store *store, const struct store_txn *txn, struct
         return 0;
 }
 
+/* --- the guard
+ * ----------------------------------------------------------------------------------------------------------------------- */
+
+static bool row_concerns(const struct store *store, const struct row *row)
+{
+        const struct store_object *object = &row->object->public;
+
+        return store->guard.concerns && store->guard.concerns(object->kind, object->namespace, store->guard.userdata);
+}
+
+static struct store_change row_change(struct store *store, const struct row *row)
+{
+        return (struct store_change){
+                .before = row->previous ? warm_public(store->warm, row->previous) : NULL,
+                .after = row->verb == STORE_DELETE ? NULL : version_public(row->object),
+        };
+}
+
+static int commit_judge(struct store *store, const struct commit *commit)
+{
+        struct store_change changes[LIMIT_STORE_TXN_OPS];
+        size_t n = 0;
+
+        for (size_t i = 0; i < commit->n_rows; i++)
+                if (row_concerns(store, &commit->rows[i]))
+                        changes[n++] = row_change(store, &commit->rows[i]);
+        if (n == 0)
+                return 0;
+        schema_faults_free(store->refusal);
+        store->refusal = schema_faults_new();
+        return store->guard.judge(changes, n, store->refusal, store->guard.userdata) ? 0 : STORE_E_REFUSED;
+}
+
+static void commit_follow(struct store *store, const struct row *row)
+{
+        struct store_change change;
+
+        if (!row_concerns(store, row))
+                return;
+        change = row_change(store, row);
+        store->guard.follow(&change, store->guard.userdata);
+}
+
+void store_set_guard(struct store *store, const struct store_guard *guard)
+{
+        assert(store && (!guard || (guard->concerns && guard->judge && guard->follow && guard->reset)));
+        store->guard = guard ? *guard : (struct store_guard){};
+}
+
+const struct schema_faults *store_refusal(const struct store *store)
+{
+        assert(store && store->refusal);
+        return store->refusal;
+}
+
+/* --- accepting
+ * ----------------------------------------------------------------------------------------------------------------------- */
+
 static void commit_accept(struct store *store, struct commit *commit)
 {
         for (size_t i = 0; i < commit->n_rows; i++) {
                 struct row *row = &commit->rows[i];
 
                 g_hash_table_replace(store->overlay, (void *)row->object->public.key, row);
+                commit_follow(store, row);
                 store->accepted_revision = row->revision;
                 store->accepted_time_us = row->time_us;
         }
@@ -250,9 +309,10 @@ static int commit_admit(const struct store *store, const struct store_txn *txn)
         return 0;
 }
 
-int store_commit(struct store *store, struct store_txn *txn, store_done_fn done, void *userdata, size_t *ret_failed_op)
+/* All that is done before anything changes. */
+static int commit_prepare_to_accept(struct store *store, struct store_txn *txn, struct commit **ret_commit, size_t *ret_failed_op)
 {
-        struct commit *commit = NULL;
+        g_autoptr(commit) commit = NULL;
         size_t failed = 0;
         int r;
 
@@ -260,15 +320,33 @@ int store_commit(struct store *store, struct store_txn *txn, store_done_fn done,
         r = commit_admit(store, txn);
         if (r == 0)
                 r = commit_build(store, txn, &commit, &failed);
+        if (r == 0)
+                r = commit_judge(store, commit);
         for (size_t i = 0; i < txn->n_ops; i++)
                 txn->ops[i].doc = json_doc_free(txn->ops[i].doc);
+        if (r && ret_failed_op)
+                *ret_failed_op = failed;
+        if (r == 0)
+                *ret_commit = g_steal_pointer(&commit);
+        return r;
+}
+
+int store_try(struct store *store, struct store_txn *txn, size_t *ret_failed_op)
+{
+        g_autoptr(commit) commit = NULL;
+
+        return commit_prepare_to_accept(store, txn, &commit, ret_failed_op);
+}
+
+int store_commit(struct store *store, struct store_txn *txn, store_done_fn done, void *userdata, size_t *ret_failed_op)
+{
+        struct commit *commit = NULL;
+        int r = commit_prepare_to_accept(store, txn, &commit, ret_failed_op);
+
         if (r == STORE_E_CONFLICT || r == STORE_E_EXISTS || r == STORE_E_NOT_FOUND)
                 store->stats.conflicts++;
-        if (r) {
-                if (ret_failed_op)
-                        *ret_failed_op = failed;
+        if (r)
                 return r;
-        }
         commit->done = done;
         commit->userdata = userdata;
         commit_accept(store, commit);

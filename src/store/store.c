@@ -162,6 +162,41 @@ size_t store_count(struct store *store, const struct schema_kind *kind, const ch
         return order_distance(order, order_seek(order, first, false), order_seek(order, end, false));
 }
 
+static void store_each_published(struct store *store, struct order *order, const char *first, const char *end,
+                                 void (*each)(const struct store_object *object, void *userdata), void *userdata)
+{
+        struct order_place place = order_seek(order, first, false);
+        struct version *version;
+
+        while ((version = (struct version *)order_next(order, &place)) && strcmp(version->public.key, end) < 0) {
+                bool had_tree = version->doc;
+
+                if (g_hash_table_contains(store->overlay, version->public.key))
+                        continue;
+                each(version_public(version), userdata);
+                warm_release(store->warm, version, had_tree);
+        }
+}
+
+void store_each_newest(struct store *store, const char *namespace, void (*each)(const struct store_object *object, void *userdata),
+                       void *userdata)
+{
+        char first[STORE_KEY_MAX], end[STORE_KEY_MAX];
+        struct kind_state *state;
+        GHashTableIter iter;
+        struct row *row;
+
+        assert(store && namespace && each);
+        g_hash_table_iter_init(&iter, store->kinds);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&state))
+                if (state->kind->namespaced && store_key_range(state->kind, namespace, first, end))
+                        store_each_published(store, state->order, first, end, each, userdata);
+        g_hash_table_iter_init(&iter, store->overlay);
+        while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&row))
+                if (row->verb != STORE_DELETE && g_strcmp0(row->object->public.namespace, namespace) == 0)
+                        each(version_public(row->object), userdata);
+}
+
 uint64_t store_revision(struct store *store)
 {
         return store->revision;
@@ -257,6 +292,8 @@ static void store_take_back(struct store *store, struct commit *commits)
         store->accepted_revision = store->revision;
         store->queued_ops = store->queued_bytes = 0;
         store->full = true;
+        if (store->guard.reset)
+                store->guard.reset(store->guard.userdata);
         if (store->options.full)
                 store->options.full(store->driver->ops->words(store->driver), store->options.full_userdata);
         for (struct commit *commit = commits, *next; commit; commit = next) {
@@ -519,6 +556,7 @@ struct store *store_close(struct store *store)
         store->driver->ops->close(store->driver);
         g_string_free(store->scratch, TRUE);
         g_free(store->load_words);
+        schema_faults_free(store->refusal);
         g_free(store);
         return NULL;
 }

@@ -91,6 +91,7 @@ enum {
         STORE_E_FAILED,       /* the store no longer accepts writes */
         STORE_E_BUSY,         /* too much is queued; try again */
         STORE_E_TOO_LARGE,    /* an object is longer than LIMIT_OBJECT_BYTES, or deeper or richer than what can be read back */
+        STORE_E_REFUSED,      /* the guard refuses it: store_refusal() says why */
 };
 
 /** Runs on the loop when the transaction is durable and published (@result 0), or lost (< 0): -ENOSPC when the disk is full,
@@ -107,6 +108,38 @@ typedef void (*store_done_fn)(int result, const struct store_object *const *obje
  * LIMIT_STORE_TXN_OPS), -ENAMETOOLONG, or what the seal gave (then never).
  */
 int store_commit(struct store *store, struct store_txn *txn, store_done_fn done, void *userdata, size_t *ret_failed_op);
+
+/** store_try() - what store_commit() would return now, without doing it; the ops' documents are taken over all the same. */
+int store_try(struct store *store, struct store_txn *txn, size_t *ret_failed_op);
+
+/* One object of a transaction: its newest version before, and what it becomes. */
+struct store_change {
+        const struct store_object *before; /* NULL: it is created */
+        const struct store_object *after;  /* NULL: it goes */
+};
+
+/*
+ * Judges transactions when their conditions hold, and follows what is accepted. It keeps sums over the newest accepted state: what
+ * it is told and when is of the one turn in which a transaction is accepted, so that two can never pass on the same sum.
+ */
+struct store_guard {
+        /* Whether objects of @kind in @namespace (NULL: cluster scope) matter; of others nothing is told. */
+        bool (*concerns)(const struct schema_kind *kind, const char *namespace, void *userdata);
+        /* May all of it be? false: refused, with every reason in @faults. */
+        bool (*judge)(const struct store_change *changes, size_t n, struct schema_faults *faults, void *userdata);
+        /* The newest accepted state is now with @change. */
+        void (*follow)(const struct store_change *change, void *userdata);
+        /* What was accepted is taken back: the newest state is the published one again. */
+        void (*reset)(void *userdata);
+        void *userdata;
+};
+/** store_set_guard() - one at most; NULL: none any more. Copied. */
+void store_set_guard(struct store *store, const struct store_guard *guard);
+/** store_refusal() - why the latest STORE_E_REFUSED; until the next commit. */
+const struct schema_faults *store_refusal(const struct store *store);
+/** store_each_newest() - the newest accepted version of every object of a namespace, in no order; borrowed for the call. */
+void store_each_newest(struct store *store, const char *namespace, void (*each)(const struct store_object *object, void *userdata),
+                       void *userdata);
 
 /** store_get() - the published version, or NULL; a new reference. */
 const struct store_object *store_get(struct store *store, const struct schema_kind *kind, const char *namespace, const char *name);

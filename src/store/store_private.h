@@ -39,6 +39,9 @@ struct store {
         bool failed, closing;
         bool full; /* the last group found no room */
 
+        struct store_guard guard; /* concerns NULL: none */
+        struct schema_faults *refusal;
+
         GPtrArray *watches;        /* all, owned */
         GPtrArray *watches_of_all; /* those of all kinds; borrowed */
         uint64_t slowest;          /* no watch that lags and can still go on has seen less; UINT64_MAX: none lags */

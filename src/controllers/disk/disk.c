@@ -300,6 +300,11 @@ static enum turn_result disk_prepare(struct disk_turn *disk)
 
         disk_plan(disk->cache, disk->object, turn_arena(disk->turn), &plan);
         disk->status.progress = percent(disk, plan.progress_percent);
+        if (!plan.phase && turn_refusal(disk->turn))
+                plan = (struct disk_plan){.phase = "Pending",
+                                          .condition = "Ready",
+                                          .reason = REASON_QUOTA_EXCEEDED,
+                                          .words = turn_refusal(disk->turn)};
         disk->status.source_uid = plan.source ? plan.source->uid : NULL;
         disk->status.storage_class_name = plan.pool ? plan.pool->name : NULL;
         disk_say_sources(disk, &plan);

@@ -232,6 +232,8 @@ static enum turn_result image_by_ref(struct image_turn *image)
         if (!image_ready(source, &content, &words))
                 return image_source_wait(image, "Pending", cluster ? REASON_CLUSTER_IMAGE_NOT_READY : REASON_IMAGE_NOT_READY,
                                          arena_printf(arena, "%s %s is not ready: %s", view->ref_kind, view->ref_name, words));
+        if (turn_refusal(image->turn))
+                return image_wait(image, "Pending", REASON_QUOTA_EXCEEDED, turn_refusal(image->turn));
         turn_depends(image->turn, source);
         return image_finish(image, &content);
 }

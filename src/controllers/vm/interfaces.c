@@ -106,6 +106,10 @@ static bool nic_address(struct vm_context *vm, struct vm_nic *nic, size_t index)
         vmip = nic_auto_address(vm, nic, index);
         if (vmip)
                 return nic_use_address(vm, nic, vmip);
+        if (turn_refusal(vm->turn)) {
+                address_bad(vm, REASON_QUOTA_EXCEEDED, turn_refusal(vm->turn));
+                return false;
+        }
         nic->address = address_create_auto(vm->turn, vm->object, nic->network, &nic->vmip_name);
         if (nic->address)
                 return true;
