@@ -7,6 +7,7 @@ usage: deps.py [--check] GROUP...
 import argparse
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -16,8 +17,11 @@ LIST = pathlib.Path(__file__).resolve().parent / "packages.txt"
 def wanted(groups):
     for line in LIST.read_text().splitlines():
         words = line.split()
-        if words and not line.startswith("#") and words[1] in groups:
-            yield words[0]
+        if not words or line.startswith("#") or words[1] not in groups:
+            continue
+        if len(words) > 2 and words[2].startswith("unless=") and shutil.which(words[2].removeprefix("unless=")):
+            continue
+        yield words[0]
 
 
 def missing(names):
