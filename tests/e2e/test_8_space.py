@@ -5,6 +5,7 @@ import json
 
 import pytest
 from cloud import Daemon
+from reliability import outcome
 
 MIB = 1 << 20
 
@@ -109,6 +110,7 @@ def test_A17_pool_full_under_a_running_guest(cloud, small):
     assert available() in ("True", "False")
     remove(cloud, "full", ["full-data", "full-root"])
     assert small.files() == []
+    outcome("a pool has no room", "its guest writes", "the guest stands still, reason PoolFull; it goes on by itself when there is room, nothing it wrote is lost")
 
 
 def test_C2_pool_full_while_a_disk_is_made(cloud, small):
@@ -122,6 +124,7 @@ def test_C2_pool_full_while_a_disk_is_made(cloud, small):
     cloud.wait("vm", "made", "phase=Running", 90)
     assert condition(cloud.get("vd", "made-root"), "Ready")["status"] == "True"
     remove(cloud, "made", ["made-root"])
+    outcome("a pool has no room", "a disk is made", "nothing half-made stays, disk and machine say PoolFull; made when there is room")
 
 
 @contextlib.contextmanager
@@ -148,6 +151,7 @@ def test_E35_no_room_for_an_image_on_the_host(cloud):
         cloud.eventually("the room that there is was given back", lambda: held() < 100, 20)
     cloud.wait("vm", "cramped", "phase=Running", 120)
     remove(cloud, "cramped", ["cramped-root"])
+    outcome("a host has no room for images", "a disk is made from an image", "what was fetched is given back, the disk says why; made when there is room")
 
 
 def test_C16_no_room_for_the_journal(cloud):
@@ -161,6 +165,7 @@ def test_C16_no_room_for_the_journal(cloud):
         assert cloud.domstate("first-vm") == "running"
     cloud.wait("vm", "blind", "phase=Running", 120)
     remove(cloud, "blind", ["blind-root"])
+    outcome("a host has no room for the agent's journal", "a machine is created", "nothing is begun that could not be undone; what runs runs on")
 
 
 def test_E35_image_gone_from_the_gateway(cloud):
@@ -182,3 +187,4 @@ def test_E35_image_gone_from_the_gateway(cloud):
         cloud.run("mv", kept, blob)
     cloud.wait("vm", "orphan", "phase=Running", 120)
     remove(cloud, "orphan", ["orphan-root"])
+    outcome("an image is gone from the gateway", "a disk is made from it", "the disk says that the gateway has it no longer; made when it is back")

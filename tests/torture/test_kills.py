@@ -9,6 +9,7 @@ import statistics
 import time
 
 import load
+import reliability
 from checker import History, List, Read, Watch, Write, faults
 from gateway import Client, Gateway
 
@@ -91,3 +92,5 @@ def test_nothing_is_lost_doubled_or_out_of_order_under_kills(tmp_path, seed):
     assert not odd, odd[:10]
     assert not found, "\n".join(found[:40])
     assert len(starts) >= 12 and outcomes["ok"] > 500 and outcomes["refused"] and outcomes["unknown"] and history.lists
+    reliability.outcome("gateway killed again and again", "concurrent writes, reads and watches over the API",
+                        "what was acknowledged is there, nothing is half there; watches are ordered, without gap and without double")
