@@ -4,14 +4,11 @@
 Requirement "Nothing lost: the store's disk fails", invariant I4, attack 33.
 """
 import http.client
-import sys
 
 import load
 import pytest
-from gateway import BUILD, PROGRAM, ROOT, Client, Gateway, NotSent
-
-sys.path.insert(0, str(ROOT / "tests/lab"))
-import reliability  # noqa: E402
+import reliability
+from gateway import BUILD, PROGRAM, Client, Gateway, NotSent
 
 FAULTY = BUILD / "tests/torture/gabbro-gateway-disk"
 

@@ -7,15 +7,12 @@ import ctypes
 import os
 import pathlib
 import subprocess
-import sys
 import time
 
 import load
 import pytest
-from gateway import ROOT, Client, Gateway
-
-sys.path.insert(0, str(ROOT / "tests/lab"))
-import reliability  # noqa: E402
+import reliability
+from gateway import Client, Gateway
 
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
 DISK_BYTES = 24 << 20
