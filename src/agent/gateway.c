@@ -60,6 +60,7 @@ int credentials_load(const char *dir, struct credentials *ret_credentials)
                 g_autofree char *path = g_build_filename(dir, credential_files[i].file, NULL);
                 size_t len;
 
+                file_drop_leftovers(path);
                 r = file_read(path, CREDENTIAL_BYTES_MAX, credential(&credentials, i), &len);
         }
         if (r < 0) {

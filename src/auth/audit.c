@@ -427,6 +427,7 @@ int auth_audit_open(const char *path, const struct clock *clock, struct auth_aud
         audit_chain_start(audit->digest);
         audit->fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         audit->checkpoint_path = audit_checkpoint_path(path);
+        file_drop_leftovers(audit->checkpoint_path);
         r = audit->fd < 0 ? -errno : resume(audit, &torn);
         if (r == 0)
                 r = judge(audit);

@@ -130,6 +130,32 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
         return sync_parent(path);
 }
 
+void file_drop_leftovers(const char *path)
+{
+        g_autofree char *parent = NULL, *prefix = NULL;
+        g_autoptr(GDir) folder = NULL;
+        const char *name;
+        size_t len;
+
+        assert(path);
+        parent = g_path_get_dirname(path);
+        prefix = g_path_get_basename(path);
+        len = strlen(prefix);
+        folder = g_dir_open(parent, 0, NULL);
+        while (folder && (name = g_dir_read_name(folder))) {
+                bool ours = g_str_has_prefix(name, prefix) && name[len] == '.' && strlen(name + len) == sizeof(".XXXXXX") - 1;
+
+                for (size_t i = len + 1; ours && name[i]; i++)
+                        ours = g_ascii_isalnum(name[i]);
+                if (ours) {
+                        g_autofree char *leftover = g_build_filename(parent, name, NULL);
+
+                        /* One that stays is looked at again the next time. */
+                        (void)unlink(leftover);
+                }
+        }
+}
+
 int file_write_exclusive(const char *path, const void *data, size_t len, mode_t mode)
 {
         autofd fd = -1;

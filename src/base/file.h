@@ -28,6 +28,10 @@ int file_read(const char *path, size_t max_bytes, char **ret_text, size_t *ret_l
  */
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
 
+/** file_drop_leftovers() - remove temporary files that killed calls of file_write_atomic() left of @path. Nobody writes it
+ * meanwhile. */
+void file_drop_leftovers(const char *path);
+
 /** file_write_exclusive() - create @path with @mode; -EEXIST when anything is there already (also a dangling link). */
 int file_write_exclusive(const char *path, const void *data, size_t len, mode_t mode);
 

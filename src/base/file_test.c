@@ -84,6 +84,29 @@ static void a_failed_replacement_leaves_nothing_behind(struct fixture *fixture, 
         g_assert_cmpuint(entries_of(fixture->dir), ==, 1);
 }
 
+static void what_a_kill_left_is_removed(struct fixture *fixture, const void *data)
+{
+        static const struct {
+                const char *name;
+                bool stays;
+        } files[] = {{"file", true},         {"file.a8Zk2Q", false},    {"file.checkpoint", true}, {"file.a8Zk2", true},
+                     {"file.a8Zk2Qx", true}, {"file.a8Zk2Q.bad", true}, {"other.a8Zk2Q", true},    {"file.a8-k2Q", true}};
+        g_autofree char *path = in(fixture, "file");
+
+        for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
+                g_autofree char *one = in(fixture, files[i].name);
+
+                g_assert_cmpint(file_write_exclusive(one, "", 0, 0600), ==, 0);
+        }
+        file_drop_leftovers(path);
+        for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
+                g_autofree char *one = in(fixture, files[i].name);
+
+                g_test_message("%s", files[i].name);
+                g_assert_cmpint(access(one, F_OK), ==, files[i].stays ? 0 : -1);
+        }
+}
+
 static void too_much_is_refused(struct fixture *fixture, const void *data)
 {
         g_autofree char *path = in(fixture, "a");
@@ -209,6 +232,7 @@ int main(int argc, char **argv)
                 {"/file/what_is_written_is_read_back", what_is_written_is_read_back},
                 {"/file/replacing_leaves_the_new_content_and_mode", replacing_leaves_the_new_content_and_mode},
                 {"/file/a_failed_replacement_leaves_nothing_behind", a_failed_replacement_leaves_nothing_behind},
+                {"/file/what_a_kill_left_is_removed", what_a_kill_left_is_removed},
                 {"/file/too_much_is_refused", too_much_is_refused},
                 {"/file/files_without_a_size_are_read_to_their_end", files_without_a_size_are_read_to_their_end},
                 {"/file/exclusive_means_nothing_was_there", exclusive_means_nothing_was_there},

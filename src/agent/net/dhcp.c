@@ -144,6 +144,7 @@ int dhcp_ensure(const char *dir, const struct net_network *network, char **reter
         wanted = dhcp_config(dir, network, process_user(hosts));
         if (file_read(path, 65536, &present, &len) < 0 || !g_str_equal(present, wanted)) {
                 r = stop_process(dir, network->bridge);
+                file_drop_leftovers(path);
                 if (!r) {
                         r = file_write_atomic(path, wanted, strlen(wanted), 0644);
                 }
