@@ -168,7 +168,7 @@ def _check_kind(model, kind):
         check_path(model, kind, column)
 
 
-FUNCTIONS = {"keys", "age", "nodestatus", "noderoles", "object", "usage"}
+FUNCTIONS = {"keys", "age", "nodestatus", "noderoles", "object", "usage", "users", "groups", "serviceaccounts"}
 
 
 def split_path(path):

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "api/call.h"
+#include "api/access.h"
+#include "api/guard.h"
 #include "api/review.h"
 #include "api/service.h"
 #include "api/splice.h"
 #include "api/watch.h"
 #include "api/write.h"
+#include "generated/api_types.h"
 
 #include <assert.h>
 #include <string.h>
@@ -25,7 +27,8 @@ int api_new(const struct api_options *options, struct api **ret_api)
         api->subresources = g_array_new(FALSE, FALSE, sizeof(struct api_subresource));
         api->metrics_hooks = g_array_new(FALSE, FALSE, sizeof(struct api_metrics_hook));
         api->metrics = metrics_new();
-        api->watches = watch_hub_new(api);
+        api->access = access_new(api);
+        api->watches = api->access ? watch_hub_new(api) : NULL;
         if (!api->watches)
                 return -ENOMEM;
         *ret_api = g_steal_pointer(&api);
@@ -37,6 +40,7 @@ struct api *api_free(struct api *api)
         if (!api)
                 return NULL;
         watch_hub_free(api->watches);
+        access_free(api->access);
         metrics_free(api->metrics);
         g_array_unref(api->routes);
         g_array_unref(api->subresources);
@@ -153,8 +157,8 @@ static bool authorise(struct call *call)
         struct auth_decision decision;
         g_autofree char *resource = NULL, *message = NULL;
 
-        auth_authorise(call->identity, &call->attributes, &decision);
-        if (decision.allowed)
+        auth_authorise(access_policy(call->api->access), call->identity, &call->attributes, &decision);
+        if (decision.allowed || guard_may_read_body(call))
                 return true;
         if (target->kind) {
                 resource = target_resource_text(target);
@@ -213,13 +217,14 @@ static void run_route(struct call *call, const struct api_route *route, const ch
         route->handle(request, kept->identity, path + strlen(route->prefix), route->userdata);
 }
 
-static void run_review(struct call *call, const char *path, const char *plural)
+static void run_review(struct call *call, const struct review *review)
 {
         call->attributes = (struct auth_attributes){.verb = strcmp(path_verb(call->request), "post") == 0 ? "create" : "get",
                                                     .group = "authorization.k8s.io",
-                                                    .resource = plural};
+                                                    .resource = review_plural(review),
+                                                    .namespace = call->target.namespace};
         if (authenticate(call) && authorise(call))
-                review_begin(call, plural);
+                review_begin(call, review);
 }
 
 static void run_path(struct call *call, const char *path)
@@ -286,17 +291,35 @@ static const struct api_subresource *find_subresource(const struct api *api, con
         return NULL;
 }
 
+/* A collection of which the caller wants one name is judged by that name, as its rules may be. */
+static const char *selected_name(struct call *call, const char *verb)
+{
+        static const char *const of_collections[] = {"list", "watch", "deletecollection", NULL}, prefix[] = "metadata.name=";
+        const char *selector = call->request ? http_request_query(call->request, "fieldSelector") : NULL;
+
+        if (!selector || !g_strv_contains(of_collections, verb) || !g_str_has_prefix(selector, prefix))
+                return NULL;
+        selector += strlen(prefix);
+        selector += *selector == '=';
+        if (!*selector || strpbrk(selector, ",=!\\"))
+                return NULL;
+        g_free(call->only_name);
+        return call->only_name = g_strdup(selector);
+}
+
 static void resource_attributes(struct call *call, const char *verb)
 {
         const struct target *target = &call->target;
+        /* What is asked of a namespace itself is asked in it: whoever has a role there may be given its namespace, too. */
+        bool is_namespace = target->kind == &api_namespace_kind;
 
         call->attributes = (struct auth_attributes){
                 .verb = verb,
                 .group = target->kind->group,
                 .resource = target->kind->plural,
                 .subresource = target->subresource,
-                .namespace = target->namespace,
-                .name = target->name,
+                .namespace = is_namespace ? target->name : target->namespace,
+                .name = target->name ?: selected_name(call, verb),
                 .hidden = target->kind->hidden,
                 .internal = target->kind->internal,
         };
@@ -401,12 +424,12 @@ static bool impersonates(const struct http_request *request)
 static void run(struct call *call, const char *path)
 {
         const struct api_route *route = find_route(call->api, http_request_method(call->request), path);
-        const char *review = review_plural(path);
+        const struct review *review = review_find(path, &call->target.namespace);
 
         if (route) {
                 run_route(call, route, path);
         } else if (review) {
-                run_review(call, path, review);
+                run_review(call, review);
         } else if (target_parse(path, call->api->options.compat_api, &call->target) == 0) {
                 resource_attributes(call, path_verb(call->request));
                 if (authenticate(call))

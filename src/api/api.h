@@ -72,3 +72,12 @@ void api_reply_status(struct http_request *request, int code, const char *reason
                       const struct schema_faults *faults);
 /** api_reply_object() - 200/201 with an object as the caller addressed it (alias rewritten). */
 void api_reply_object(struct http_request *request, int code, const struct store_object *object);
+
+/** api_make_roles() - the built-in roles and bindings as they shall be; what is annotated to be left alone is. 0, an outcome of
+ * store_commit() or -errno. */
+int api_make_roles(struct api *api);
+/** api_may() - whether @identity, resolved earlier, would still be accepted and allowed this: for streams that other facades keep
+ * open. */
+bool api_may(struct api *api, const struct auth_identity *identity, const struct auth_attributes *attributes);
+/** api_on_rights_changed() - @changed runs within the loop's next turns when rights or credentials have changed. */
+void api_on_rights_changed(struct api *api, void (*changed)(void *userdata), void *userdata);

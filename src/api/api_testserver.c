@@ -142,6 +142,7 @@ int main(int argc, char **argv)
         open_door(&world, argv[1]);
         auth_token_generate(random_system(), "gbt1", NULL, &token);
         create_first_objects(&world, &token);
+        check(api_make_roles(world.api), "roles");
         check(http_server_listen(world.server, "127.0.0.1:0", &port), "listen");
         write_kubeconfig(kubeconfig, &world, port, token.text);
         auth_token_text_clear(&token);

@@ -75,6 +75,7 @@ struct call *call_unref(struct call *call)
         target_clear(&call->target);
         params_clear(&call->params);
         g_free(call->peer);
+        g_free(call->only_name);
         g_free(call);
         return NULL;
 }

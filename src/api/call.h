@@ -13,6 +13,7 @@
 
 #define CALL_REQUEST_ID_MAX 65
 
+struct access;
 struct watch_hub;
 
 struct api_metrics_hook {
@@ -29,6 +30,7 @@ struct api {
         GArray *subresources;  /* struct api_subresource */
         GArray *metrics_hooks; /* struct api_metrics_hook */
         struct metrics *metrics;
+        struct access *access;
         struct watch_hub *watches;
         char *not_ready; /* NULL: ready */
 };
@@ -46,6 +48,7 @@ struct call {
         char *peer;
         struct target target;
         struct auth_attributes attributes;
+        char *only_name; /* of a collection, when its field selector names one object; or NULL */
         struct params params;
         struct accept accept;
         uint64_t begun_us;

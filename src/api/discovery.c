@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/discovery.h"
+#include "api/review.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* Groups of resources that are no kinds of ours: questions that are answered at once. */
-static const struct {
-        const char *group, *version, *plural, *kind;
-} reviews[] = {
-        {"authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"},
-        {"authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview"},
-};
+/* The group of resources that are no kinds of ours: questions that are answered at once. */
+#define REVIEW_GROUP   "authorization.k8s.io"
+#define REVIEW_VERSION "v1"
 
 static const char *const all_verbs[] = {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch", NULL};
 static const char *const read_verbs[] = {"get", "list", "watch", NULL};
@@ -65,8 +62,7 @@ static GArray *list_group_versions(const struct api *api)
         for (size_t i = 0; schema_kinds[i]; i++)
                 if (!schema_kinds[i]->internal && *schema_kinds[i]->group)
                         add_group_version(list, schema_kinds[i]->group, schema_kinds[i]->version, false);
-        for (size_t i = 0; i < G_N_ELEMENTS(reviews); i++)
-                add_group_version(list, reviews[i].group, reviews[i].version, false);
+        add_group_version(list, REVIEW_GROUP, REVIEW_VERSION, false);
         for (size_t i = 0; api->options.compat_api && schema_kinds[i]; i++)
                 for (const char *const *alias = schema_kinds[i]->aliases; alias && *alias && !schema_kinds[i]->internal; alias++)
                         add_alias(list, *alias);
@@ -231,16 +227,15 @@ static bool is_served_as(const struct api *api, const struct schema_kind *kind, 
 
 static void add_reviews(struct json_doc *doc, struct json_value *resources, const char *group, const char *version)
 {
-        for (size_t i = 0; i < G_N_ELEMENTS(reviews); i++) {
-                struct json_value *resource;
+        if (strcmp(group, REVIEW_GROUP) != 0 || strcmp(version, REVIEW_VERSION) != 0)
+                return;
+        for (const struct review_kind *review = review_kinds(); review->plural; review++) {
+                struct json_value *resource = json_append(resources, json_new(doc, JSON_OBJECT));
 
-                if (strcmp(reviews[i].group, group) != 0 || strcmp(reviews[i].version, version) != 0)
-                        continue;
-                resource = json_append(resources, json_new(doc, JSON_OBJECT));
-                json_set_string(doc, resource, "name", reviews[i].plural);
+                json_set_string(doc, resource, "name", review->plural);
                 json_set_string(doc, resource, "singularName", "");
-                json_set_bool(doc, resource, "namespaced", false);
-                json_set_string(doc, resource, "kind", reviews[i].kind);
+                json_set_bool(doc, resource, "namespaced", review->namespaced);
+                json_set_string(doc, resource, "kind", review->kind);
                 set_strings(doc, resource, "verbs", create_verbs);
         }
 }

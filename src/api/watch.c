@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/watch.h"
+#include "api/access.h"
 #include "api/feed.h"
 #include "api/selector.h"
 #include "api/splice.h"
@@ -69,6 +70,22 @@ static uint64_t tick_us(const struct watch_hub *hub)
 
 static void stream_bookmark(struct stream *stream);
 static void stream_end(struct stream *stream);
+static void stream_end_with(struct stream *stream, const struct refusal *refusal);
+
+/* Roles or bindings have changed: who may no longer watch is told so. */
+static void end_forbidden(void *userdata)
+{
+        struct watch_hub *hub = userdata;
+        struct auth_decision decision;
+
+        for (guint i = 0; i < hub->streams->len; i++) {
+                struct stream *stream = hub->streams->pdata[i];
+
+                auth_authorise(access_policy(hub->api->access), stream->call->identity, &stream->call->attributes, &decision);
+                if (!decision.allowed)
+                        stream_end_with(stream, &(struct refusal){.code = 403, .message = decision.reason});
+        }
+}
 
 static void end_revoked(struct watch_hub *hub)
 {
@@ -117,6 +134,7 @@ struct watch_hub *watch_hub_new(struct api *api)
         if (loop_timer(api->options.loop, UINT64_MAX, on_tick, hub, &hub->tick) < 0 ||
             store_watch(api->options.store, kinds, store_revision(api->options.store), on_credential, hub, &hub->credentials) != 0)
                 return watch_hub_free(hub);
+        access_on_change(api->access, end_forbidden, hub);
         return hub;
 }
 
@@ -303,10 +321,10 @@ static void stream_bookmark(struct stream *stream)
         stream_write_text(stream, text);
 }
 
-/* The client was too slow, and events it has not seen are no longer kept: it must list again. */
-static void stream_end_gone(struct stream *stream)
+/* The last frame tells why the watch ends. */
+static void stream_end_with(struct stream *stream, const struct refusal *refusal)
 {
-        GString *text = g_string_new(NULL), *status = status_refusal(&(struct refusal){.code = 410, .message = GONE_WORDS});
+        GString *text = g_string_new(NULL), *status = status_refusal(refusal);
 
         frame_begin(text, "ERROR");
         g_string_append_len(text, status->str, (gssize)status->len);
@@ -314,6 +332,12 @@ static void stream_end_gone(struct stream *stream)
         g_string_free(status, TRUE);
         stream_write_text(stream, text);
         stream_end(stream);
+}
+
+/* The client was too slow, and events it has not seen are no longer kept: it must list again. */
+static void stream_end_gone(struct stream *stream)
+{
+        stream_end_with(stream, &(struct refusal){.code = 410, .message = GONE_WORDS});
 }
 
 /* --- events

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/write.h"
 #include "api/change.h"
+#include "api/guard.h"
 #include "api/object.h"
 #include "base/limits.h"
 #include "generated/api_types.h"
@@ -231,7 +232,7 @@ static void create_attempt(struct write *taken)
                 g_autoptr(json_doc) doc = create_make(write);
                 struct store_op op = {.verb = STORE_CREATE, .kind = call->target.kind, .namespace = call->target.namespace};
 
-                if (!doc || !namespace_takes(call))
+                if (!doc || !guard_allows(call, NULL, doc) || !namespace_takes(call))
                         return;
                 if (call->params.dry_run) {
                         dry_create(call, &op, doc);
@@ -297,7 +298,7 @@ static int modify_once(struct write *write, bool *ret_owned_by_commit)
                 return STORE_E_NOT_FOUND;
         doc = change_make(&(struct change){
                 .call = call, .type = write->type, .body = json_root_const(write->body), .base = base, .status_only = status_only});
-        if (!doc || answer_unchanged(write, base, doc))
+        if (!doc || !guard_allows(call, base, doc) || answer_unchanged(write, base, doc))
                 return 0;
         if (call->params.dry_run) {
                 dry_modify(call, base, doc);

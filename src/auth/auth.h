@@ -100,6 +100,8 @@ struct auth_identity {
 };
 /** auth_identity_new() - copies; @groups NULL-terminated, or NULL for none. */
 struct auth_identity *auth_identity_new(enum auth_kind_of_identity kind, const char *user, const char *const *groups);
+/** auth_identity_copy() - the same in memory of its own. */
+struct auth_identity *auth_identity_copy(const struct auth_identity *identity);
 /** auth_identity_free() - NULL is accepted. */
 struct auth_identity *auth_identity_free(struct auth_identity *identity);
 AUTOPTR(auth_identity, auth_identity_free);
@@ -114,24 +116,34 @@ struct auth_attributes {
         const char *namespace;
         const char *name;
         const char *path; /* non-resource requests */
+        bool any_name;    /* asks whether it is allowed for some name, whichever */
         bool hidden;      /* the kind is hidden (intents) */
         bool internal;    /* the kind is never served */
         bool nodes_only;  /* the path belongs to the agents' surface */
 };
 
+struct auth_policy; /* auth/policy.h */
+
 /* A decision and its words ("user \"x\" cannot delete resource ..."). */
 struct auth_decision {
         bool allowed;
-        char reason[512];
+        char reason[512]; /* of a refusal */
 };
 /**
  * auth_authorise() - may @identity do this
+ * @policy: what roles and bindings give; NULL: nothing
  *
  * Administrators may everything but write intents; nodes have no resource verb at all, only the paths marked nodes_only; every
- * authenticated user may read discovery, version, OpenAPI and health and ask what is allowed. Nobody reads internal kinds.
+ * authenticated user may read discovery, version, OpenAPI and health and ask what is allowed. Beyond that a user may what its roles
+ * give. Nobody reads internal kinds, nobody but controllers writes intents.
  */
-void auth_authorise(const struct auth_identity *identity, const struct auth_attributes *attributes,
+void auth_authorise(struct auth_policy *policy, const struct auth_identity *identity, const struct auth_attributes *attributes,
                     struct auth_decision *ret_decision);
+/** auth_why() - why something is allowed: "RBAC: allowed by ...", a sentence on what every such caller may, or the reason of a
+ * refusal; g_free(). */
+char *auth_why(struct auth_policy *policy, const struct auth_identity *identity, const struct auth_attributes *attributes);
+/** auth_is_administrator() - a member of the group whose members may everything. */
+bool auth_is_administrator(const struct auth_identity *identity);
 
 /* --- audit
  * -------------------------------------------------------------------------------------------------------------------------- */

@@ -399,7 +399,7 @@ static void the_authoriser_follows_its_table(void)
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 struct auth_decision decision;
 
-                auth_authorise(cases[i].who, &cases[i].what, &decision);
+                auth_authorise(NULL, cases[i].who, &cases[i].what, &decision);
                 if (decision.allowed != cases[i].allowed)
                         g_error("case %zu: %s", i, decision.reason);
                 g_assert_cmpint(decision.reason[0] == 0, ==, decision.allowed);
@@ -413,13 +413,13 @@ static void a_refusal_says_who_what_and_where(void)
         g_autofree char *flood = g_strnfill(4000, 'x');
         struct auth_decision decision;
 
-        auth_authorise(user, &what, &decision);
+        auth_authorise(NULL, user, &what, &decision);
         g_assert_cmpstr(
                 decision.reason, ==,
                 "User \"someone\" cannot delete resource \"virtualmachines/status\" in API group \"gabbro.dev\" in the namespace "
                 "\"default\"");
         what = (struct auth_attributes){PATH("get", flood)};
-        auth_authorise(user, &what, &decision);
+        auth_authorise(NULL, user, &what, &decision);
         g_assert_false(decision.allowed);
         g_assert_cmpuint(strlen(decision.reason), <, 200);
 }

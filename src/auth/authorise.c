@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth/auth.h"
+#include "auth/policy.h"
 
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#define NAME_SHOWN 128 /* characters of a caller's text that a reason repeats */
+#define NAME_SHOWN       128 /* characters of a caller's text that a reason repeats */
+#define NAMESPACES_SHOWN 5
+#define ADMINISTRATORS   "gabbro:administrators"
 
 /* Paths that every authenticated caller but a node may read. */
 static const char *const open_paths[] = {"/api", "/apis", "/version", "/livez", "/readyz", "/healthz", "/openapi", NULL};
@@ -47,24 +50,37 @@ static bool is_self_review(const struct auth_attributes *attributes)
                g_str_has_prefix(attributes->resource, "selfsubject");
 }
 
-static bool may_resource(const struct auth_identity *identity, const struct auth_attributes *attributes)
+bool auth_is_administrator(const struct auth_identity *identity)
 {
-        if (identity->kind == AUTH_CONTROLLER)
-                return true;
-        if (identity->kind != AUTH_USER || attributes->internal)
-                return false;
-        if (is_self_review(attributes))
-                return true;
-        return auth_identity_in_group(identity, "gabbro:administrators") && !writes_intent(attributes);
+        assert(identity);
+        return identity->kind == AUTH_USER && auth_identity_in_group(identity, ADMINISTRATORS);
 }
 
-static bool may_path(const struct auth_identity *identity, const struct auth_attributes *attributes)
+/* What needs no role: NULL, or why it is allowed. */
+static const char *built_in_resource(const struct auth_identity *identity, const struct auth_attributes *attributes)
 {
-        if (attributes->nodes_only || identity->kind == AUTH_NODE)
-                return attributes->nodes_only && identity->kind == AUTH_NODE;
-        if (identity->kind == AUTH_ANONYMOUS)
-                return false;
-        return auth_identity_in_group(identity, "gabbro:administrators") || path_is_open(attributes);
+        if (identity->kind == AUTH_CONTROLLER)
+                return "a controller of the gateway";
+        if (identity->kind == AUTH_USER && is_self_review(attributes))
+                return "every user may ask what it may";
+        return auth_is_administrator(identity) ? "a member of " ADMINISTRATORS " may everything" : NULL;
+}
+
+static const char *built_in_path(const struct auth_identity *identity, const struct auth_attributes *attributes)
+{
+        if (identity->kind == AUTH_NODE)
+                return attributes->nodes_only ? "the agents' own surface" : NULL;
+        if (auth_is_administrator(identity))
+                return "a member of " ADMINISTRATORS " may everything";
+        return identity->kind != AUTH_ANONYMOUS && path_is_open(attributes) ? "every user may read it" : NULL;
+}
+
+/* What nobody is given, by a role or otherwise. */
+static bool is_closed(const struct auth_identity *identity, const struct auth_attributes *attributes)
+{
+        if (!attributes->resource)
+                return attributes->nodes_only && identity->kind != AUTH_NODE;
+        return identity->kind != AUTH_CONTROLLER && (attributes->internal || writes_intent(attributes));
 }
 
 static void append(struct auth_decision *decision, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -78,7 +94,24 @@ static void append(struct auth_decision *decision, const char *format, ...)
         va_end(args);
 }
 
-static void say_why(const struct auth_identity *identity, const struct auth_attributes *attributes, struct auth_decision *decision)
+/* Who may it elsewhere is told where. */
+static void say_where(struct auth_policy *policy, const struct auth_identity *identity, const struct auth_attributes *attributes,
+                      struct auth_decision *decision)
+{
+        const struct schema_kind *kind = auth_kind_of(attributes->group, attributes->resource);
+        g_autoptr(GPtrArray) namespaces = NULL;
+
+        if (!policy || !kind || !kind->namespaced)
+                return;
+        namespaces = auth_policy_namespaces(policy, identity, attributes);
+        for (guint i = 0; i < MIN(namespaces->len, NAMESPACES_SHOWN); i++)
+                append(decision, "%s\"%s\"", i ? ", " : "; it is allowed in the namespaces ", (char *)namespaces->pdata[i]);
+        if (namespaces->len > NAMESPACES_SHOWN)
+                append(decision, " and %u more", namespaces->len - NAMESPACES_SHOWN);
+}
+
+static void say_why(struct auth_policy *policy, const struct auth_identity *identity, const struct auth_attributes *attributes,
+                    struct auth_decision *decision)
 {
         append(decision, "User \"%.*s\" cannot %s ", NAME_SHOWN, identity->user, attributes->verb);
         if (!attributes->resource) {
@@ -91,17 +124,39 @@ static void say_why(const struct auth_identity *identity, const struct auth_attr
                 append(decision, " in the namespace \"%.*s\"", NAME_SHOWN, attributes->namespace);
         else
                 append(decision, " at the cluster scope");
+        if (!attributes->namespace)
+                say_where(policy, identity, attributes, decision);
         if (writes_intent(attributes))
                 append(decision, ": intents are written by controllers only");
 }
 
-void auth_authorise(const struct auth_identity *identity, const struct auth_attributes *attributes,
+static const char *built_in(const struct auth_identity *identity, const struct auth_attributes *attributes)
+{
+        return attributes->resource ? built_in_resource(identity, attributes) : built_in_path(identity, attributes);
+}
+
+void auth_authorise(struct auth_policy *policy, const struct auth_identity *identity, const struct auth_attributes *attributes,
                     struct auth_decision *ret_decision)
 {
         assert(identity && attributes && ret_decision);
         assert(attributes->verb && (attributes->resource || attributes->path));
         ret_decision->reason[0] = 0;
-        ret_decision->allowed = attributes->resource ? may_resource(identity, attributes) : may_path(identity, attributes);
+        ret_decision->allowed =
+                !is_closed(identity, attributes) &&
+                (built_in(identity, attributes) || (policy && auth_policy_allows(policy, identity, attributes, NULL)));
         if (!ret_decision->allowed)
-                say_why(identity, attributes, ret_decision);
+                say_why(policy, identity, attributes, ret_decision);
+}
+
+char *auth_why(struct auth_policy *policy, const struct auth_identity *identity, const struct auth_attributes *attributes)
+{
+        struct auth_decision decision;
+        struct auth_grant grant;
+
+        auth_authorise(policy, identity, attributes, &decision);
+        if (!decision.allowed)
+                return g_strdup(decision.reason);
+        if (built_in(identity, attributes))
+                return g_strdup(built_in(identity, attributes));
+        return auth_policy_allows(policy, identity, attributes, &grant) ? auth_grant_words(&grant) : g_strdup("");
 }

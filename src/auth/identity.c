@@ -15,6 +15,17 @@ struct auth_identity *auth_identity_new(enum auth_kind_of_identity kind, const c
         return identity;
 }
 
+struct auth_identity *auth_identity_copy(const struct auth_identity *identity)
+{
+        struct auth_identity *copy;
+
+        assert(identity);
+        copy = auth_identity_new(identity->kind, identity->user, (const char *const *)identity->groups);
+        copy->node = g_strdup(identity->node);
+        copy->token_id = g_strdup(identity->token_id);
+        return copy;
+}
+
 struct auth_identity *auth_identity_free(struct auth_identity *identity)
 {
         if (!identity)

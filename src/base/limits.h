@@ -49,6 +49,9 @@
 #define LIMIT_SECRET_BYTES            (1u << 20)
 #define LIMIT_FAULTS                  64 /* causes listed in one refusal; a last one says how many more */
 
+#define LIMIT_ROLE_RIGHTS      8192 /* what one role means: verbs x groups x resources x names of its rules */
+#define LIMIT_ROLE_AGGREGATION 8    /* roles that aggregate roles that aggregate roles ... */
+
 /* Store */
 #define LIMIT_STORE_TXN_OPS             100   /* revisions of one transaction, on every driver */
 #define LIMIT_STORE_EVENT_RING          16384 /* events kept in memory for watches */

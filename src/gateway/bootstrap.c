@@ -48,6 +48,8 @@ static int create_objects(struct gateway *gateway, const char *pool_path, char *
 
         if (r)
                 *reterr_words = g_strdup("cannot write the first objects");
+        else if ((r = api_make_roles(gateway->api)) != 0)
+                *reterr_words = g_strdup("cannot write the built-in roles");
         return error_fold(r);
 }
 

@@ -116,6 +116,36 @@ static char *cell_usage(const struct json_value *value, uint64_t now_us)
         return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
+/* The subjects of a binding that are of one kind, service accounts as "project/name". */
+static char *subjects_of(const struct json_value *subjects, const char *kind)
+{
+        GString *names = g_string_new(NULL);
+
+        for (const struct json_value *subject = json_first(subjects); subject; subject = json_next(subject)) {
+                const char *namespace = json_find_string(subject, "namespace", NULL);
+
+                if (g_strcmp0(json_find_string(subject, "kind", NULL), kind) == 0)
+                        g_string_append_printf(names, "%s%s%s%s", names->len > 0 ? ", " : "", namespace ?: "", namespace ? "/" : "",
+                                               json_find_string(subject, "name", NULL) ?: "");
+        }
+        return g_string_free(names, FALSE);
+}
+
+static char *cell_users(const struct json_value *subjects, uint64_t now_us)
+{
+        return subjects_of(subjects, "User");
+}
+
+static char *cell_groups(const struct json_value *subjects, uint64_t now_us)
+{
+        return subjects_of(subjects, "Group");
+}
+
+static char *cell_service_accounts(const struct json_value *subjects, uint64_t now_us)
+{
+        return subjects_of(subjects, "ServiceAccount");
+}
+
 static const struct {
         const char *name;
         char *(*text)(const struct json_value *value, uint64_t now_us);
@@ -126,6 +156,9 @@ static const struct {
         {"usage(", cell_usage},
         {"nodestatus(", cell_node_status},
         {"noderoles(", cell_node_roles},
+        {"users(", cell_users},
+        {"groups(", cell_groups},
+        {"serviceaccounts(", cell_service_accounts},
 };
 
 char *schema_cell(const struct schema_column *column, const struct json_value *object, uint64_t now_us)

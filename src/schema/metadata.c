@@ -16,6 +16,9 @@
 static const char *const label_named[] = {"Namespace", "SecurityGroup", "StoragePool", NULL}; /* their names are labels */
 static const char *const machine_named[] = {"VirtualMachine", NULL};                          /* 63 characters at most */
 
+/* Names of roles and bindings are any text that can stand in a path: "gabbro:viewer", "someone@example.com". */
+static const char *const path_named[] = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", NULL};
+
 static bool is_one_of(const char *const *names, const char *name)
 {
         for (; *names; names++)
@@ -24,10 +27,26 @@ static bool is_one_of(const char *const *names, const char *name)
         return false;
 }
 
+static const char *check_path_name(const char *name)
+{
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strpbrk(name, "/%"))
+                return "must not be '.' or '..' and must not have '/' or '%' in it";
+        for (const char *c = name; *c; c++)
+                if ((unsigned char)*c < ' ' || *c == 0x7f)
+                        return "must have no control characters";
+        return strlen(name) > 253 ? "must have at most 253 bytes" : NULL;
+}
+
+static const char *name_words(const struct schema_kind *kind, const char *name)
+{
+        if (is_one_of(path_named, kind->kind))
+                return check_path_name(name);
+        return format_check(is_one_of(label_named, kind->kind) ? SCHEMA_FORMAT_LABEL : SCHEMA_FORMAT_SUBDOMAIN, name);
+}
+
 static void check_name(const struct schema_kind *kind, const char *name, struct schema_faults *faults)
 {
-        enum schema_format format = is_one_of(label_named, kind->kind) ? SCHEMA_FORMAT_LABEL : SCHEMA_FORMAT_SUBDOMAIN;
-        const char *words = format_check(format, name);
+        const char *words = name_words(kind, name);
 
         if (words)
                 schema_faults_add(faults, "metadata.name", REASON_FIELD_VALUE_INVALID, "Invalid value: \"%.253s\": %s", name,
@@ -37,13 +56,17 @@ static void check_name(const struct schema_kind *kind, const char *name, struct 
                                   "Too long: a %s's name has at most 63 characters", kind->kind);
 }
 
-static void check_generate_name(const char *prefix, struct schema_faults *faults)
+static void check_generate_name(const struct schema_kind *kind, const char *prefix, struct schema_faults *faults)
 {
         g_autofree char *probe = g_strconcat(prefix, "x", NULL);
+        bool path_name = is_one_of(path_named, kind->kind);
+        const char *words = path_name                   ? check_path_name(probe)
+                            : names_is_subdomain(probe) ? NULL
+                                                        : format_check(SCHEMA_FORMAT_SUBDOMAIN, "");
 
-        if (*prefix && !names_is_subdomain(probe))
+        if (*prefix && words)
                 schema_faults_add(faults, "metadata.generateName", REASON_FIELD_VALUE_INVALID, "Invalid value: \"%.253s\": %s",
-                                  prefix, format_check(SCHEMA_FORMAT_SUBDOMAIN, ""));
+                                  prefix, words);
 }
 
 static void check_labels(const struct json_value *labels, struct schema_faults *faults)
@@ -117,7 +140,7 @@ void metadata_check(const struct schema_kind *kind, const struct json_value *obj
                 schema_faults_add(faults, "metadata.name", REASON_FIELD_VALUE_REQUIRED,
                                   "Required value: name or generateName is required");
         if (prefix)
-                check_generate_name(prefix, faults);
+                check_generate_name(kind, prefix, faults);
         check_labels(json_get(metadata, "labels"), faults);
         check_annotations(json_get(metadata, "annotations"), faults);
         check_finalizers(json_get(metadata, "finalizers"), faults);

@@ -576,7 +576,7 @@ static void documents_of_openapi_are_json(void)
                 g_assert_cmpint(json_parse((const char *)blob.data, blob.len, &one, NULL), ==, 0);
                 g_assert_cmpstr(json_find_string(json_root(one), "openapi", NULL), ==, "3.0.0");
         }
-        g_assert_cmpuint(n, ==, 5);
+        g_assert_cmpuint(n, ==, 6);
         g_assert_null(schema_openapi_v3("apis/example.com/v1").data);
         g_assert_cmpmem(schema_openapi_v2_protobuf().data, 5,
                         "\x0a\x03"
