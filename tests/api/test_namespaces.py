@@ -3,6 +3,7 @@
 import json
 
 OWN = "gabbro.dev/v1"
+RBAC = "rbac.authorization.k8s.io/v1"
 SIZE = {"persistentVolumeClaim": {"size": "1Gi"}}
 UPLOAD = {"dataSource": {"type": "Upload"}}
 
@@ -12,6 +13,9 @@ def contents(namespace):
     table = [("v1", "ConfigMap", {"data": {"a": "b"}}), ("v1", "Secret", {"stringData": {"a": "b"}}),
              ("v1", "Event", {"involvedObject": about, "reason": "Made", "message": "by hand", "type": "Normal"}),
              ("coordination.k8s.io/v1", "Lease", {"spec": {"holderIdentity": "me", "leaseDurationSeconds": 40}}),
+             ("v1", "ResourceQuota", {"spec": {"hard": {"cores": "100"}}}),
+             (RBAC, "Role", {"rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]}),
+             (RBAC, "RoleBinding", {"roleRef": {"kind": "Role", "name": "m"}, "subjects": [{"kind": "User", "name": "m"}]}),
              (OWN, "SecurityGroup", {"spec": {}}), (OWN, "VirtualDisk", {"spec": SIZE}), (OWN, "VirtualImage", {"spec": UPLOAD}),
              (OWN, "VirtualMachineIPAddress", {"spec": {"type": "Auto"}}),
              (OWN, "VirtualMachine", {"spec": {"virtualMachineClassName": "nowhere", "cpu": {"cores": 1}, "memory": {"size": "1Gi"},
