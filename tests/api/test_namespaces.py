@@ -45,4 +45,4 @@ def test_a_namespace_takes_one_of_every_kind_along(kubectl):
     assert set(left(kubectl, kinds, "full")) == set(kinds), "one of each kind is there before"
     kubectl("delete", "namespace", "full", "--timeout=60s")
     assert left(kubectl, kinds, "full") == {}
-    assert "full" not in kubectl("get", "namespaces", "-o", "name")
+    assert "namespace/full" not in kubectl("get", "namespaces", "-o", "name").split()
