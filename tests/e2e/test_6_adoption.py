@@ -72,10 +72,21 @@ def test_A4_decision_3_agent_that_lost_all_but_its_credentials_adopts_all(machin
     seen("agent lost its folder but its credentials", "machines run", seconds, "all are adopted from libvirt and the gateway; volumes and ports as before")
 
 
+def deletions(cloud, after):
+    """What the agent's own stream says of deletions after a revision: [(revision of the deletion, of the last change)]."""
+    agent, gateway = cloud.demo / "agent", "https://127.0.0.1:6443"
+    lines = cloud.run("curl", "-sN", "--max-time", "2", "--cacert", agent / "ca.crt", "--cert", agent / "node.crt", "--key", agent / "node.key",
+                      f"{gateway}/agent/v1/manifest?watch=1&resourceVersion={after}", check=False).stdout.splitlines()
+    events = [json.loads(line) for line in lines]
+    return [(int(e["resourceVersion"]), int(e["object"]["metadata"]["resourceVersion"])) for e in events if e["type"] == "DELETED"]
+
+
 def test_A4_I5_killed_gateway_comes_back_and_the_agent_goes_on(machines, cloud):
     before, gateway = facts(machines), Daemon(cloud, "gateway")
     with fleet(cloud, short="AlwaysOn"):
         ran = int(json.loads(cloud.kubectl("get", "--raw", "/apis/host.gabbro.dev/v1/instances").stdout)["metadata"]["resourceVersion"])
+    told = deletions(cloud, ran)
+    assert told and all(deleted > changed and deleted > ran for deleted, changed in told), told
     mark = len(agent_log(cloud, False))
     gateway.again()
     cloud.gateway_serves()
