@@ -262,19 +262,29 @@ size_t cache_count(const struct cache *cache, const struct schema_kind *kind)
         return held ? order_length(held->order) : 0;
 }
 
+bool cache_holds(const struct cache *cache, const struct schema_kind *kind)
+{
+        assert(cache && kind);
+        return g_hash_table_contains(cache->kinds, kind);
+}
+
 /* --- indexes
  * ---------------------------------------------------------------------------------------------------------------------- */
 
 void cache_define_index(struct cache *cache, const char *index_name, const struct schema_kind *kind,
                         void (*keys_of)(const struct cache_object *object, struct cache_index_keys *keys))
 {
-        struct cache_kind *held = g_hash_table_lookup(cache->kinds, kind);
-        struct cache_index *index;
+        struct cache_index *index = cache_index_new(index_name, kind, keys_of);
 
-        assert(held && order_length(held->order) == 0);
-        index = cache_index_new(index_name, kind, keys_of);
+        assert(!kind || g_hash_table_contains(cache->kinds, kind));
         g_ptr_array_add(cache->indexes, index);
-        g_ptr_array_add(held->indexes, index);
+        for (guint i = 0; i + 1 < cache->in_order->len; i++) {
+                struct cache_kind *held = g_hash_table_lookup(cache->kinds, cache->in_order->pdata[i]);
+
+                assert(order_length(held->order) == 0);
+                if (!kind || held->kind == kind)
+                        g_ptr_array_add(held->indexes, index);
+        }
 }
 
 GPtrArray *cache_lookup(const struct cache *cache, const char *index_name, const char *key)

@@ -43,10 +43,12 @@ void cache_each(const struct cache *cache, const struct schema_kind *kind, const
 /** cache_list() - the same as a pointer array of borrowed objects (container is the caller's: g_ptr_array_unref). */
 GPtrArray *cache_list(const struct cache *cache, const struct schema_kind *kind, const char *namespace);
 size_t cache_count(const struct cache *cache, const struct schema_kind *kind);
+/** cache_holds() - whether it replicates the kind. */
+bool cache_holds(const struct cache *cache, const struct schema_kind *kind);
 
 /*
  * Indexes: @keys_of adds any number of strings for an object (cache_index_add), under which it is then found. Defined before
- * filling.
+ * filling; @kind NULL: of every kind that the cache holds.
  */
 struct cache_index_keys; /* collector */
 void cache_index_add(struct cache_index_keys *keys, const char *key);

@@ -30,7 +30,7 @@ struct cache_index *cache_index_new(const char *name, const struct schema_kind *
 {
         struct cache_index *index = g_new0(struct cache_index, 1);
 
-        assert(name && kind && keys_of);
+        assert(name && keys_of);
         index->name = g_strdup(name);
         index->kind = kind;
         index->keys_of = keys_of;

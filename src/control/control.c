@@ -147,13 +147,24 @@ static void control_on_change(const struct cache_object *before, const struct ca
 
 /* --- a turn --- */
 
+/* "<plural>.<group>/" before the key, where a controller has keys of any kind. */
+static const struct schema_kind *control_kind(const char **key)
+{
+        g_auto(GStrv) words = g_strsplit(*key, "/", 2);
+        char *dot = strchr(words[0], '.');
+
+        *key += strlen(words[0]) + 1;
+        *dot = 0;
+        return schema_kind_by_plural(dot + 1, words[0]);
+}
+
 static const struct cache_object *control_object(const struct control *control, const struct running *running, const char *key)
 {
+        const struct schema_kind *kind = running->controller->kind ?: control_kind(&key);
         const char *slash = strchr(key, '/');
         g_autofree char *namespace = g_strndup(key, (gsize)(slash - key));
 
-        return cache_get(control->options.cache, running->controller->kind, strcmp(namespace, "-") == 0 ? NULL : namespace,
-                         slash + 1);
+        return cache_get(control->options.cache, kind, strcmp(namespace, "-") == 0 ? NULL : namespace, slash + 1);
 }
 
 static void control_on_done(int result, const struct store_object *const *objects, size_t n_objects, void *userdata)
@@ -355,8 +366,20 @@ bool control_idle(const struct control *control)
 
 static bool enqueue_each(const struct cache_object *object, void *userdata)
 {
-        controller_enqueue(userdata, object->namespace, object->name);
+        const struct running *running = userdata;
+
+        if (running->controller->kind)
+                controller_enqueue(running->queue, object->namespace, object->name);
+        else
+                running->controller->related(running->control->options.cache, NULL, object, running->queue);
         return true;
+}
+
+static void enqueue_all(struct running *running)
+{
+        for (size_t i = 0; schema_kinds[i]; i++)
+                if (!running->controller->kind || running->controller->kind == schema_kinds[i])
+                        cache_each(running->control->options.cache, schema_kinds[i], NULL, enqueue_each, running);
 }
 
 static int control_open_sources(struct control *control)
@@ -398,7 +421,7 @@ int control_new(const struct control_options *options, struct control **ret_cont
                 running->queue = workqueue_new(options->clock);
                 running->refusals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
                 workqueue_on_ready(running->queue, control_on_ready, control);
-                cache_each(options->cache, running->controller->kind, NULL, enqueue_each, running->queue);
+                enqueue_all(running);
         }
         cache_listen(options->cache, control_on_change, control);
         control_arm(control);

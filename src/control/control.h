@@ -30,8 +30,9 @@ enum turn_result {
 };
 
 struct controller {
-        const char *name;               /* "vm": actor is "controller/vm" */
-        const struct schema_kind *kind; /* what its keys are */
+        const char *name; /* "vm": actor is "controller/vm" */
+        const struct schema_kind
+                *kind; /* what its keys are; NULL: of any kind, and only @related says which (controller_enqueue_any()) */
         enum turn_result (*turn)(struct turn *turn, const struct cache_object *object);
         /* Which keys of @kind a change of an object concerns besides its own: call controller_enqueue(). Called for every change in
          * the cache; @before NULL: it is new, @now NULL: it is gone. May be NULL. */
@@ -66,6 +67,10 @@ void workqueue_on_ready(struct workqueue *queue, void (*ready)(void *userdata), 
 
 /** controller_enqueue() - add the key of an object. */
 void controller_enqueue(struct workqueue *queue, const char *namespace, const char *name);
+/** controller_enqueue_after() - the same, but not before @delay_us: what comes many times a second is looked at once. */
+void controller_enqueue_after(struct workqueue *queue, const char *namespace, const char *name, uint64_t delay_us);
+/** controller_enqueue_any() - add an object to the queue of a controller of any kind. */
+void controller_enqueue_any(struct workqueue *queue, const struct cache_object *object);
 
 /* --- inside a turn --------------------------------------------------------------------------------------------------------------
  */
@@ -104,11 +109,18 @@ void turn_set_annotation(struct turn *turn, const struct cache_object *object, c
 void turn_add_finalizer(struct turn *turn, const struct cache_object *object, const char *finalizer);
 /** turn_remove_finalizer() - the last one of an object being deleted takes the object with it. */
 void turn_remove_finalizer(struct turn *turn, const struct cache_object *object, const char *finalizer);
+/** turn_drop_owners() - take the owner references whose uid @drop says true for out. */
+void turn_drop_owners(struct turn *turn, const struct cache_object *object, bool (*drop)(const char *uid, void *userdata),
+                      void *userdata);
 /** turn_delete() - as a DELETE request: sets deletionTimestamp when there are finalizers, else removes. */
 void turn_delete(struct turn *turn, const struct cache_object *object);
 /** turn_sweep() - remove the objects of a kind that the cache does not hold, and that has no finalizers, from a namespace; as many
  * as there is room for. Return: how many are there still, those that this turn removes included. */
 size_t turn_sweep(struct turn *turn, const struct schema_kind *kind, const char *namespace);
+/** turn_count() - published objects of a kind in a namespace, also of kinds that no cache holds. */
+size_t turn_count(const struct turn *turn, const struct schema_kind *kind, const char *namespace);
+/** turn_published() - whether all that was accepted before this version of @object is what readers and the cache see. */
+bool turn_published(const struct turn *turn, const struct cache_object *object);
 /** turn_depends() - the commit also fails when this object has changed meanwhile. The turn's own object needs no mention. */
 void turn_depends(struct turn *turn, const struct cache_object *object);
 /** turn_depends_absent() - the commit also fails when an object of this name exists. */

@@ -476,10 +476,11 @@ static bool collect_event(const struct store_object *object, void *userdata)
         int64_t count = 0;
 
         json_int64(json_get(object->root, "count"), &count);
-        g_string_append_printf(userdata, "%s %s %s x%d by %s;", json_find_string(object->root, "type", NULL),
+        g_string_append_printf(userdata, "%s %s %s x%d by %s: %s;", json_find_string(object->root, "type", NULL),
                                json_find_string(object->root, "reason", NULL),
                                json_find_string(object->root, "involvedObject", "name", NULL), (int)count,
-                               json_find_string(object->root, "source", "component", NULL));
+                               json_find_string(object->root, "source", "component", NULL),
+                               json_find_string(object->root, "message", NULL));
         return true;
 }
 
@@ -506,9 +507,104 @@ static void events_are_counted_not_repeated(void)
         text = events_of(&bench);
         g_assert_nonnull(strstr(text, "Normal Started c x"));
         g_assert_nonnull(strstr(text, "Warning Failed c x"));
-        g_assert_nonnull(strstr(text, "by controller/telling;"));
+        g_assert_nonnull(strstr(text, "by controller/telling: "));
         g_assert_cmpuint(store_count(bench.store, &api_event_kind, NULL), ==, 2);
         g_assert_null(strstr(text, "x1 ")); /* told several times, each once a turn */
+        bench_clear(&bench);
+}
+
+static void record(struct bench *bench, struct recorder *recorder, const struct cache_object *about, const char *reason,
+                   const char *message)
+{
+        struct turn_event event = {.about = about, .reason = reason, .message = message};
+        g_autoptr(GArray) events = g_array_new(FALSE, FALSE, sizeof(event));
+
+        g_array_append_val(events, event);
+        recorder_write(recorder, "controller/test", events, bench->now_us);
+}
+
+static void similar_events_are_folded_into_one(void)
+{
+        struct bench bench;
+        struct recorder *recorder;
+        const struct cache_object about = {.kind = &api_config_map_kind, .namespace = "default", .name = "c", .uid = "u"};
+        g_autofree char *text = NULL;
+
+        bench_init(&bench, &later, false);
+        recorder = recorder_new(bench.store, &bench.clock, &bench.random);
+        for (unsigned i = 0; i < RECORDER_SIMILAR + 7; i++) {
+                g_autofree char *message = g_strdup_printf("number %u", i);
+
+                record(&bench, recorder, &about, "Flood", message);
+                settle(&bench);
+        }
+        record(&bench, recorder, &about, "Else", "another reason");
+        settle(&bench);
+        text = events_of(&bench);
+        g_assert_cmpuint(store_count(bench.store, &api_event_kind, "default"), ==, RECORDER_SIMILAR + 2);
+        g_assert_nonnull(strstr(text, "Flood c x7 by controller/test: (combined from similar events): number 16"));
+        g_assert_nonnull(strstr(text, "Normal Else c x1"));
+        recorder_free(recorder);
+        bench_clear(&bench);
+}
+
+/* I4: nothing of a namespace outlives it, and one that lies about its time ends like the others. */
+static void events_end_with_their_namespace_and_their_time(void)
+{
+        static const char gone[] =
+                "{status: {phase: Terminating, conditions: [{type: NamespaceContentRemaining, status: \"False\"}]}}";
+        const struct cache_object about = {.kind = &api_config_map_kind, .namespace = "p", .name = "c", .uid = "u"};
+        struct bench bench;
+        struct recorder *recorder;
+
+        bench_init(&bench, &later, false);
+        recorder = recorder_new(bench.store, &bench.clock, &bench.random);
+        record(&bench, recorder, &about, "A", "the namespace never was");
+        settle(&bench);
+        g_assert_cmpuint(store_count(bench.store, &api_event_kind, NULL), ==, 0);
+        put(&bench, STORE_CREATE, &api_namespace_kind, "p", "{}");
+        record(&bench, recorder, &about, "B", "it is there");
+        put(&bench, STORE_UPDATE, &api_namespace_kind, "p", "{metadata: {deletionTimestamp: \"2026-01-01T00:00:00Z\"}}");
+        record(&bench, recorder, &about, "C", "it goes, and something is left in it");
+        settle(&bench);
+        g_assert_cmpuint(store_count(bench.store, &api_event_kind, "p"), ==, 2);
+        g_autofree char *closing = g_strdup_printf("{metadata: {deletionTimestamp: \"2026-01-01T00:00:00Z\"}, %s", gone + 1);
+        put(&bench, STORE_UPDATE, &api_namespace_kind, "p", closing);
+        record(&bench, recorder, &about, "D", "nothing is left");
+        settle(&bench);
+        g_assert_cmpuint(store_count(bench.store, &api_event_kind, "p"), ==, 2);
+        put(&bench, STORE_CREATE, &api_event_kind, "liar",
+            "{metadata: {creationTimestamp: \"2023-11-14T22:13:20Z\"}, lastTimestamp: \"2126-01-01T00:00:00Z\"}");
+        settle(&bench);
+        bench.now_us += RECORDER_KEEP_US + 1000000;
+        g_assert_cmpuint(recorder_expire(recorder, bench.now_us), ==, 3);
+        settle(&bench);
+        recorder_free(recorder);
+        bench_clear(&bench);
+}
+
+static void a_flood_is_bounded_and_ends_in_one_go(void)
+{
+        struct bench bench;
+        struct recorder *recorder;
+
+        bench_init(&bench, &later, false);
+        recorder = recorder_new(bench.store, &bench.clock, &bench.random);
+        for (unsigned i = 0; i < LIMIT_EVENTS_PER_NAMESPACE + 50; i++) {
+                g_autofree char *name = g_strdup_printf("c%u", i);
+                const struct cache_object about = {.kind = &api_config_map_kind, .namespace = "default", .name = name, .uid = name};
+
+                record(&bench, recorder, &about, "Flood", "much");
+                settle(&bench);
+        }
+        g_assert_cmpuint(store_count(bench.store, &api_event_kind, NULL), ==, LIMIT_EVENTS_PER_NAMESPACE);
+        bench.now_us += RECORDER_KEEP_US + 1000000;
+        for (unsigned i = 0; i <= LIMIT_EVENTS_PER_NAMESPACE / RECORDER_EXPIRE; i++) {
+                recorder_expire(recorder, bench.now_us);
+                settle(&bench);
+        }
+        g_assert_cmpuint(store_count(bench.store, &api_event_kind, NULL), ==, 0);
+        recorder_free(recorder);
         bench_clear(&bench);
 }
 
@@ -522,12 +618,9 @@ static void an_object_has_a_budget_of_events_and_they_end(void)
         bench_init(&bench, &later, false);
         recorder = recorder_new(bench.store, &bench.clock, &bench.random);
         for (unsigned i = 0; i < 100; i++) {
-                g_autofree char *message = g_strdup_printf("number %u", i);
-                struct turn_event event = {.about = &about, .reason = "Flood", .message = message};
-                g_autoptr(GArray) events = g_array_new(FALSE, FALSE, sizeof(event));
+                g_autofree char *reason = g_strdup_printf("Flood%u", i);
 
-                g_array_append_val(events, event);
-                recorder_write(recorder, "controller/test", events, bench.now_us);
+                record(&bench, recorder, &about, reason, "much");
         }
         settle(&bench);
         kept = store_count(bench.store, &api_event_kind, NULL);
@@ -589,6 +682,10 @@ int main(int argc, char **argv)
         g_test_add_func("/control/work_beyond_one_transaction_goes_on_in_the_next_turn",
                         work_beyond_one_transaction_goes_on_in_the_next_turn);
         g_test_add_func("/recorder/events_are_counted_not_repeated", events_are_counted_not_repeated);
+        g_test_add_func("/recorder/similar_events_are_folded_into_one", similar_events_are_folded_into_one);
+        g_test_add_func("/recorder/I4_events_end_with_their_namespace_and_their_time",
+                        events_end_with_their_namespace_and_their_time);
+        g_test_add_func("/recorder/a_flood_is_bounded_and_ends_in_one_go", a_flood_is_bounded_and_ends_in_one_go);
         g_test_add_func("/recorder/an_object_has_a_budget_of_events_and_they_end", an_object_has_a_budget_of_events_and_they_end);
         g_test_add_func("/condition/the_time_of_a_condition_moves_with_its_status_only",
                         the_time_of_a_condition_moves_with_its_status_only);

@@ -6,15 +6,20 @@
 
 /*
  * Writes the Events of turns. An Event is named after its object and a hash of (object uid, type, reason, message), so that the
- * same words about the same object are one Event with a count, also after a restart. Each object has a budget (25 events at once,
- * one more every 5 minutes); what exceeds it is dropped. Events live for an hour after they were last seen.
+ * same words about the same object are one Event with a count, also after a restart. The eleventh that differs from others of its
+ * object and reason in the words alone is folded into one "(combined from similar events)", until fewer come than one a minute.
+ * Each object has a budget (25 events at once, one more every 5 minutes), and each namespace a bound (LIMIT_EVENTS_PER_NAMESPACE);
+ * what exceeds them is dropped. Events live for an hour after they were last seen, and none is made in a namespace that is closing.
  */
 struct recorder;
 
-#define RECORDER_BURST     25
-#define RECORDER_REFILL_US (300 * 1000000ull)
-#define RECORDER_KEEP_US   (3600 * 1000000ull)
-#define RECORDER_OBJECTS   4096 /* budgets remembered; the oldest is forgotten first */
+#define RECORDER_BURST      25
+#define RECORDER_REFILL_US  (300 * 1000000ull)
+#define RECORDER_SIMILAR    10                /* of one object and reason that differ in their words */
+#define RECORDER_SIMILAR_US (60 * 1000000ull) /* one more each */
+#define RECORDER_EXPIRE     2000
+#define RECORDER_KEEP_US    (3600 * 1000000ull)
+#define RECORDER_BUDGETS    8192 /* remembered; the oldest is forgotten first */
 
 /** recorder_new() - writes to @store; borrowed arguments. */
 struct recorder *recorder_new(struct store *store, const struct clock *clock, const struct random_source *random);
@@ -26,5 +31,5 @@ AUTOPTR(recorder, recorder_free);
  */
 void recorder_write(struct recorder *recorder, const char *component, const GArray *events, uint64_t now_us);
 
-/** recorder_expire() - remove Events that were last seen too long ago, at most one transaction's worth. Return: how many. */
+/** recorder_expire() - remove Events that were last seen too long ago, at most RECORDER_EXPIRE of them. Return: how many. */
 size_t recorder_expire(struct recorder *recorder, uint64_t now_us);

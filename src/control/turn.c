@@ -8,7 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define SUFFIX_LEN 5
+#define SUFFIX_LEN    5
+#define GENERATED_MAX 63 /* a generated name is a label, so that it fits everywhere */
 
 void turn_init(struct turn *turn, const struct cache *cache, const struct cache_object *object, const struct random_source *random,
                uint64_t now_us)
@@ -223,6 +224,23 @@ void turn_remove_finalizer(struct turn *turn, const struct cache_object *object,
                 effect->remove = true;
 }
 
+void turn_drop_owners(struct turn *turn, const struct cache_object *object, bool (*drop)(const char *uid, void *userdata),
+                      void *userdata)
+{
+        assert(turn && object && drop);
+
+        struct turn_effect *effect = turn_effect_of(turn, object);
+        struct json_value *metadata = json_get(json_root(effect->doc), "metadata");
+        struct json_value *owners = json_get(metadata, "ownerReferences");
+        size_t index = json_length(owners);
+
+        while (index-- > 0)
+                if (drop(json_string(json_get(json_at(owners, index), "uid"), ""), userdata))
+                        json_remove_at(owners, index);
+        if (json_length(owners) == 0)
+                json_remove(metadata, "ownerReferences");
+}
+
 void turn_delete(struct turn *turn, const struct cache_object *object)
 {
         assert(turn && object);
@@ -252,7 +270,7 @@ const char *turn_random_name(struct turn *turn, const char *prefix)
 
         for (size_t i = 0; i < SUFFIX_LEN; i++)
                 suffix[i] = letters[random_below(turn->random, sizeof(letters) - 1)];
-        return arena_printf(turn->arena, "%s%s", prefix, suffix);
+        return arena_printf(turn->arena, "%.*s%s", GENERATED_MAX - SUFFIX_LEN, prefix, suffix);
 }
 
 static void stamp_new(struct turn *turn, struct json_doc *doc, struct json_value *metadata, const char *name, const char *uid)
@@ -347,6 +365,18 @@ size_t turn_sweep(struct turn *turn, const struct schema_kind *kind, const char 
         if (n)
                 store_list(turn->store, kind, namespace, NULL, sweep_each, turn);
         return n;
+}
+
+size_t turn_count(const struct turn *turn, const struct schema_kind *kind, const char *namespace)
+{
+        assert(turn && turn->store && kind && namespace);
+        return store_count(turn->store, kind, namespace);
+}
+
+bool turn_published(const struct turn *turn, const struct cache_object *object)
+{
+        assert(turn && turn->store && object);
+        return store_revision(turn->store) >= object->revision;
 }
 
 void turn_depends(struct turn *turn, const struct cache_object *object)

@@ -261,6 +261,25 @@ void workqueue_on_ready(struct workqueue *queue, void (*ready)(void *userdata), 
         queue->userdata = userdata;
 }
 
+void controller_enqueue_after(struct workqueue *queue, const char *namespace, const char *name, uint64_t delay_us)
+{
+        assert(queue && name);
+
+        g_autofree char *key = g_strdup_printf("%s/%s", namespace ? namespace : "-", name);
+
+        workqueue_add_after(queue, key, delay_us);
+}
+
+void controller_enqueue_any(struct workqueue *queue, const struct cache_object *object)
+{
+        assert(queue && object);
+
+        g_autofree char *key =
+                g_strdup_printf("%s.%s/%s/%s", object->kind->plural, object->kind->group, object->namespace ?: "-", object->name);
+
+        workqueue_add(queue, key);
+}
+
 void controller_enqueue(struct workqueue *queue, const char *namespace, const char *name)
 {
         assert(queue && name);
