@@ -14,8 +14,58 @@ static struct store *store_of(const struct call *call)
         return call->api->options.store;
 }
 
-enum write_deletion write_deletion_op(const struct store_object *object, const struct clock *clock, struct store_op *ret_op)
+/* --- dependents
+ * ----------------------------------------------------------------------------------------------------------------------- */
+
+#define FINALIZER_FOREGROUND "foregroundDeletion"
+#define FINALIZER_ORPHAN     "orphan"
+
+static const char *const policies[] = {
+        [WRITE_BACKGROUND] = "Background", [WRITE_FOREGROUND] = "Foreground", [WRITE_ORPHAN] = "Orphan"};
+
+static enum write_propagation propagation_of(const char *text)
 {
+        for (size_t i = WRITE_BACKGROUND; i < G_N_ELEMENTS(policies); i++)
+                if (g_strcmp0(policies[i], text) == 0)
+                        return (enum write_propagation)i;
+        return WRITE_AS_MARKED;
+}
+
+static void set_finalizer(struct json_doc *doc, struct json_value *metadata, const char *name, bool there)
+{
+        struct json_value *finalizers = json_get(metadata, "finalizers");
+        size_t index = json_length(finalizers);
+        bool found = false;
+
+        while (index-- > 0) {
+                if (strcmp(json_string(json_at(finalizers, index), ""), name) != 0)
+                        continue;
+                found = true;
+                if (!there)
+                        json_remove_at(finalizers, index);
+        }
+        if (there && !found)
+                json_append(json_ensure_array(doc, metadata, "finalizers"), json_new_string(doc, name));
+        else if (finalizers && json_length(finalizers) == 0)
+                json_remove(metadata, "finalizers");
+}
+
+/* The garbage collector reads from the finalizers what becomes of the dependents. Events have none, and nobody looks for them. */
+static void set_propagation(const struct schema_kind *kind, struct json_doc *doc, enum write_propagation propagation)
+{
+        struct json_value *metadata = json_ensure_object(doc, json_root(doc), "metadata");
+
+        if (propagation == WRITE_AS_MARKED || kind == &api_event_kind)
+                return;
+        set_finalizer(doc, metadata, FINALIZER_FOREGROUND, propagation == WRITE_FOREGROUND);
+        set_finalizer(doc, metadata, FINALIZER_ORPHAN, propagation == WRITE_ORPHAN);
+}
+
+enum write_deletion write_deletion_op(const struct store_object *object, const struct clock *clock,
+                                      enum write_propagation propagation, struct store_op *ret_op)
+{
+        g_autoptr(json_doc) doc = json_doc_new();
+
         assert(object && clock && ret_op);
         *ret_op = (struct store_op){
                 .verb = STORE_DELETE,
@@ -24,39 +74,26 @@ enum write_deletion write_deletion_op(const struct store_object *object, const s
                 .name = object->name,
                 .expect_revision = object->revision,
         };
-        if (!object_holds(object->root))
+        json_set_root(doc, json_copy(doc, object->root));
+        set_propagation(object->kind, doc, propagation);
+        if (!object_holds(json_root(doc)))
                 return WRITE_GOES;
-        if (object_is_deleting(object->root))
+        if (object_is_deleting(object->root) && json_equal(json_root(doc), object->root))
                 return WRITE_MARKED_YET;
         ret_op->verb = STORE_UPDATE;
-        ret_op->doc = json_doc_new();
-        json_set_root(ret_op->doc, json_copy(ret_op->doc, object->root));
-        object_begin_deletion(object->kind, clock, ret_op->doc);
+        if (!object_is_deleting(object->root))
+                object_begin_deletion(object->kind, clock, doc);
+        ret_op->doc = g_steal_pointer(&doc);
         return WRITE_MARKED;
 }
 
 /* --- one object
  * ---------------------------------------------------------------------------------------------------------------------- */
 
-/* DeleteOptions that concern us; the propagation policy is accepted: whoever owns by ownerReferences cleans up itself. */
-static bool options_are_valid(struct call *call, const struct json_value *options)
+static bool dry_run_is_valid(struct call *call, const struct json_value *options)
 {
-        static const char *const policies[] = {"Background", "Foreground", "Orphan", NULL};
-        const char *policy =
-                json_find_string(options, "propagationPolicy", NULL) ?: http_request_query(call->request, "propagationPolicy");
         const struct json_value *dry_run = json_get(options, "dryRun");
 
-        if (options && !json_is(options, JSON_OBJECT) && !json_is(options, JSON_NULL)) {
-                call_refuse_words(call, 400, "the body of a delete must be DeleteOptions");
-                return false;
-        }
-        if (policy && *policy && !g_strv_contains(policies, policy)) {
-                call_refuse_words(
-                        call, 422,
-                        "propagationPolicy: Unsupported value: \"%.40s\": supported values: Background, Foreground, Orphan",
-                        policy);
-                return false;
-        }
         for (const struct json_value *value = json_first(dry_run); value; value = json_next(value)) {
                 if (strcmp(json_string(value, ""), "All") != 0) {
                         call_refuse_words(call, 422, "dryRun: Unsupported value: supported values: All");
@@ -65,6 +102,54 @@ static bool options_are_valid(struct call *call, const struct json_value *option
                 call->params.dry_run = true;
         }
         return true;
+}
+
+/* gracePeriodSeconds is taken, and says nothing here: how long a guest may take is told by its machine. */
+static bool grace_is_valid(struct call *call, const struct json_value *options)
+{
+        const struct json_value *body = json_get(options, "gracePeriodSeconds");
+        const char *query = http_request_query(call->request, "gracePeriodSeconds");
+        gint64 seconds;
+
+        if ((!body || json_is(body, JSON_NULL) || json_int64(body, &seconds) == 0) &&
+            (!query || g_ascii_string_to_signed(query, 10, G_MININT64, G_MAXINT64, &seconds, NULL)))
+                return true;
+        call_refuse_words(call, 400, "gracePeriodSeconds must be a whole number");
+        return false;
+}
+
+/* propagationPolicy, or the orphanDependents of old. */
+static bool take_propagation(struct call *call, const struct json_value *options, enum write_propagation *ret_propagation)
+{
+        const char *policy =
+                json_find_string(options, "propagationPolicy", NULL) ?: http_request_query(call->request, "propagationPolicy");
+        const struct json_value *body = json_get(options, "orphanDependents");
+        const char *orphan = json_is_bool(body) ? (json_bool(body, false) ? "true" : "false")
+                                                : http_request_query(call->request, "orphanDependents");
+
+        if (policy && *policy && orphan && *orphan) {
+                call_refuse_words(call, 422, "orphanDependents and propagationPolicy cannot be both set");
+                return false;
+        }
+        *ret_propagation = policy && *policy        ? propagation_of(policy)
+                           : !orphan || !*orphan    ? WRITE_AS_MARKED
+                           : strcmp(orphan, "true") ? WRITE_BACKGROUND
+                                                    : WRITE_ORPHAN;
+        if (!policy || !*policy || *ret_propagation != WRITE_AS_MARKED)
+                return true;
+        call_refuse_words(call, 422,
+                          "propagationPolicy: Unsupported value: \"%.40s\": supported values: Background, Foreground, Orphan",
+                          policy);
+        return false;
+}
+
+static bool options_are_valid(struct call *call, const struct json_value *options, enum write_propagation *ret_propagation)
+{
+        if (options && !json_is(options, JSON_OBJECT) && !json_is(options, JSON_NULL)) {
+                call_refuse_words(call, 400, "the body of a delete must be DeleteOptions");
+                return false;
+        }
+        return take_propagation(call, options, ret_propagation) && grace_is_valid(call, options) && dry_run_is_valid(call, options);
 }
 
 static bool preconditions_hold(struct call *call, const struct store_object *object, const struct json_value *options)
@@ -86,10 +171,12 @@ static bool preconditions_hold(struct call *call, const struct store_object *obj
         return false;
 }
 
-/* The namespace that everything without a project goes to. */
+/* The namespace that everything without a project goes to, and those of Gabbro itself. */
 static bool is_undeletable(const struct schema_kind *kind, const char *name)
 {
-        return kind == &api_namespace_kind && strcmp(name, "default") == 0;
+        static const char *const names[] = {"default", "kube-system", "kube-node-lease", NULL};
+
+        return kind == &api_namespace_kind && g_strv_contains(names, name);
 }
 
 static void reply_gone(struct call *call, const char *uid)
@@ -100,11 +187,15 @@ static void reply_gone(struct call *call, const char *uid)
 static void on_deleted(int result, const struct store_object *const *objects, size_t n_objects, void *userdata)
 {
         g_autoptr(call) call = userdata;
+        autostoreobject left = NULL;
 
-        if (result != 0 || n_objects == 0)
+        if (result != 0 || n_objects == 0) {
                 write_refuse_outcome(call, result < 0 ? result : -EIO);
-        else if (object_holds(objects[0]->root))
-                call_reply_object(call, 200, objects[0]);
+                return;
+        }
+        left = store_get(store_of(call), objects[0]->kind, objects[0]->namespace, objects[0]->name);
+        if (left && left->revision == objects[0]->revision)
+                call_reply_object(call, 200, left);
         else
                 reply_gone(call, objects[0]->uid);
 }
@@ -125,12 +216,13 @@ void write_delete(struct call *call, struct json_doc *options)
 {
         g_autoptr(json_doc) taken = options;
         autostoreobject object = store_get_newest(store_of(call), call->target.kind, call->target.namespace, call->target.name);
+        enum write_propagation propagation;
         enum write_deletion deletion;
         struct store_txn txn = {.n_ops = 1};
         struct store_op op;
         int r;
 
-        if (!options_are_valid(call, json_root_const(taken)))
+        if (!options_are_valid(call, json_root_const(taken), &propagation))
                 return;
         if (!object) {
                 write_refuse_absent(call);
@@ -143,7 +235,7 @@ void write_delete(struct call *call, struct json_doc *options)
                                   call->target.name);
                 return;
         }
-        deletion = write_deletion_op(object, call->api->options.clock, &op);
+        deletion = write_deletion_op(object, call->api->options.clock, propagation, &op);
         if (deletion == WRITE_MARKED_YET || call->params.dry_run) {
                 reply_without_write(call, object, op.doc, deletion);
                 json_doc_free(op.doc);
@@ -165,6 +257,7 @@ void write_delete(struct call *call, struct json_doc *options)
 struct sweep {
         struct call *call; /* a reference */
         struct selector *selector;
+        enum write_propagation propagation;
         GPtrArray *names;
         guint next;
 };
@@ -218,7 +311,7 @@ static size_t sweep_fill(struct sweep *sweep, struct store_op *ops, GPtrArray *o
                 if (!object)
                         continue;
                 g_ptr_array_add(objects, (void *)object);
-                if (write_deletion_op(object, sweep->call->api->options.clock, &ops[n]) != WRITE_MARKED_YET)
+                if (write_deletion_op(object, sweep->call->api->options.clock, sweep->propagation, &ops[n]) != WRITE_MARKED_YET)
                         n++;
         }
         return n;
@@ -253,10 +346,11 @@ void write_delete_collection(struct call *call, struct json_doc *options)
 {
         g_autoptr(json_doc) taken = options;
         g_autofree char *why = NULL;
+        enum write_propagation propagation;
         struct sweep *sweep;
         struct selector *selector;
 
-        if (!options_are_valid(call, json_root_const(taken)))
+        if (!options_are_valid(call, json_root_const(taken), &propagation))
                 return;
         selector = selector_new(call->target.kind, call->params.label_selector, call->params.field_selector, &why);
         if (!selector) {
@@ -264,7 +358,10 @@ void write_delete_collection(struct call *call, struct json_doc *options)
                 return;
         }
         sweep = g_new0(struct sweep, 1);
-        *sweep = (struct sweep){.call = call_ref(call), .selector = selector, .names = g_ptr_array_new_with_free_func(g_free)};
+        *sweep = (struct sweep){.call = call_ref(call),
+                                .selector = selector,
+                                .propagation = propagation,
+                                .names = g_ptr_array_new_with_free_func(g_free)};
         store_list(store_of(call), call->target.kind, call->target.namespace, NULL, sweep_collect, sweep);
         if (call->params.dry_run)
                 g_ptr_array_set_size(sweep->names, 0);

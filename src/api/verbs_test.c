@@ -524,7 +524,62 @@ static void a_delete_of_another_uid_is_refused(void)
         static const struct row rows[] = {
                 {"POST", VMS, VM("a", ""), 201, NULL, NULL},
                 {"DELETE", VMS "/a", "{\"preconditions\":{\"uid\":\"other\"}}", 409, "/reason", "Conflict"},
-                {"DELETE", VMS "/a?propagationPolicy=Foreground", NULL, 200, "/details/kind", "virtualmachines"},
+                {"DELETE", VMS "/a?propagationPolicy=Background", NULL, 200, "/details/kind", "virtualmachines"},
+        };
+
+        RUN_ROWS(rows);
+}
+
+/* D17: what becomes of the dependents stands in the finalizers, where the garbage collector reads it. */
+static void a_delete_says_what_becomes_of_dependents(void)
+{
+        static const struct row rows[] = {
+                {"POST", VMS, VM("a", ""), 201, NULL, NULL},
+                {"DELETE", VMS "/a", "{\"propagationPolicy\":\"Orphan\",\"orphanDependents\":true}", 422, NULL, NULL},
+                {"DELETE", VMS "/a", "{\"gracePeriodSeconds\":\"soon\"}", 400, NULL, NULL},
+                {"DELETE", VMS "/a?gracePeriodSeconds=soon", NULL, 400, NULL, NULL},
+                {"DELETE", VMS "/a", "{\"propagationPolicy\":\"Foreground\",\"dryRun\":[\"All\"]}", 200, "/metadata/finalizers/0",
+                 "foregroundDeletion"},
+                {"GET", VMS "/a", NULL, 200, "/metadata/finalizers", ""},
+                {"DELETE", VMS "/a?propagationPolicy=Foreground&gracePeriodSeconds=30", NULL, 200, "/metadata/finalizers/0",
+                 "foregroundDeletion"},
+                {"DELETE", VMS "/a", NULL, 200, "/metadata/finalizers/0", "foregroundDeletion"},
+                {"DELETE", VMS "/a", "{\"orphanDependents\":true}", 200, "/metadata/finalizers/0", "orphan"},
+                {"DELETE", VMS "/a", "{\"orphanDependents\":false}", 200, "/status", "Success"},
+                {"GET", VMS "/a", NULL, 404, NULL, NULL},
+                {"POST", VMS, VM("b", ",\"finalizers\":[\"x.io/f\"]"), 201, NULL, NULL},
+                {"DELETE", VMS "/b?propagationPolicy=Orphan", NULL, 200, "/metadata/finalizers/1", "orphan"},
+                {"DELETE", VMS "/b?propagationPolicy=Background", NULL, 200, "/metadata/finalizers/0", "x.io/f"},
+        };
+
+        RUN_ROWS(rows);
+}
+
+/* A15: owners that can be none are refused when they are written. */
+static void owners_that_can_be_none_are_refused(void)
+{
+#define OWNED(name, owners) "{\"metadata\":{\"name\":\"" name "\",\"ownerReferences\":[" owners "]}}"
+#define OWNER(version, kind, name, uid, more)                                                                                      \
+        "{\"apiVersion\":\"" version "\",\"kind\":\"" kind "\",\"name\":\"" name "\",\"uid\":\"" uid "\"" more "}"
+        static const struct row rows[] = {
+                {"POST", MAPS, OWNED("a", OWNER("v1", "ConfigMap", "x", "", "")), 422, NULL, NULL},
+                {"POST", MAPS, OWNED("a", OWNER("v1", "ConfigMap", "", "u", "")), 422, NULL, NULL},
+                {"POST", MAPS, OWNED("a", OWNER("", "ConfigMap", "x", "u", "")), 422, NULL, NULL},
+                {"POST", MAPS, OWNED("a", "{\"kind\":\"ConfigMap\",\"name\":\"x\"}"), 422, NULL, NULL},
+                {"POST", MAPS, OWNED("a", OWNER("v1", "Event", "x", "u", "")), 422, NULL, NULL},
+                {"POST", MAPS,
+                 OWNED("a", OWNER("v1", "ConfigMap", "x", "u", ",\"controller\":true") "," OWNER("v1", "ConfigMap", "y", "v",
+                                                                                                 ",\"controller\":true")),
+                 422, NULL, NULL},
+                {"POST", MAPS, OWNED("a", OWNER("v1", "ConfigMap", "x", "u", "") "," OWNER("v1", "ConfigMap", "y", "u", "")), 422,
+                 NULL, NULL},
+                {"POST", "/api/v1/nodes", OWNED("n", OWNER("v1", "ConfigMap", "x", "u", "")), 422, NULL, NULL},
+                {"POST", "/api/v1/nodes", OWNED("n", OWNER("v1", "Namespace", "x", "u", "")), 201, NULL, NULL},
+                {"POST", MAPS,
+                 OWNED("a",
+                       OWNER("v1", "ConfigMap", "x", "u", ",\"controller\":true") "," OWNER("apps/v1", "Deployment", "y", "v", "")),
+                 201, NULL, NULL},
+                {"PATCH", MAPS "/a", "{\"metadata\":{\"ownerReferences\":null}}", 200, "/metadata/ownerReferences", ""}, /* D15 */
         };
 
         RUN_ROWS(rows);
@@ -632,6 +687,8 @@ int main(int argc, char **argv)
         ADD(a_dry_run_answers_and_writes_nothing);
         ADD(finalizers_hold_a_deleted_object);
         ADD(a_delete_of_another_uid_is_refused);
+        ADD(a_delete_says_what_becomes_of_dependents);
+        ADD(owners_that_can_be_none_are_refused);
         ADD(a_collection_is_deleted_by_selector_in_bounded_steps);
         ADD(a_name_is_made_from_its_prefix);
         ADD(unknown_fields_are_refused_dropped_or_kept);

@@ -166,6 +166,17 @@ static bool namespace_takes(struct call *call)
         return false;
 }
 
+/* Whoever may write Events could fill the store with them: each lives for an hour only, and so many of a namespace are kept. */
+static bool events_fit(struct call *call)
+{
+        if (call->target.kind != &api_event_kind ||
+            store_count(store_of(call), &api_event_kind, call->target.namespace) < LIMIT_EVENTS_PER_NAMESPACE)
+                return true;
+        call_refuse(call,
+                    &(struct refusal){.code = 429, .message = "the namespace has as many events as are kept", .retry_after_s = 60});
+        return false;
+}
+
 /* The new object, checked; NULL after answering. */
 static struct json_doc *create_make(struct write *write)
 {
@@ -232,7 +243,7 @@ static void create_attempt(struct write *taken)
                 g_autoptr(json_doc) doc = create_make(write);
                 struct store_op op = {.verb = STORE_CREATE, .kind = call->target.kind, .namespace = call->target.namespace};
 
-                if (!doc || !guard_allows(call, NULL, doc) || !namespace_takes(call))
+                if (!doc || !guard_allows(call, NULL, doc) || !namespace_takes(call) || !events_fit(call))
                         return;
                 if (call->params.dry_run) {
                         dry_create(call, &op, doc);

@@ -130,6 +130,12 @@ void reports_init(struct gateway *gateway);
 /** content_init() - GET /agent/v1/seed/<instance>, /agent/v1/blobs/<sha256>. */
 void content_init(struct gateway *gateway);
 
+/* --- answers.c: what is not for tools
+ * --------------------------------------------------------------------------------------------------------------------- */
+
+/** answers_init() - subresources that are refused with words. */
+void answers_init(struct gateway *gateway);
+
 /* --- streams.c: consoles
  * --------------------------------------------------------------------------------------------------------------- */
 

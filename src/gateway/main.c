@@ -388,6 +388,7 @@ static int start_api(struct program *program)
         reports_init(gateway);
         content_init(gateway);
         streams_init(gateway);
+        answers_init(gateway);
         uploads_init(gateway);
         doctor_init(gateway);
         return 0;

@@ -13,6 +13,8 @@
         "a key is at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends, and may have a prefix "       \
         "such as example.com/"
 
+#define OWNERS_MOST 64u /* more than this is no ownership, and every end of an owner would cost */
+
 static const char *const label_named[] = {"Namespace", "SecurityGroup", "StoragePool", NULL}; /* their names are labels */
 static const char *const machine_named[] = {"VirtualMachine", NULL};                          /* 63 characters at most */
 
@@ -114,13 +116,51 @@ static void check_finalizers(const struct json_value *finalizers, struct schema_
         }
 }
 
-/* One owner at most is the managing controller. */
-static void check_owners(const struct json_value *owners, struct schema_faults *faults)
+static void check_owner_text(const char *field, const struct json_value *owner, const char *member, struct schema_faults *faults)
 {
-        size_t controllers = 0;
+        g_autofree char *path = g_strdup_printf("%s.%s", field, member);
+        const char *text = json_string(json_get(owner, member), NULL);
 
-        for (const struct json_value *owner = json_first(owners); owner; owner = json_next(owner))
+        if (text && !*text)
+                schema_faults_add(faults, path, REASON_FIELD_VALUE_REQUIRED, "Required value: %s must not be empty", member);
+}
+
+/* What is a mistake whatever exists: the garbage collector would look for the owner where it cannot be, or never let go. */
+static void check_owner(const struct schema_kind *kind, const char *field, const struct json_value *owner,
+                        struct schema_faults *faults)
+{
+        static const char *const members[] = {"apiVersion", "kind", "name", "uid"};
+        const char *version = json_string(json_get(owner, "apiVersion"), ""), *slash = strchr(version, '/');
+        g_autofree char *group = slash ? g_strndup(version, (gsize)(slash - version)) : g_strdup("");
+        const struct schema_kind *of = schema_kind_by_kind(group, json_string(json_get(owner, "kind"), ""));
+
+        for (size_t i = 0; i < G_N_ELEMENTS(members); i++)
+                check_owner_text(field, owner, members[i], faults);
+        if (of && strcmp(of->kind, "Event") == 0)
+                schema_faults_add(faults, field, REASON_FIELD_VALUE_INVALID,
+                                  "Invalid value: %s %s is disallowed from being an owner", version, of->kind);
+        else if (of && of->namespaced && !kind->namespaced)
+                schema_faults_add(faults, field, REASON_FIELD_VALUE_INVALID,
+                                  "Invalid value: %s is in a namespace, and an object of the cluster has no owner there", of->kind);
+}
+
+/* One owner at most is the managing controller. */
+static void check_owners(const struct schema_kind *kind, const struct json_value *owners, const struct json_value *before,
+                         struct schema_faults *faults)
+{
+        size_t controllers = 0, index = 0;
+
+        if (before && json_equal(owners, before)) /* what an older program took is no fault of this write */
+                return;
+        for (const struct json_value *owner = json_first(owners); owner; owner = json_next(owner), index++) {
+                g_autofree char *field = g_strdup_printf("metadata.ownerReferences[%zu]", index);
+
                 controllers += json_bool(json_get(owner, "controller"), false);
+                check_owner(kind, field, owner, faults);
+        }
+        if (index > OWNERS_MOST)
+                schema_faults_add(faults, "metadata.ownerReferences", REASON_FIELD_VALUE_TOO_MANY,
+                                  "Too many: %zu: must have at most %u owners", index, OWNERS_MOST);
         if (controllers > 1)
                 schema_faults_add(faults, "metadata.ownerReferences", REASON_FIELD_VALUE_INVALID,
                                   "Invalid value: %zu owners have controller set to true; one may", controllers);
@@ -144,5 +184,5 @@ void metadata_check(const struct schema_kind *kind, const struct json_value *obj
         check_labels(json_get(metadata, "labels"), faults);
         check_annotations(json_get(metadata, "annotations"), faults);
         check_finalizers(json_get(metadata, "finalizers"), faults);
-        check_owners(json_get(metadata, "ownerReferences"), faults);
+        check_owners(kind, json_get(metadata, "ownerReferences"), json_find(old, "metadata", "ownerReferences", NULL), faults);
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* Secrets and ConfigMaps. */
+/* Secrets, ConfigMaps, Events. */
 
 /* What is immutable stays so, and its values with it. Values are never shown. */
 static void check_immutable(const struct json_value *object, const struct json_value *old, const char *const *members,
@@ -50,6 +50,21 @@ void rules_config_map(const struct json_value *object, const struct json_value *
                 if (json_get(data, json_key(value)))
                         schema_faults_add(faults, "binaryData", REASON_FIELD_VALUE_DUPLICATE,
                                           "Duplicate value: \"%.253s\": data has the same key", json_key(value));
+}
+
+/* Who may write in one project tells nothing about the objects of another. Those of the cluster are told about in "default". */
+void rules_event(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
+{
+        const struct json_value *about = json_find(object, "involvedObject", "namespace", NULL);
+        const char *namespace = json_find_string(object, "metadata", "namespace", NULL);
+        const char *said = json_string(about, "");
+
+        if (!namespace || strcmp(said, namespace) == 0 || (!*said && strcmp(namespace, "default") == 0) || old)
+                return;
+        if (*said)
+                rules_invalid(faults, "involvedObject.namespace", about, "must be the namespace of the event, %.63s", namespace);
+        else
+                rules_required(faults, "involvedObject.namespace", "an event about an object of the cluster lies in default");
 }
 
 /* stringData is for writing only: its values are moved into data, where they win. */
