@@ -147,7 +147,7 @@ def emit_kind(kind, out):
         out.append(f"        {{{quote(column.name)}, {quote(column.type)}, {quote(column.format)}, {quote(column.doc)}, "
                    f"{quote(column.path)}, {1 if column.wide else 0}}},")
     out.append("        {NULL, NULL, NULL, NULL, NULL, 0},\n};")
-    truth = [f".{flag} = true" for flag in ("hidden", "internal", "core", "sealed", "has_status") if getattr(kind, flag)]
+    truth = [f".{flag} = true" for flag in ("hidden", "internal", "projected", "core", "sealed", "has_status") if getattr(kind, flag)]
     if kind.scope == "Namespaced":
         truth.append(".namespaced = true")
     parts = [f".group = {quote(kind.group)}", f".version = {quote(kind.version)}", f".kind = {quote(kind.kind)}",

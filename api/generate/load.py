@@ -81,6 +81,7 @@ class Kind:
     history: str = "full"
     hidden: bool = False
     internal: bool = False
+    projected: bool = False
     sealed: bool = False
     core: bool = False
     rules: bool = False
@@ -282,7 +283,7 @@ def parse_column(line, where):
     return Column(name=match.group(1), type=match.group(2), path=match.group(3), wide=bool(match.group(4)), doc=match.group(5))
 
 
-KIND_KEYS = {"kind", "group", "version", "plural", "short", "scope", "categories", "aliases", "history", "hidden", "internal",
+KIND_KEYS = {"kind", "group", "version", "plural", "short", "scope", "categories", "aliases", "history", "hidden", "internal", "projected",
              "sealed", "core", "rules", "prepare", "doc", "columns", "types", "spec", "status", "fields"}
 
 
@@ -293,7 +294,7 @@ def parse_kind(data, where, model):
     for key in ("kind", "version", "plural", "scope", "doc"):
         if not data.get(key):
             raise SchemaError(f"{where}: {key} is missing")
-    for key in ("hidden", "internal", "sealed", "core", "rules", "prepare"):
+    for key in ("hidden", "internal", "projected", "sealed", "core", "rules", "prepare"):
         if not isinstance(data.get(key, False), bool):
             raise SchemaError(f"{where}: {key} is true or false")
     name = data["kind"]
@@ -301,6 +302,7 @@ def parse_kind(data, where, model):
                 doc=data["doc"], where=where, singular=name.lower(), short=list(data.get("short", [])),
                 categories=list(data.get("categories", [])), aliases=list(data.get("aliases", [])),
                 history=data.get("history", "full"), hidden=data.get("hidden", False), internal=data.get("internal", False),
+                projected=data.get("projected", False),
                 sealed=data.get("sealed", False), core=data.get("core", False), rules=data.get("rules", False),
                 prepare=data.get("prepare", False),
                 has_status="status" in data)

@@ -366,12 +366,27 @@ static bool take_parameters(struct call *call)
         return false;
 }
 
+/* Whoever wants another one changes what it is made from. */
+static bool is_projected(struct call *call)
+{
+        const struct schema_kind *kind = call->target.kind;
+
+        if (!kind->projected)
+                return false;
+        call_refuse_words(
+                call, 405,
+                "%s show the machines that hosts hold and are only read: change, stop or delete the VirtualMachine instead "
+                "(kubectl edit vm, gabbro stop, kubectl delete vm)",
+                kind->plural);
+        return true;
+}
+
 static void run_verb(struct call *call, const struct verb *verb)
 {
         bool reads = strcmp(verb->method, "GET") == 0;
 
         resource_attributes(call, verb->name);
-        if (!authorise(call) || !take_parameters(call))
+        if (!authorise(call) || (!reads && is_projected(call)) || !take_parameters(call))
                 return;
         if (lacks_namespace(call))
                 call_refuse_words(call, 405, "the server does not allow this method on the requested resource: name a namespace");

@@ -53,6 +53,8 @@ struct api_subresource {
         const char *name;   /* "upload", "console" */
         const char *method; /* NULL: any */
         const char *verb;   /* for the authoriser: "create" */
+        /* What discovery says of its body when that is no object of @kind ("policy", "v1", "Eviction"), or NULL. */
+        const char *as_group, *as_version, *as_kind;
         void (*handle)(struct http_request *request, const struct auth_identity *identity, const struct store_object *object,
                        void *userdata);
         void *userdata;

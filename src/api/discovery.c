@@ -9,6 +9,11 @@
 #define REVIEW_GROUP   "authorization.k8s.io"
 #define REVIEW_VERSION "v1"
 
+/* Groups that only name what the body of a subresource is; clients look for them. */
+static const struct {
+        const char *group, *version;
+} body_groups[] = {{"policy", "v1"}, {"policy", "v1beta1"}};
+
 static const char *const all_verbs[] = {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch", NULL};
 static const char *const read_verbs[] = {"get", "list", "watch", NULL};
 static const char *const status_verbs[] = {"get", "patch", "update", NULL};
@@ -63,6 +68,8 @@ static GArray *list_group_versions(const struct api *api)
                 if (!schema_kinds[i]->internal && *schema_kinds[i]->group)
                         add_group_version(list, schema_kinds[i]->group, schema_kinds[i]->version, false);
         add_group_version(list, REVIEW_GROUP, REVIEW_VERSION, false);
+        for (size_t i = 0; i < G_N_ELEMENTS(body_groups); i++)
+                add_group_version(list, body_groups[i].group, body_groups[i].version, false);
         for (size_t i = 0; api->options.compat_api && schema_kinds[i]; i++)
                 for (const char *const *alias = schema_kinds[i]->aliases; alias && *alias && !schema_kinds[i]->internal; alias++)
                         add_alias(list, *alias);
@@ -188,11 +195,12 @@ static struct json_value *new_resource(struct json_doc *doc, const struct schema
         return resource;
 }
 
-/* Hidden kinds are listed, so that tools can read them by name, but are in no category; intents can only be read. */
+/* Hidden kinds are listed, so that tools can read them by name, but are in no category; intents and projected kinds can only be
+ * read. */
 static void add_kind(struct json_doc *doc, struct json_value *resources, const struct api *api, const struct schema_kind *kind,
                      bool alias)
 {
-        bool intent = kind->hidden && strcmp(kind->group, "host.gabbro.dev") == 0;
+        bool intent = kind->projected || (kind->hidden && strcmp(kind->group, "host.gabbro.dev") == 0);
         struct json_value *resource = json_append(resources, new_resource(doc, kind, NULL, intent ? read_verbs : all_verbs));
 
         if (!alias && kind->short_names && *kind->short_names)
@@ -206,8 +214,13 @@ static void add_kind(struct json_doc *doc, struct json_value *resources, const s
                 const struct api_subresource *other = &g_array_index(api->subresources, struct api_subresource, i);
                 const char *const verbs[] = {other->verb, NULL};
 
-                if (other->kind == kind)
-                        json_append(resources, new_resource(doc, kind, other->name, verbs));
+                if (other->kind != kind)
+                        continue;
+                resource = json_append(resources, new_resource(doc, kind, other->name, verbs));
+                json_set_string(doc, resource, "group", other->as_group);
+                json_set_string(doc, resource, "version", other->as_version);
+                if (other->as_kind)
+                        json_set_string(doc, resource, "kind", other->as_kind);
         }
 }
 
@@ -240,6 +253,14 @@ static void add_reviews(struct json_doc *doc, struct json_value *resources, cons
         }
 }
 
+static bool names_bodies(const char *group, const char *version)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(body_groups); i++)
+                if (strcmp(body_groups[i].group, group) == 0 && strcmp(body_groups[i].version, version) == 0)
+                        return true;
+        return false;
+}
+
 GString *discovery_resources(const struct api *api, const char *group, const char *version)
 {
         g_autofree char *group_version = *group ? g_strconcat(group, "/", version, NULL) : g_strdup(version);
@@ -256,5 +277,5 @@ GString *discovery_resources(const struct api *api, const char *group, const cha
                 if (is_served_as(api, schema_kinds[i], group, version, &alias))
                         add_kind(doc, resources, api, schema_kinds[i], alias);
         add_reviews(doc, resources, group, version);
-        return json_length(resources) ? text_of(root) : NULL;
+        return json_length(resources) || names_bodies(group, version) ? text_of(root) : NULL;
 }

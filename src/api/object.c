@@ -271,6 +271,8 @@ void object_check(const struct schema_kind *kind, struct json_doc *doc, const st
         assert(kind && doc && faults);
         schema_check_shape(kind, json_root(doc), unknown_policy(kind, validation), found);
         schema_default(kind, doc, json_root(doc));
+        if (!status_only)
+                schema_canonical(kind, doc, json_root(doc), old);
         schema_validate(kind, json_root(doc), old, found);
         if (old)
                 check_finalizers(json_root(doc), old, found);

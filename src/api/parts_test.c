@@ -32,7 +32,7 @@ static void paths_name_kinds_namespaces_and_objects(void)
                 {"/api/v1/secrets/b", TARGET_E_UNKNOWN, NULL, NULL, NULL, NULL},
                 {"/api/v1/nodes/n/status", 0, "nodes", NULL, "n", "status"},
                 {"/api/v1/namespaces/a/nodes", 0, "namespaces", NULL, "a", "nodes"}, /* no such subresource: found out later */
-                {"/api/v1/pods", TARGET_E_UNKNOWN, NULL, NULL, NULL, NULL},
+                {"/api/v1/services", TARGET_E_UNKNOWN, NULL, NULL, NULL, NULL},
                 {"/api/v1/namespaces/a/secrets/b/status/c", TARGET_E_UNKNOWN, NULL, NULL, NULL, NULL},
                 {"/api/v1/namespaces/a/", TARGET_E_UNKNOWN, NULL, NULL, NULL, NULL},
                 {"/api/v1", TARGET_E_OTHER, NULL, NULL, NULL, NULL},

@@ -555,6 +555,26 @@ static void a_delete_says_what_becomes_of_dependents(void)
         RUN_ROWS(rows);
 }
 
+/* Quantities are stored in one form, given as text or as a number, and a change of spelling is none. */
+static void quantities_are_stored_in_one_form(void)
+{
+#define SIZED(size) "{\"spec\":{\"memory\":{\"size\":" size "}}}"
+        static const struct row rows[] = {
+                {"POST", VMS, VM("a", ""), 201, "/spec/memory/size", "1Gi"},
+                {"PATCH", VMS "/a", SIZED("\"2048Mi\""), 200, "/spec/memory/size", "2Gi"},
+                {"PATCH", VMS "/a", SIZED("\"2097152Ki\""), 200, "/metadata/generation", "2"},
+                {"PATCH", VMS "/a", SIZED("3221225472"), 200, "/spec/memory/size", "3221225472"},
+                {"PATCH", VMS "/a", SIZED("\"1.5Gi\""), 200, "/spec/memory/size", "1536Mi"},
+                {"PATCH", VMS "/a", SIZED("\"1e9\""), 200, "/spec/memory/size", "1e9"},
+                {"PATCH", VMS "/a", SIZED("\"9Ei\""), 422, NULL, NULL},
+                {"PATCH", VMS "/a", SIZED("-1"), 422, NULL, NULL},
+                {"PATCH", VMS "/a", SIZED("\"1gi\""), 422, NULL, NULL},
+                {"GET", VMS "/a", NULL, 200, "/spec/memory/size", "1e9"},
+        };
+
+        RUN_ROWS(rows);
+}
+
 /* A15: owners that can be none are refused when they are written. */
 static void owners_that_can_be_none_are_refused(void)
 {
@@ -689,6 +709,7 @@ int main(int argc, char **argv)
         ADD(a_delete_of_another_uid_is_refused);
         ADD(a_delete_says_what_becomes_of_dependents);
         ADD(owners_that_can_be_none_are_refused);
+        ADD(quantities_are_stored_in_one_form);
         ADD(a_collection_is_deleted_by_selector_in_bounded_steps);
         ADD(a_name_is_made_from_its_prefix);
         ADD(unknown_fields_are_refused_dropped_or_kept);

@@ -25,6 +25,7 @@ struct decimal {
 
 #define DIGITS_MAX   27
 #define EXPONENT_MAX 1000
+#define NANO         1000000000u
 
 static const struct {
         const char *text;
@@ -108,7 +109,7 @@ static bool scale(wide *number, unsigned factor, int times)
 }
 
 /* The value rounded up. 10^-k is 2^-k × 5^-k, whose power of two is first cancelled against the shift. */
-static int decimal_round_up(const struct decimal *decimal, uint64_t *ret_number)
+static int decimal_wide(const struct decimal *decimal, wide *ret_number)
 {
         int fives = decimal->exponent < 0 ? -decimal->exponent : 0;
         int twos = decimal->shift - fives;
@@ -127,9 +128,20 @@ static int decimal_round_up(const struct decimal *decimal, uint64_t *ret_number)
                 return 0;
         }
         result = number / divisor + (number % divisor || decimal->more);
-        if (result > INT64_MAX)
+        *ret_number = result;
+        return 0;
+}
+
+static int decimal_round_up(const struct decimal *decimal, uint64_t *ret_number)
+{
+        wide number;
+        int r = decimal_wide(decimal, &number);
+
+        if (r < 0)
+                return r;
+        if (number > INT64_MAX)
                 return -ERANGE;
-        *ret_number = (uint64_t)result;
+        *ret_number = (uint64_t)number;
         return 0;
 }
 
@@ -184,4 +196,79 @@ char *quantity_format_milli(uint64_t milli, char *text)
         else
                 snprintf(text, 32, "%" PRIu64, milli / 1000);
         return text;
+}
+
+/* --- the canonical form
+ * ----------------------------------------------------------------------------------------------------------------------- */
+
+static const char *const decimal_suffixes[] = {"n", "u", "m", "", "k", "M", "G", "T", "P", "E"};
+
+static void write_wide(wide number, char *text)
+{
+        char digits[40];
+        size_t n = 0;
+
+        do {
+                digits[n++] = (char)('0' + (int)(number % 10));
+                number /= 10;
+        } while (number > 0);
+        while (n > 0)
+                *text++ = digits[--n];
+        *text = '\0';
+}
+
+/* Thousands, thousandths ...: as few digits as possible, none behind a point. */
+static void write_decimal(wide nano, bool exponent, char *out)
+{
+        char number[40];
+        int power = -9;
+
+        for (; nano && nano % 1000 == 0; nano /= 1000)
+                power += 3;
+        if (!nano)
+                power = 0;
+        write_wide(nano, number);
+        if (exponent && power)
+                snprintf(out, QUANTITY_TEXT_MAX, "%se%d", number, power);
+        else if (!exponent && power <= 18)
+                snprintf(out, QUANTITY_TEXT_MAX, "%s%s", number, decimal_suffixes[(power + 9) / 3]);
+        else
+                snprintf(out, QUANTITY_TEXT_MAX, "%s", number);
+}
+
+int quantity_canonical(const char *text, char *out)
+{
+        struct decimal decimal = {0};
+        const char *suffix;
+        uint64_t whole, rest;
+        wide nano;
+        bool exponent;
+        int r;
+
+        assert(out);
+        if (!text)
+                return -EINVAL;
+        if (*text == '+')
+                text++;
+        r = take_number(&text, &decimal);
+        if (r < 0)
+                return r;
+        suffix = text;
+        r = take_suffix(text, &decimal);
+        if (r < 0)
+                return r;
+        r = decimal_round_up(&decimal, &whole);
+        if (r < 0)
+                return r;
+        decimal.exponent += 9;
+        r = decimal_wide(&decimal, &nano);
+        if (r < 0)
+                return r;
+        exponent = (*suffix == 'e' || *suffix == 'E') && suffix[1] && suffix[1] != 'i';
+        rest = (uint64_t)(nano % NANO);
+        if (decimal.shift && rest == 0 && whole >= 1024)
+                quantity_format_bytes(whole, out);
+        else
+                write_decimal(nano, exponent, out);
+        return 0;
 }

@@ -11,6 +11,11 @@ int quantity_parse_bytes(const char *text, uint64_t *ret_bytes);
 /** quantity_parse_milli() - thousandths (cores: "0.5" and "500m" give 500), rounded up; 0, -EINVAL or -ERANGE. */
 int quantity_parse_milli(const char *text, uint64_t *ret_milli);
 
+#define QUANTITY_TEXT_MAX 64
+/** quantity_canonical() - the one form that Kubernetes writes: no digits behind a point, the greatest suffix of the same family
+ * (Ki, k or an exponent) that is exact, nothing below a billionth. @out holds QUANTITY_TEXT_MAX. 0, -EINVAL or -ERANGE. */
+int quantity_canonical(const char *text, char *out);
+
 /** quantity_format_bytes() - the shortest exact binary form: "1Gi", "1536Mi", "1000". @text holds 32 bytes. */
 char *quantity_format_bytes(uint64_t bytes, char *text);
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <string.h>
 
 static const struct {
         const char *text;
@@ -140,12 +141,92 @@ static void what_is_written_reads_back(void)
         }
 }
 
+/* Source: resource.Quantity of Kubernetes: what it writes for each. */
+static void quantities_are_written_as_kubernetes_does(void)
+{
+        static const struct {
+                const char *text, *canonical; /* NULL: refused */
+        } forms[] = {
+                {"0", "0"},
+                {"0Gi", "0"},
+                {"1", "1"},
+                {"+1", "1"},
+                {"1.", "1"},
+                {"0.5", "500m"},
+                {".5", "500m"},
+                {"500m", "500m"},
+                {"1000m", "1"},
+                {"1500m", "1500m"},
+                {"1.5", "1500m"},
+                {"100", "100"},
+                {"1000", "1k"},
+                {"1024", "1024"},
+                {"1500", "1500"},
+                {"1000000", "1M"},
+                {"1000k", "1M"},
+                {"0.001k", "1"},
+                {"20G", "20G"},
+                {"1000000000000000000", "1E"},
+                {"1E", "1E"},
+                {"5P", "5P"},
+                {"1u", "1u"},
+                {"1000n", "1u"},
+                {"0.1n", "1n"},
+                {"1Ki", "1Ki"},
+                {"1024Ki", "1Mi"},
+                {"1024Mi", "1Gi"},
+                {"1536Mi", "1536Mi"},
+                {"1.5Gi", "1536Mi"},
+                {"0.5Gi", "512Mi"},
+                {"2048Gi", "2Ti"},
+                {"1Ti", "1Ti"},
+                {"1024Ti", "1Pi"},
+                {"7Ei", "7Ei"},
+                {"0.5Ki", "512"},
+                {"0.1Ki", "102400m"},
+                {"1.1Gi", "1181116006400m"},
+                {"1e3", "1e3"},
+                {"1E3", "1e3"},
+                {"1e+3", "1e3"},
+                {"1500e0", "1500"},
+                {"1.5e3", "1500"},
+                {"12e6", "12e6"},
+                {"1e-3", "1e-3"},
+                {"12e-1", "1200e-3"},
+                {"9223372036854775807", "9223372036854775807"},
+                {"8Ei", NULL},
+                {"9223372036854775808", NULL},
+                {"1e99", NULL},
+                {"-1", NULL},
+                {"", NULL},
+                {"1GiB", NULL},
+                {"1 Gi", NULL},
+                {"much", NULL},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(forms); i++) {
+                char text[QUANTITY_TEXT_MAX] = "", again[QUANTITY_TEXT_MAX] = "";
+                int r = quantity_canonical(forms[i].text, text);
+                uint64_t before = 0, after = 0;
+
+                if ((r == 0) != (forms[i].canonical != NULL) || (r == 0 && strcmp(text, forms[i].canonical) != 0))
+                        g_error("\"%s\" is \"%s\" (%d), not \"%s\"", forms[i].text, text, r, forms[i].canonical);
+                if (r != 0)
+                        continue;
+                g_assert_cmpint(quantity_canonical(text, again), ==, 0);
+                g_assert_cmpstr(again, ==, text);
+                g_assert_cmpint(quantity_parse_bytes(forms[i].text, &before), ==, quantity_parse_bytes(text, &after));
+                g_assert_cmpuint(before, ==, after);
+        }
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/quantity/quantities_are_read_and_rounded_up", quantities_are_read_and_rounded_up);
         g_test_add_func("/quantity/many_digits_cost_no_precision", many_digits_cost_no_precision);
         g_test_add_func("/quantity/the_shortest_exact_form_is_written", the_shortest_exact_form_is_written);
+        g_test_add_func("/quantity/quantities_are_written_as_kubernetes_does", quantities_are_written_as_kubernetes_does);
         g_test_add_func("/quantity/what_is_written_reads_back", what_is_written_reads_back);
         return g_test_run();
 }

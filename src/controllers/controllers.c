@@ -10,6 +10,7 @@
 #include "controllers/node/node.h"
 #include "controllers/object.h"
 #include "controllers/operation/operation.h"
+#include "controllers/pod/pod.h"
 #include "controllers/pool/pool.h"
 #include "controllers/vm/vm.h"
 
@@ -30,6 +31,7 @@ const struct controller *const controllers_all[] = {
         &pool_controller,
         &network_controller,
         &security_group_controller,
+        &pod_controller,
         &gc_controller,
         &gc_task_controller,
         &namespace_controller,
@@ -43,6 +45,11 @@ const struct schema_kind *const controllers_kinds[] = {
         &api_lease_kind,
         &api_secret_kind,
         &api_config_map_kind,
+        &api_resource_quota_kind,
+        &api_cluster_role_kind,
+        &api_cluster_role_binding_kind,
+        &api_role_kind,
+        &api_role_binding_kind,
         &api_network_kind,
         &api_security_group_kind,
         &api_storage_pool_kind,
@@ -59,6 +66,7 @@ const struct schema_kind *const controllers_kinds[] = {
         &api_port_kind,
         &api_host_task_kind,
         &api_instance_kind,
+        &api_pod_kind,
         NULL,
 };
 

@@ -136,6 +136,11 @@ void content_init(struct gateway *gateway);
 /** answers_init() - subresources that are refused with words. */
 void answers_init(struct gateway *gateway);
 
+/* --- eviction.c: POST .../pods/<name>/eviction
+ * --------------------------------------------------------------------------------------------------------------------- */
+
+void eviction_init(struct gateway *gateway);
+
 /* --- streams.c: consoles
  * --------------------------------------------------------------------------------------------------------------- */
 

@@ -389,6 +389,7 @@ static int start_api(struct program *program)
         content_init(gateway);
         streams_init(gateway);
         answers_init(gateway);
+        eviction_init(gateway);
         uploads_init(gateway);
         doctor_init(gateway);
         return 0;

@@ -137,6 +137,7 @@ struct schema_kind {
         bool has_status;            /* status subresource */
         bool hidden;                /* intents and internal kinds: served, but not in `get all`, and refused to ordinary roles */
         bool internal;              /* never served by the resource API (tokens' hashes, sealed material) */
+        bool projected;             /* made from other objects by a controller; users only read it */
         bool core;                  /* strategic merge patch applies */
         bool sealed;                /* the store seals the whole object at rest (Secret); no delta in history */
         const char *const *aliases; /* NULL-terminated "group/version" under which the kind is served too */
@@ -188,6 +189,11 @@ void schema_check_shape(const struct schema_kind *kind, struct json_value *objec
 /** schema_default() - fill absent fields that have defaults (in present parents; a default object applies where the parent is
  * absent), then the kind's prepare(). */
 void schema_default(const struct schema_kind *kind, struct json_doc *doc, struct json_value *object);
+
+/** schema_canonical() - quantities in the form that Kubernetes writes. One that equals its place in @old (or NULL) is left as it
+ * is. */
+void schema_canonical(const struct schema_kind *kind, struct json_doc *doc, struct json_value *object,
+                      const struct json_value *old);
 
 /**
  * schema_validate() - required, enumerations, bounds, formats, unique keys, unions, immutability (against @old), the kind's rules

@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ElementTree
 DEMO, GABBRO, KUBECONFIG = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 KINDS = ["virtualmachines", "virtualdisks", "virtualimages", "clustervirtualimages", "virtualmachineoperations", "virtualmachineipaddresses",
          "virtualmachineipaddressleases", "instances.host.gabbro.dev", "volumes.host.gabbro.dev", "ports.host.gabbro.dev", "imageblobs", "secrets",
-         "storagepools", "networks"]
+         "storagepools", "networks", "namespaces"]
 
 
 def out(*argv):

@@ -42,6 +42,8 @@ spec:
   - {{kind: VirtualDisk, name: {MACHINE}-root}}
   - {{kind: VirtualDisk, name: {MACHINE}-data}}
 """
+PROJECT = f"{MACHINE}-project"
+SPACE = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {PROJECT}}}\n---" + MANIFEST
 ADDRESS = f"""
 apiVersion: gabbro.dev/v1
 kind: VirtualMachineIPAddress
@@ -106,8 +108,8 @@ def differences(was, now, where=""):
     return [] if was == now else [f"{where}: {json.dumps(was)[:400]} has become {json.dumps(now)[:400]}"]
 
 
-# Commits that come with time, or with the doctor, and not with an operation.
-BESIDE = re.compile(r"^store/(idle|compact|[a-z]+-(storagepools|virtualmachineclasses|hosttasks))/")
+# Commits that come with time, or with the doctor, and not with an operation; and Pods, which are made anew from what is there.
+BESIDE = re.compile(r"^store/(idle|compact|[a-z]+-(storagepools|virtualmachineclasses|hosttasks|pods))/")
 
 # --- daemons with a plan -------------------------------------------------------------------------------------------------------------
 
@@ -211,6 +213,11 @@ OPERATIONS = {o.name: o for o in [
     Operation("force off", "running", "stopped", action("ForceOff"), DONE + OFF),
     Operation("delete stopped", "stopped", "absent", lambda w: (["delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", "--ignore-not-found"], None), GONE),
     Operation("delete", "running", "absent", lambda w: (["delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", "--ignore-not-found"], None), GONE),
+    # Brought about like any creation; what is swept is its end.
+    Operation("make project", "absent", "project", lambda w: (["apply", "-n", PROJECT, "-f", "-"], SPACE),
+              [["vm", MACHINE, "-n", PROJECT, "--for", "phase=Running"]], fetch=True, starts=1),
+    Operation("delete namespace", "project", "absent", lambda w: (["delete", f"namespace/{PROJECT}", "--ignore-not-found"], None),
+              [["namespace", PROJECT, "--for", "delete"]]),
     Operation("hold address", "absent", "held", lambda w: (["apply", "-f", "-"], ADDRESS), [["vmip", f"{MACHINE}-held", "--for", "phase=Bound"]]),
     Operation("release address", "held", "absent", lambda w: (["delete", "vmip", f"{MACHINE}-held", "--ignore-not-found"], None),
               [["vmip", f"{MACHINE}-held", "--for", "delete"]]),
@@ -221,6 +228,7 @@ OPERATIONS = {o.name: o for o in [
 ]}
 WAY = {("absent", "running"): "create", ("running", "absent"): "delete", ("running", "stopped"): "force off", ("stopped", "running"): "start",
        ("stopped", "absent"): "delete stopped", ("absent", "held"): "hold address", ("held", "absent"): "release address",
+       ("absent", "project"): "make project", ("project", "absent"): "delete namespace",
        ("absent", "image"): "upload image", ("image", "absent"): "delete image"}
 
 
@@ -425,6 +433,7 @@ class World:
         """After a failure: to an empty host again, so that the next case is judged by itself."""
         self.cloud.gabbro("delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", f"vmip/{MACHINE}-held", f"vi/{MACHINE}-image",
                           "--ignore-not-found", "--wait", "--timeout", "90", check=False)
+        self.cloud.gabbro("delete", f"namespace/{PROJECT}", "--ignore-not-found", "--wait", "--timeout", "90", check=False)
         self.cloud.gabbro("doctor", "--fix", "--yes", check=False)
         for aside in self.cloud.demo.rglob("lost+found"):
             shutil.rmtree(aside)
