@@ -55,10 +55,30 @@ static void range_parse(const char *text, struct range *range)
                 take_parameter(range, parts[i]);
 }
 
-static bool is_table(const struct range *range)
+/* The forms of group meta.k8s.io. */
+static bool range_serves_meta(const struct range *range, unsigned can, struct accept *ret_accept)
 {
-        return range->as && strcmp(range->as, "Table") == 0 && g_strcmp0(range->group, "meta.k8s.io") == 0 &&
-               (g_strcmp0(range->version, "v1") == 0 || g_strcmp0(range->version, "v1beta1") == 0);
+        static const struct {
+                const char *as;
+                unsigned can;
+                enum accept_form form;
+        } forms[] = {
+                {"Table", ACCEPT_CAN_TABLE, ACCEPT_TABLE},
+                {"PartialObjectMetadata", ACCEPT_CAN_METADATA, ACCEPT_METADATA},
+                {"PartialObjectMetadataList", ACCEPT_CAN_METADATA_LIST, ACCEPT_METADATA},
+        };
+        static const char *const versions[] = {"v1", "v1beta1"};
+
+        if (g_strcmp0(range->group, "meta.k8s.io") != 0)
+                return false;
+        for (size_t i = 0; i < G_N_ELEMENTS(forms); i++)
+                for (size_t j = 0; j < G_N_ELEMENTS(versions); j++)
+                        if ((can & forms[i].can) && strcmp(range->as, forms[i].as) == 0 &&
+                            g_strcmp0(range->version, versions[j]) == 0) {
+                                *ret_accept = (struct accept){.form = forms[i].form, .version = versions[j]};
+                                return true;
+                        }
+        return false;
 }
 
 static bool range_serves(const struct range *range, unsigned can, struct accept *ret_accept)
@@ -75,10 +95,7 @@ static bool range_serves(const struct range *range, unsigned can, struct accept 
                 *ret_accept = (struct accept){.form = ACCEPT_JSON};
                 return true;
         }
-        if (!(can & ACCEPT_CAN_TABLE) || !is_table(range))
-                return false;
-        *ret_accept = (struct accept){.form = ACCEPT_TABLE, .version = strcmp(range->version, "v1") == 0 ? "v1" : "v1beta1"};
-        return true;
+        return range_serves_meta(range, can, ret_accept);
 }
 
 bool accept_parse(const char *header, unsigned can, struct accept *ret_accept)

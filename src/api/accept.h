@@ -7,18 +7,21 @@
 enum accept_form {
         ACCEPT_JSON,
         ACCEPT_TABLE,    /* application/json;as=Table;g=meta.k8s.io */
+        ACCEPT_METADATA, /* application/json;as=PartialObjectMetadata (of lists PartialObjectMetadataList);g=meta.k8s.io */
         ACCEPT_PROTOBUF, /* the OpenAPI document in protocol buffers */
 };
 
 struct accept {
         enum accept_form form;
-        const char *version; /* of the table: "v1" or "v1beta1"; a constant */
+        const char *version; /* of the table or metadata: "v1" or "v1beta1"; a constant */
 };
 
 /* What a resource can be told as. */
 enum {
         ACCEPT_CAN_TABLE = 1,
         ACCEPT_CAN_PROTOBUF = 2,
+        ACCEPT_CAN_METADATA = 4,
+        ACCEPT_CAN_METADATA_LIST = 8,
 };
 
 /**

@@ -18,7 +18,7 @@ int api_new(const struct api_options *options, struct api **ret_api)
 {
         g_autoptr(api) api = g_new0(struct api, 1);
 
-        assert(options && options->loop && options->store && options->clock && options->random && ret_api);
+        assert(options && options->loop && options->store && options->clock && options->random && options->seal && ret_api);
         api->options = *options;
         api->version = g_strdup(options->version ?: "unknown");
         api->commit = g_strdup(options->commit ?: "unknown");
@@ -344,6 +344,12 @@ static void run_subresource(struct call *call, const struct api_subresource *ent
         entry->handle(request, kept->identity, object, entry->userdata);
 }
 
+/* ACCEPT_CAN_* of a verb that reads. */
+static unsigned forms_of(const struct verb *verb)
+{
+        return ACCEPT_CAN_TABLE | (strcmp(verb->name, "list") == 0 ? ACCEPT_CAN_METADATA_LIST : ACCEPT_CAN_METADATA);
+}
+
 /* Objects of kinds in namespaces are written in a namespace, not across all of them. */
 static bool lacks_namespace(const struct call *call)
 {
@@ -390,7 +396,7 @@ static void run_verb(struct call *call, const struct verb *verb)
                 return;
         if (lacks_namespace(call))
                 call_refuse_words(call, 405, "the server does not allow this method on the requested resource: name a namespace");
-        else if (!accept_parse(http_request_header(call->request, "Accept"), reads ? ACCEPT_CAN_TABLE : 0, &call->accept))
+        else if (!accept_parse(http_request_header(call->request, "Accept"), reads ? forms_of(verb) : 0, &call->accept))
                 call_refuse_words(call, 406, "only the following media types are served: application/json%s",
                                   reads ? ", application/json;as=Table;v=v1;g=meta.k8s.io" : "");
         else

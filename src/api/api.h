@@ -19,8 +19,9 @@ struct api_options {
         const struct clock *clock;
         const struct random_source *random;
         struct auth_audit *audit;
-        bool compat_api;     /* serve kinds' aliases */
-        const char *version; /* "0.1.0" */
+        struct auth_seal *seal; /* of tokens that continue a list */
+        bool compat_api;        /* serve kinds' aliases */
+        const char *version;    /* "0.1.0" */
         const char *commit;
         uint64_t watch_tick_us; /* how often bookmarks and ended credentials are looked for; 0: 5 s */
 };

@@ -21,6 +21,7 @@ struct world {
         struct quota *quota;
         struct auth_ca *ca;
         struct auth_audit *audit;
+        struct auth_seal *seal;
         struct http_tls *tls;
         struct http_server *server;
         struct api *api;
@@ -88,11 +89,13 @@ static void open_store(struct world *world, const char *dir, const char *driver)
 static void open_door(struct world *world, const char *dir)
 {
         static const char *const names[] = {"127.0.0.1", "localhost", NULL};
-        g_autofree char *audit_path = g_build_filename(dir, "audit.log", NULL);
+        g_autofree char *audit_path = g_build_filename(dir, "audit.log", NULL),
+                        *seal_path = g_build_filename(dir, "seal.key", NULL);
         struct auth_certificate certificate;
 
         check(auth_ca_open(dir, clock_system(), &world->ca), dir);
         check(auth_ca_issue_server(world->ca, names, &certificate), "certificate");
+        check(auth_seal_open(seal_path, random_system(), &world->seal), seal_path);
         check(auth_audit_open(audit_path, clock_system(), &world->audit), audit_path);
         check(http_tls_new(&(struct http_tls_options){.server = true,
                                                       .certificate_pem = certificate.certificate_pem,
@@ -106,6 +109,7 @@ static void open_door(struct world *world, const char *dir)
                                             .clock = clock_system(),
                                             .random = random_system(),
                                             .audit = world->audit,
+                                            .seal = world->seal,
                                             .compat_api = true,
                                             .version = GABBRO_VERSION},
                       &world->api),
@@ -157,6 +161,7 @@ int main(int argc, char **argv)
         store_close(world.store);
         http_tls_free(world.tls);
         auth_audit_free(world.audit);
+        auth_seal_free(world.seal);
         auth_ca_free(world.ca);
         loop_free(world.loop);
         return r < 0 ? 1 : r;

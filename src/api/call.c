@@ -206,6 +206,15 @@ void call_refuse_words(struct call *call, int code, const char *format, ...)
         call_refuse(call, &(struct refusal){.code = code, .message = message});
 }
 
+void call_refuse_future(struct call *call)
+{
+        call_refuse(call, &(struct refusal){.code = 504,
+                                            .message = "Too large resource version",
+                                            .cause = "ResourceVersionTooLarge",
+                                            .cause_message = "Too large resource version",
+                                            .retry_after_s = 1});
+}
+
 void call_refuse_faults(struct call *call, const char *name, const struct schema_faults *faults)
 {
         g_autofree char *words = status_fault_words(faults), *message = NULL;

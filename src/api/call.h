@@ -79,6 +79,8 @@ void call_account(struct call *call, int status);
 void call_refuse(struct call *call, const struct refusal *refusal);
 /** call_refuse_words() - a Status of an HTTP status and a sentence. */
 void call_refuse_words(struct call *call, int code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+/** call_refuse_future() - 504: the resourceVersion asked for is newer than all there is. */
+void call_refuse_future(struct call *call);
 /** call_refuse_faults() - 422 with all faults. @name: of the object, or NULL. */
 void call_refuse_faults(struct call *call, const char *name, const struct schema_faults *faults);
 /** call_reply_text() - a complete JSON answer; takes @text over. */

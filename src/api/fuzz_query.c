@@ -48,13 +48,14 @@ static void read_target(const char *text)
 
 static void read_continue(const char *text)
 {
+        const struct continue_query query = {.kind = &api_virtual_machine_kind, .namespace = "default"};
         struct continue_token token;
 
-        if (continue_token_parse(text, &api_virtual_machine_kind, &token) != 0)
+        if (continue_token_read(text, &query, &token) != 0)
                 return;
-        g_autofree char *again = continue_token_text(&token);
+        g_autofree char *again = continue_token_write(&token, &query);
         continue_token_clear(&token);
-        assert(continue_token_parse(again, &api_virtual_machine_kind, &token) == 0);
+        assert(continue_token_read(again, &query, &token) == 0);
         continue_token_clear(&token);
 }
 
@@ -73,7 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 read_selector(NULL, text);
                 break;
         case 2:
-                (void)accept_parse(text, ACCEPT_CAN_TABLE | ACCEPT_CAN_PROTOBUF, &accept);
+                (void)accept_parse(text, ACCEPT_CAN_TABLE | ACCEPT_CAN_PROTOBUF | ACCEPT_CAN_METADATA | ACCEPT_CAN_METADATA_LIST,
+                                   &accept);
                 break;
         case 3:
                 read_target(text);

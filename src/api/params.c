@@ -66,6 +66,31 @@ static void read_manager(const struct http_request *request, struct params *para
                                   "Invalid value: must be at most %d printable characters", FIELD_MANAGER_MAX);
 }
 
+/* What says where a list or watch begins goes together only in some ways; those of Kubernetes. */
+static void judge_start(const struct params *params, struct schema_faults *faults)
+{
+        const struct {
+                bool wrong;
+                const char *field, *words;
+        } rules[] = {
+                {!params->watch && params->initial, "sendInitialEvents", "sendInitialEvents is forbidden for list"},
+                {params->watch && params->initial && params->match != PARAMS_MATCH_NOT_OLDER, "resourceVersionMatch",
+                 "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"},
+                {params->watch && !params->initial && params->match, "resourceVersionMatch",
+                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"},
+                {!params->watch && params->match && params->continue_token, "resourceVersionMatch",
+                 "resourceVersionMatch is forbidden when continue is provided"},
+                {!params->watch && params->match && !params->continue_token && !params->has_revision, "resourceVersionMatch",
+                 "resourceVersionMatch is forbidden unless resourceVersion is provided"},
+                {!params->watch && params->match == PARAMS_MATCH_EXACT && params->has_revision && params->revision == 0,
+                 "resourceVersionMatch", "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\""},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(rules); i++)
+                if (rules[i].wrong)
+                        schema_faults_add(faults, rules[i].field, REASON_FIELD_VALUE_FORBIDDEN, "Forbidden: %s", rules[i].words);
+}
+
 void params_parse(const struct http_request *request, struct params *ret_params, struct schema_faults *faults)
 {
         static const char *const validations[] = {"", "Strict", "Warn", "Ignore"};
@@ -79,7 +104,7 @@ void params_parse(const struct http_request *request, struct params *ret_params,
         params.validation =
                 (enum params_validation)read_choice(request, "fieldValidation", validations, G_N_ELEMENTS(validations), faults);
         params.include_object = includes[read_choice(request, "includeObject", includes, G_N_ELEMENTS(includes), faults)];
-        params.exact = read_choice(request, "resourceVersionMatch", matches, G_N_ELEMENTS(matches), faults) == 2;
+        params.match = (enum params_match)read_choice(request, "resourceVersionMatch", matches, G_N_ELEMENTS(matches), faults);
         params.watch = read_bool(request, "watch", faults);
         params.bookmarks = read_bool(request, "allowWatchBookmarks", faults);
         params.label_selector = read_text(request, "labelSelector");
@@ -89,10 +114,9 @@ void params_parse(const struct http_request *request, struct params *ret_params,
         read_number(request, "limit", &params.limit, faults);
         read_number(request, "timeoutSeconds", &params.timeout_s, faults);
         read_manager(request, &params, faults);
-        /* Clients that know it fall back to list and watch when it is refused. */
-        if (read_bool(request, "sendInitialEvents", faults))
-                schema_faults_add(faults, "sendInitialEvents", REASON_FIELD_VALUE_FORBIDDEN,
-                                  "Forbidden: list first, then watch from the list's resourceVersion");
+        if (http_request_query(request, "sendInitialEvents"))
+                params.initial = read_bool(request, "sendInitialEvents", faults) ? PARAMS_INITIAL_YES : PARAMS_INITIAL_NO;
+        judge_start(&params, faults);
         *ret_params = params;
 }
 

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum params_match { PARAMS_MATCH_DEFAULT, PARAMS_MATCH_NOT_OLDER, PARAMS_MATCH_EXACT };
+enum params_initial { PARAMS_INITIAL_DEFAULT, PARAMS_INITIAL_NO, PARAMS_INITIAL_YES };
 enum params_validation { PARAMS_VALIDATION_DEFAULT, PARAMS_VALIDATION_STRICT, PARAMS_VALIDATION_WARN, PARAMS_VALIDATION_IGNORE };
 
 /* The query of a request of the resource API. Texts are borrowed from the request, but for what a write needs after it is gone. */
@@ -22,8 +24,9 @@ struct params {
         uint64_t limit;             /* 0: none */
         bool has_revision;          /* resourceVersion was given */
         uint64_t revision;
-        bool exact;         /* resourceVersionMatch=Exact */
-        uint64_t timeout_s; /* 0: none given */
+        enum params_match match;     /* resourceVersionMatch */
+        enum params_initial initial; /* sendInitialEvents of a watch */
+        uint64_t timeout_s;          /* 0: none given */
 };
 
 /** params_parse() - every wrong parameter becomes a fault; params_clear() whatever came of it. */

@@ -10,6 +10,7 @@
 #include "generated/api_types.h"
 
 #include <errno.h>
+#include <glib/gstdio.h>
 #include <string.h>
 
 /* --- paths
@@ -247,21 +248,50 @@ static void the_one_name_of_a_selector_is_known(void)
 /* --- continue tokens
  * ------------------------------------------------------------------------------------------------------------------ */
 
-static void a_continue_token_reads_back_and_only_for_its_kind(void)
+static void a_continue_token_reads_back_unchanged_and_only_for_its_list(void)
 {
+        static const struct continue_query query = {.kind = &api_virtual_machine_kind, .namespace = "default"};
+        static const struct continue_query others[] = {
+                {.kind = &api_virtual_disk_kind, .namespace = "default"},
+                {.kind = &api_virtual_machine_kind},
+                {.kind = &api_virtual_machine_kind, .namespace = "other"},
+                {.kind = &api_virtual_machine_kind, .namespace = "default", .label_selector = "a=b"},
+                {.kind = &api_virtual_machine_kind, .namespace = "default", .field_selector = "metadata.name=a"},
+        };
+        g_autofree char *dir = g_dir_make_tmp("continue-XXXXXX", NULL), *path = g_build_filename(dir, "key", NULL);
+        g_autoptr(auth_seal) seal = NULL;
         struct continue_token token = {.after_key = (char *)"virtualmachines.gabbro.dev/default/a", .revision = 7, .told = 500},
                               back;
-        g_autofree char *text = continue_token_text(&token);
 
+        g_assert_cmpint(auth_seal_open(path, random_system(), &seal), ==, 0);
+        g_autofree char *text = continue_token_text(&token, &query, seal);
         g_assert_null(strpbrk(text, "+/ "));
-        g_assert_cmpint(continue_token_parse(text, &api_virtual_machine_kind, &back), ==, 0);
+        g_assert_cmpint(continue_token_parse(text, &query, seal, &back), ==, 0);
         g_assert_cmpstr(back.after_key, ==, token.after_key);
         g_assert_cmpuint(back.revision, ==, 7);
         g_assert_cmpuint(back.told, ==, 500);
         continue_token_clear(&back);
-        g_assert_cmpint(continue_token_parse(text, &api_virtual_disk_kind, &back), ==, -EINVAL);
-        g_assert_cmpint(continue_token_parse("nonsense", &api_virtual_machine_kind, &back), ==, -EINVAL);
-        g_assert_cmpint(continue_token_parse("", &api_virtual_machine_kind, &back), ==, -EINVAL);
+        for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
+                g_assert_cmpint(continue_token_parse(text, &others[i], seal, &back), ==, -EINVAL);
+        g_assert_cmpint(continue_token_parse("nonsense", &query, seal, &back), ==, -EINVAL);
+        g_assert_cmpint(continue_token_parse("", &query, seal, &back), ==, -EINVAL);
+        /* Every letter counts. */
+        for (size_t i = 0; i < strlen(text); i++) {
+                char was = text[i];
+
+                if (was == '=')
+                        continue;
+                text[i] = was == 'A' ? 'Z' : 'A';
+                int r = continue_token_parse(text, &query, seal, &back);
+                /* Bits behind the last byte of base64 mean nothing. */
+                if (r == 0)
+                        g_assert_cmpuint(i, >=, strcspn(text, "=") - 1);
+                if (r == 0)
+                        continue_token_clear(&back);
+                text[i] = was;
+        }
+        (void)g_unlink(path);
+        (void)g_rmdir(dir);
 }
 
 /* --- strategic merge
@@ -455,8 +485,8 @@ int main(int argc, char **argv)
         g_test_add_func("/api/selectors_that_cannot_be_read_are_refused_with_words",
                         selectors_that_cannot_be_read_are_refused_with_words);
         g_test_add_func("/api/the_one_name_of_a_selector_is_known", the_one_name_of_a_selector_is_known);
-        g_test_add_func("/api/a_continue_token_reads_back_and_only_for_its_kind",
-                        a_continue_token_reads_back_and_only_for_its_kind);
+        g_test_add_func("/api/a_continue_token_reads_back_unchanged_and_only_for_its_list",
+                        a_continue_token_reads_back_unchanged_and_only_for_its_list);
         g_test_add_func("/api/strategic_patches_follow_their_table", strategic_patches_follow_their_table);
         g_test_add_func("/api/versions_and_revisions_are_rewritten_in_place", versions_and_revisions_are_rewritten_in_place);
         g_test_add_func("/api/a_secret_is_read_from_protocol_buffers", a_secret_is_read_from_protocol_buffers);

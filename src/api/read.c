@@ -40,11 +40,16 @@ void read_get(struct call *call)
                 refuse_not_found(call);
                 return;
         }
-        if (call->accept.form != ACCEPT_TABLE) {
+        if (call->accept.form == ACCEPT_JSON) {
                 call_reply_object(call, 200, object);
                 return;
         }
         text = g_string_new(NULL);
+        if (call->accept.form == ACCEPT_METADATA) {
+                table_metadata(&options, object, 0, text);
+                call_reply_text(call, 200, text);
+                return;
+        }
         table_begin(&options, &(struct table_page){.revision = object->revision, .remaining = -1}, true, text);
         table_row(&options, object, 0, text);
         table_end(text);
@@ -60,6 +65,8 @@ struct listing {
         struct selector *selector;
         GPtrArray *objects;
         uint64_t limit; /* 0: none */
+        uint64_t past;  /* the revision whose state is told; 0: the newest */
+        size_t count;   /* objects of that state, selected or not */
         bool more;
         size_t bytes;
         struct table_page page;
@@ -108,12 +115,19 @@ static bool collect_one(struct listing *listing)
         return true;
 }
 
+static struct continue_query query_of(const struct call *call)
+{
+        return (struct continue_query){.kind = call->target.kind,
+                                       .namespace = call->target.namespace,
+                                       .label_selector = call->params.label_selector,
+                                       .field_selector = call->params.field_selector};
+}
+
 static void finish_page(struct listing *listing, const struct continue_token *from)
 {
-        const struct target *target = &listing->call->target;
+        const struct continue_query query = query_of(listing->call);
         uint64_t told = from->told + listing->objects->len;
         const struct store_object *last;
-        uint64_t all;
 
         if (from->after_key)
                 listing->page.revision = from->revision;
@@ -122,21 +136,50 @@ static void finish_page(struct listing *listing, const struct continue_token *fr
                 return;
         last = listing->objects->pdata[listing->objects->len - 1];
         listing->continue_text = continue_token_text(
-                &(struct continue_token){.after_key = (char *)last->key, .revision = listing->page.revision, .told = told});
+                &(struct continue_token){.after_key = (char *)last->key, .revision = listing->page.revision, .told = told}, &query,
+                listing->call->api->options.seal);
         listing->page.continue_token = listing->continue_text;
-        all = store_count(listing->call->api->options.store, target->kind, target->namespace);
-        if (selector_is_empty(listing->selector) && all > told)
-                listing->page.remaining = (int64_t)(all - told);
+        if (selector_is_empty(listing->selector) && listing->count > told)
+                listing->page.remaining = (int64_t)(listing->count - told);
+}
+
+/* The state of listing->past while its events are kept, else the newest. false: it had to be that one and cannot. */
+static bool collect_past(struct listing *listing, const struct continue_token *from)
+{
+        const struct target *target = &listing->call->target;
+        const struct store_past past = {
+                .kind = target->kind, .namespace = target->namespace, .after_key = from->after_key, .revision = listing->past};
+
+        if (store_list_past(listing->call->api->options.store, &past, collect, listing, &listing->count) == 0) {
+                listing->page.revision = listing->past;
+                return true;
+        }
+        if (!from->after_key)
+                return false;
+        listing->past = 0;
+        return true;
+}
+
+static void collect_newest(struct listing *listing, const struct continue_token *from)
+{
+        const struct target *target = &listing->call->target;
+        struct store *store = listing->call->api->options.store;
+
+        listing->count = store_count(store, target->kind, target->namespace);
+        if (from->after_key || !collect_one(listing))
+                listing->page.revision = store_list(store, target->kind, target->namespace, from->after_key, collect, listing);
 }
 
 static void list_head(const struct listing *listing, GString *out)
 {
         g_autoptr(json_doc) doc = json_doc_new();
         struct json_value *root = json_new(doc, JSON_OBJECT);
-        g_autofree char *kind = g_strconcat(listing->call->target.kind->kind, "List", NULL);
+        bool metadata = listing->call->accept.form == ACCEPT_METADATA;
+        g_autofree char *kind = g_strconcat(metadata ? "PartialObjectMetadata" : listing->call->target.kind->kind, "List", NULL);
+        g_autofree char *version = g_strconcat("meta.k8s.io/", listing->call->accept.version, NULL);
 
         json_set_string(doc, root, "kind", kind);
-        json_set_string(doc, root, "apiVersion", listing->call->target.api_version);
+        json_set_string(doc, root, "apiVersion", metadata ? version : listing->call->target.api_version);
         json_set(doc, root, "metadata", table_page_metadata(doc, &listing->page));
         json_write(root, out);
         g_string_truncate(out, out->len - 1);
@@ -156,6 +199,8 @@ static void encode(const struct store_object *object, guint index, GString *out,
                 list_head(listing, out);
         if (table)
                 table_row(&listing->table, object, 0, out);
+        else if (listing->call->accept.form == ACCEPT_METADATA)
+                table_metadata(&listing->table, object, 0, out);
         else
                 splice_object(object, listing->table.api_version, 0, out);
 }
@@ -211,31 +256,42 @@ static void reply_streamed(struct listing *listing)
         feed_continue(listing->feed);
 }
 
-/* Where to begin and under which revision; false when it was refused. */
-static bool take_position(struct call *call, struct continue_token *ret_from)
+/* Where to begin and of which state; false when it was refused. */
+static bool take_position(struct call *call, struct continue_token *ret_from, uint64_t *ret_past)
 {
+        const struct params *params = &call->params;
+        const struct continue_query query = query_of(call);
         uint64_t newest = store_revision(call->api->options.store);
 
         *ret_from = (struct continue_token){};
-        if (call->params.continue_token) {
-                if (continue_token_parse(call->params.continue_token, call->target.kind, ret_from) == 0)
-                        return true;
+        *ret_past = 0;
+        if (params->continue_token && params->has_revision && params->revision) {
+                call_refuse_words(call, 400, "specifying resource version is not allowed when using continue");
+                return false;
+        }
+        if (params->continue_token && continue_token_parse(params->continue_token, &query, call->api->options.seal, ret_from) < 0) {
                 call_refuse_words(call, 400, "continue key is not valid");
                 return false;
         }
-        if (call->params.has_revision && call->params.revision > newest) {
-                call_refuse(call, &(struct refusal){.code = 504,
-                                                    .message = "Too large resource version",
-                                                    .cause = "ResourceVersionTooLarge",
-                                                    .cause_message = "Too large resource version",
-                                                    .retry_after_s = 1});
+        if (params->has_revision && params->revision > newest) {
+                call_refuse_future(call);
                 return false;
         }
-        if (call->params.exact && call->params.revision != newest) {
-                call_refuse_words(call, 410, "The resourceVersion for the provided list is too old.");
-                return false;
-        }
+        if (ret_from->after_key)
+                *ret_past = ret_from->revision;
+        else if (params->match == PARAMS_MATCH_EXACT)
+                *ret_past = params->revision;
+        if (*ret_past == newest)
+                *ret_past = 0;
         return true;
+}
+
+static void listing_reply(struct listing *listing)
+{
+        if (listing->bytes > WHOLE_BYTES)
+                reply_streamed(listing);
+        else
+                reply_whole(listing);
 }
 
 void read_list(struct call *call)
@@ -243,13 +299,14 @@ void read_list(struct call *call)
         g_autofree char *why = NULL;
         struct continue_token from;
         struct listing *listing;
+        uint64_t past;
         struct selector *selector = selector_new(call->target.kind, call->params.label_selector, call->params.field_selector, &why);
 
         if (!selector) {
                 call_refuse_words(call, 400, "%s", why);
                 return;
         }
-        if (!take_position(call, &from)) {
+        if (!take_position(call, &from, &past)) {
                 selector_free(selector);
                 return;
         }
@@ -260,14 +317,16 @@ void read_list(struct call *call)
                 .selector = selector,
                 .objects = feed_objects_new(),
                 .limit = MIN(call->params.limit, LIMIT_LIST_PAGE),
+                .past = past,
         };
-        if (from.after_key || !collect_one(listing))
-                listing->page.revision = store_list(call->api->options.store, call->target.kind, call->target.namespace,
-                                                    from.after_key, collect, listing);
+        if (listing->past && !collect_past(listing, &from)) {
+                call_refuse_words(call, 410, "The resourceVersion for the provided list is too old.");
+                listing_free(listing);
+                return;
+        }
+        if (!listing->past)
+                collect_newest(listing, &from);
         finish_page(listing, &from);
         continue_token_clear(&from);
-        if (listing->bytes > WHOLE_BYTES)
-                reply_streamed(listing);
-        else
-                reply_whole(listing);
+        listing_reply(listing);
 }

@@ -213,6 +213,29 @@ static bool resolve_field(const struct schema_kind *kind, struct term *term)
         return true;
 }
 
+/* "metadata.name, metadata.namespace, ...": what @kind can be selected by. */
+static char *field_names(const struct schema_kind *kind)
+{
+        g_autoptr(GPtrArray) names = g_ptr_array_new();
+
+        for (const char *const *field = served_fields; *field; field++) {
+                struct term term = {.path = g_strsplit(*field, ".", 4)};
+
+                if (resolve_field(kind, &term))
+                        g_ptr_array_add(names, (void *)*field);
+                g_strfreev(term.path);
+        }
+        g_ptr_array_add(names, NULL);
+        return g_strjoinv(", ", (char **)names->pdata);
+}
+
+static char *unsupported_words(const struct schema_kind *kind, const char *field)
+{
+        g_autofree char *names = field_names(kind);
+
+        return g_strdup_printf("field label not supported: %.200s (%s can be selected by %s)", field, kind->plural, names);
+}
+
 /* Up to an unescaped ',', '=' or '!': "\" protects the next character. */
 static char *take_field_text(const char **cursor, const char *stops)
 {
@@ -253,7 +276,7 @@ static bool parse_fields(struct selector *selector, const struct schema_kind *ki
                 g_array_append_val(selector->terms, term);
                 if (known)
                         continue;
-                *reterr_why = good ? g_strdup_printf("field label not supported: %.200s", term.key)
+                *reterr_why = good ? unsupported_words(kind, term.key)
                                    : g_strdup_printf("unable to parse the field selector \"%.200s\"", text);
                 return false;
         }

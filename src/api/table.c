@@ -101,6 +101,14 @@ static struct json_value *partial_metadata(struct json_doc *doc, const struct ta
         return partial;
 }
 
+void table_metadata(const struct table_options *options, const struct store_object *object, uint64_t revision, GString *out)
+{
+        g_autoptr(json_doc) doc = json_doc_new();
+
+        assert(options && object && out);
+        json_write(partial_metadata(doc, options, object, revision), out);
+}
+
 void table_row(const struct table_options *options, const struct store_object *object, uint64_t revision, GString *out)
 {
         g_autoptr(json_doc) doc = json_doc_new();

@@ -25,6 +25,8 @@ struct table_page {
 void table_begin(const struct table_options *options, const struct table_page *page, bool columns, GString *out);
 /** table_row() - append a row, without a comma. @revision: resourceVersion to show, 0: the object's. */
 void table_row(const struct table_options *options, const struct store_object *object, uint64_t revision, GString *out);
+/** table_metadata() - append an object's metadata alone: kind PartialObjectMetadata. @revision as for a row. */
+void table_metadata(const struct table_options *options, const struct store_object *object, uint64_t revision, GString *out);
 /** table_end() - close what table_begin() opened. */
 void table_end(GString *out);
 

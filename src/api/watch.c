@@ -26,6 +26,7 @@ struct frame {
         const struct store_object *object;
         uint64_t revision;
         const char *api_version; /* a constant of the kind's tables, or NULL */
+        enum accept_form form;
         GBytes *bytes;
 };
 
@@ -35,6 +36,7 @@ struct watch_hub {
         GHashTable *of_user; /* user -> number of streams */
         struct loop_source *tick;
         struct store_watch *credentials; /* tokens and nodes: a revocation ends watches at once */
+        struct store_watch *namespaces;  /* one that is gone ends the watches in it */
         struct frame frames[N_FRAME_TYPES];
 };
 
@@ -48,7 +50,10 @@ struct stream {
         struct loop_source *timeout;
         const char *alias; /* constant text, or NULL */
         uint64_t last_us;
+        uint64_t first_revision; /* of the state that is told first */
         bool paused, caught_up, ended, columns_told;
+        bool mark_first; /* a bookmark says where the first state ends */
+        bool closing;    /* ends when all that has happened is told */
 };
 
 /* --- the hub
@@ -68,7 +73,7 @@ static uint64_t tick_us(const struct watch_hub *hub)
         return hub->api->options.watch_tick_us ?: TICK_US;
 }
 
-static void stream_bookmark(struct stream *stream);
+static void stream_bookmark(struct stream *stream, uint64_t revision, bool ends_first);
 static void stream_end(struct stream *stream);
 static void stream_end_with(struct stream *stream, const struct refusal *refusal);
 
@@ -103,6 +108,30 @@ static void on_credential(const struct store_event *event, void *userdata)
                 end_revoked(userdata);
 }
 
+/* Whether all up to the store's revision has been written. */
+static bool stream_is_level(const struct stream *stream)
+{
+        return stream->caught_up && !stream->paused && !stream->feed && !stream->ended;
+}
+
+/* The namespace is gone with all that was in it, which its watches have been told, or will be when they go on. */
+static void on_namespace(const struct store_event *event, void *userdata)
+{
+        struct watch_hub *hub = userdata;
+
+        if (!event || event->verb != STORE_DELETE)
+                return;
+        for (guint i = 0; i < hub->streams->len; i++) {
+                struct stream *stream = hub->streams->pdata[i];
+
+                if (g_strcmp0(stream->call->target.namespace, event->object->name) != 0)
+                        continue;
+                stream->closing = true;
+                if (stream_is_level(stream))
+                        stream_end(stream);
+        }
+}
+
 /* Bookmarks, and credentials that ended by time. */
 static void on_tick(struct loop_source *source, void *userdata)
 {
@@ -114,9 +143,8 @@ static void on_tick(struct loop_source *source, void *userdata)
 
                 if (!identity_still_valid(&hub->api->identities, stream->call->identity))
                         stream_end(stream);
-                else if (stream->call->params.bookmarks && stream->caught_up && !stream->paused && !stream->feed &&
-                         now - stream->last_us >= BOOKMARK_US)
-                        stream_bookmark(stream);
+                else if (stream->call->params.bookmarks && stream_is_level(stream) && now - stream->last_us >= BOOKMARK_US)
+                        stream_bookmark(stream, store_revision(hub->api->options.store), false);
         }
         for (size_t i = 0; i < N_FRAME_TYPES; i++)
                 frame_clear(&hub->frames[i]);
@@ -126,13 +154,17 @@ static void on_tick(struct loop_source *source, void *userdata)
 struct watch_hub *watch_hub_new(struct api *api)
 {
         static const struct schema_kind *const kinds[] = {&api_token_kind, &api_node_identity_kind, NULL};
+        static const struct schema_kind *const namespaces[] = {&api_namespace_kind, NULL};
         struct watch_hub *hub = g_new0(struct watch_hub, 1);
 
         hub->api = api;
         hub->streams = g_ptr_array_new();
         hub->of_user = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         if (loop_timer(api->options.loop, UINT64_MAX, on_tick, hub, &hub->tick) < 0 ||
-            store_watch(api->options.store, kinds, store_revision(api->options.store), on_credential, hub, &hub->credentials) != 0)
+            store_watch(api->options.store, kinds, store_revision(api->options.store), on_credential, hub, &hub->credentials) !=
+                    0 ||
+            store_watch(api->options.store, namespaces, store_revision(api->options.store), on_namespace, hub, &hub->namespaces) !=
+                    0)
                 return watch_hub_free(hub);
         access_on_change(api->access, end_forbidden, hub);
         return hub;
@@ -147,6 +179,7 @@ struct watch_hub *watch_hub_free(struct watch_hub *hub)
                 frame_clear(&hub->frames[i]);
         loop_source_free(hub->tick);
         store_watch_free(hub->credentials);
+        store_watch_free(hub->namespaces);
         g_ptr_array_unref(hub->streams);
         g_hash_table_unref(hub->of_user);
         g_free(hub);
@@ -268,7 +301,13 @@ static void write_object_frame(const struct stream *stream, enum frame_type type
                                uint64_t revision, GString *text)
 {
         frame_begin(text, frame_names[type]);
-        splice_object(object, stream->alias, revision, text);
+        if (stream->call->accept.form == ACCEPT_METADATA) {
+                struct table_options options = table_options_of(stream);
+
+                table_metadata(&options, object, revision, text);
+        } else {
+                splice_object(object, stream->alias, revision, text);
+        }
         frame_end(text);
 }
 
@@ -277,7 +316,8 @@ static GBytes *shared_frame(struct stream *stream, enum frame_type type, const s
         struct frame *frame = &stream->hub->frames[type];
         GString *text;
 
-        if (frame->object == object && frame->revision == revision && frame->api_version == stream->alias)
+        if (frame->object == object && frame->revision == revision && frame->api_version == stream->alias &&
+            frame->form == stream->call->accept.form)
                 return frame->bytes;
         frame_clear(frame);
         text = g_string_sized_new(object->len + 96);
@@ -285,6 +325,7 @@ static GBytes *shared_frame(struct stream *stream, enum frame_type type, const s
         *frame = (struct frame){.object = store_object_ref(object),
                                 .revision = revision,
                                 .api_version = stream->alias,
+                                .form = stream->call->accept.form,
                                 .bytes = g_string_free_to_bytes(text)};
         return frame->bytes;
 }
@@ -301,21 +342,52 @@ static void stream_tell(struct stream *stream, enum frame_type type, const struc
         }
 }
 
-static void stream_bookmark(struct stream *stream)
+/* An object that tells a revision and nothing else. */
+static struct json_value *bookmark_object(struct json_doc *doc, const struct stream *stream, uint64_t revision, bool ends_first)
+{
+        const struct call *call = stream->call;
+        struct json_value *object = json_new(doc, JSON_OBJECT), *metadata;
+        bool whole = call->accept.form == ACCEPT_JSON;
+        g_autofree char *version = g_strconcat("meta.k8s.io/", call->accept.version, NULL);
+        char text[24];
+
+        g_snprintf(text, sizeof(text), "%" PRIu64, revision);
+        json_set_string(doc, object, "kind", whole ? call->target.kind->kind : "PartialObjectMetadata");
+        json_set_string(doc, object, "apiVersion", whole ? call->target.api_version : version);
+        metadata = json_ensure_object(doc, object, "metadata");
+        json_set_string(doc, metadata, "resourceVersion", text);
+        json_set(doc, metadata, "creationTimestamp", json_new(doc, JSON_NULL));
+        if (ends_first)
+                json_set_string(doc, json_ensure_object(doc, metadata, "annotations"), "k8s.io/initial-events-end", "true");
+        return object;
+}
+
+/* In a table it is the object of a row without cells. */
+static struct json_value *bookmark_table(struct json_doc *doc, const struct stream *stream, struct json_value *object)
+{
+        struct json_value *table = json_new(doc, JSON_OBJECT), *row = json_new(doc, JSON_OBJECT);
+        g_autofree char *version = g_strconcat("meta.k8s.io/", stream->call->accept.version, NULL);
+
+        json_set_string(doc, table, "kind", "Table");
+        json_set_string(doc, table, "apiVersion", version);
+        json_set_string(doc, json_ensure_object(doc, table, "metadata"), "resourceVersion",
+                        json_find_string(object, "metadata", "resourceVersion", NULL));
+        json_set(doc, table, "columnDefinitions", json_new(doc, JSON_ARRAY));
+        json_ensure_array(doc, row, "cells");
+        json_set(doc, row, "object", object);
+        json_append(json_ensure_array(doc, table, "rows"), row);
+        return table;
+}
+
+/* All events up to @revision have been written. */
+static void stream_bookmark(struct stream *stream, uint64_t revision, bool ends_first)
 {
         g_autoptr(json_doc) doc = json_doc_new();
-        struct json_value *root = json_new(doc, JSON_OBJECT), *object, *metadata;
+        struct json_value *root = json_new(doc, JSON_OBJECT), *object = bookmark_object(doc, stream, revision, ends_first);
         GString *text = g_string_new(NULL);
-        char revision[24];
 
-        g_snprintf(revision, sizeof(revision), "%" PRIu64, store_revision(stream->hub->api->options.store));
         json_set_string(doc, root, "type", "BOOKMARK");
-        object = json_ensure_object(doc, root, "object");
-        json_set_string(doc, object, "kind", stream->call->target.kind->kind);
-        json_set_string(doc, object, "apiVersion", stream->call->target.api_version);
-        metadata = json_ensure_object(doc, object, "metadata");
-        json_set_string(doc, metadata, "resourceVersion", revision);
-        json_set(doc, metadata, "creationTimestamp", json_new(doc, JSON_NULL));
+        json_set(doc, root, "object", stream->call->accept.form == ACCEPT_TABLE ? bookmark_table(doc, stream, object) : object);
         json_write(root, text);
         g_string_append_c(text, '\n');
         stream_write_text(stream, text);
@@ -360,6 +432,8 @@ static void on_event(const struct store_event *event, void *userdata)
         bool before, now;
 
         stream->caught_up |= !event;
+        if (!event && stream->closing)
+                stream_end(stream);
         if (!event || stream->ended)
                 return;
         if (event->verb == STORE_DELETE) {
@@ -409,9 +483,14 @@ static void on_drained(void *userdata)
                 stream_resume(stream);
 }
 
+/* Who asked for bookmarks goes on from the last one without a gap. */
 static void on_timeout(struct loop_source *source, void *userdata)
 {
-        stream_end(userdata);
+        struct stream *stream = userdata;
+
+        if (stream->call->params.bookmarks && stream_is_level(stream))
+                stream_bookmark(stream, store_revision(stream->hub->api->options.store), false);
+        stream_end(stream);
 }
 
 static void on_gone(void *userdata)
@@ -444,6 +523,8 @@ static void first_told(void *userdata)
         struct stream *stream = userdata;
 
         stream->feed = feed_free(stream->feed);
+        if (stream->mark_first)
+                stream_bookmark(stream, stream->first_revision, true);
         stream_resume(stream);
 }
 
@@ -461,7 +542,12 @@ static bool collect(const struct store_object *object, void *userdata)
         return true;
 }
 
-/* Without a resourceVersion, and with 0, a watch begins with all that exists. */
+/* Without a resourceVersion, and with 0, a watch begins with all that exists, unless it says otherwise. */
+static bool tells_first(const struct params *params)
+{
+        return params->initial ? params->initial == PARAMS_INITIAL_YES : params->revision == 0;
+}
+
 static uint64_t collect_first(struct stream *stream)
 {
         struct call *call = stream->call;
@@ -504,14 +590,15 @@ static int stream_attach(struct stream *stream)
 {
         struct call *call = stream->call;
         const struct schema_kind *kinds[] = {call->target.kind, NULL};
-        uint64_t after = call->params.revision;
+        uint64_t after = call->params.revision ?: store_revision(call->api->options.store);
         int r;
 
         /* A revision of the future comes from a store that was put back: such a client must list again, too. */
         if (after > store_revision(call->api->options.store))
                 return STORE_E_GONE;
-        if (after == 0)
-                after = collect_first(stream);
+        if (tells_first(&call->params))
+                after = stream->first_revision = collect_first(stream);
+        stream->mark_first = call->params.initial == PARAMS_INITIAL_YES && call->params.bookmarks;
         r = store_watch(call->api->options.store, kinds, after, on_event, stream, &stream->watch);
         if (r)
                 return r;
@@ -554,6 +641,10 @@ void watch_begin(struct call *call)
         if (hub_count_of(call->api->watches, call->identity->user) >= LIMIT_WATCHES_PER_IDENTITY) {
                 call_refuse(call, &(struct refusal){
                                           .code = 429, .message = "too many watches are open for this user", .retry_after_s = 5});
+                return;
+        }
+        if (call->params.initial == PARAMS_INITIAL_YES && call->params.revision > store_revision(call->api->options.store)) {
+                call_refuse_future(call);
                 return;
         }
         selector = selector_new(call->target.kind, call->params.label_selector, call->params.field_selector, &why);

@@ -82,7 +82,7 @@ static uint64_t shifted_monotonic_us(void *userdata)
 struct world *world_new(const struct http_limits *limits)
 {
         struct world *world = g_new0(struct world, 1);
-        g_autofree char *audit = NULL;
+        g_autofree char *audit = NULL, *seal = NULL;
 
         world->clock = (struct clock){.real_us = shifted_real_us, .monotonic_us = shifted_monotonic_us, .userdata = world};
         world->dir = g_dir_make_tmp("api-XXXXXX", NULL);
@@ -93,6 +93,8 @@ struct world *world_new(const struct http_limits *limits)
         g_assert_cmpint(quota_new(&(struct quota_options){.loop = world->loop, .store = world->store, .clock = &world->clock},
                                   &world->quota),
                         ==, 0);
+        seal = g_build_filename(world->dir, "seal.key", NULL);
+        g_assert_cmpint(auth_seal_open(seal, random_system(), &world->seal), ==, 0);
         g_assert_cmpint(auth_audit_open(audit, clock_system(), &world->audit), ==, 0);
         g_assert_cmpint(api_new(&(struct api_options){.loop = world->loop,
                                                       .store = world->store,
@@ -100,6 +102,7 @@ struct world *world_new(const struct http_limits *limits)
                                                       .watch_tick_us = 10000,
                                                       .random = random_system(),
                                                       .audit = world->audit,
+                                                      .seal = world->seal,
                                                       .compat_api = true,
                                                       .version = "0.0.0"},
                                 &world->api),
@@ -125,6 +128,7 @@ struct world *world_free(struct world *world)
         quota_free(world->quota);
         store_close(world->store);
         auth_audit_free(world->audit);
+        auth_seal_free(world->seal);
         loop_free(world->loop);
         file_remove_tree(world->dir);
         g_free(world->dir);

@@ -14,6 +14,7 @@ struct world {
         struct store *store;
         struct quota *quota;
         struct auth_audit *audit;
+        struct auth_seal *seal;
         struct http_server *server;
         struct api *api;
         struct clock clock; /* the system's, moved by shift_us */

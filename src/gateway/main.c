@@ -372,6 +372,7 @@ static int start_api(struct program *program)
                 .clock = gateway->clock,
                 .random = gateway->random,
                 .audit = gateway->audit,
+                .seal = gateway->seal,
                 .compat_api = program->options.compat_api,
                 .version = GABBRO_VERSION,
                 .commit = "",

@@ -111,11 +111,39 @@ static void a_paused_watch_is_told_as_soon_as_it_is_overtaken(void)
         store_close(s.store);
 }
 
+static void note_gone(void *userdata)
+{
+        *(bool *)userdata = true;
+}
+
+static void ignore(const struct store_event *event, void *userdata)
+{
+}
+
+/* The same where a thread writes, and nothing else would have the watches looked at. */
+static void a_paused_watch_is_told_whichever_driver_writes(void)
+{
+        g_autoptr(world) world = world_new(true);
+        struct store_watch *watch;
+        bool gone = false;
+
+        world_create(world, MAPS, "ns", "a", "0");
+        g_assert_cmpint(store_watch(world->store, NULL, store_revision(world->store), ignore, &gone, &watch), ==, 0);
+        store_watch_on_gone(watch, note_gone);
+        store_watch_pause(watch, true);
+        world_update_often(world, MAPS, "ns", "a", 2 * LIMIT_STORE_EVENT_RING_QUIET);
+        world->now_us += 2 * LIMIT_STORE_EVENT_RING_QUIET_US;
+        world_update(world, MAPS, "ns", "a", "1");
+        world_run_until(world, &gone);
+        store_watch_free(watch);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
 #define ADD(name) g_test_add_func("/store/lag/" #name, name)
         ADD(a_watch_that_is_overtaken_while_it_catches_up_is_told);
         ADD(a_paused_watch_is_told_as_soon_as_it_is_overtaken);
+        ADD(a_paused_watch_is_told_whichever_driver_writes);
         return g_test_run();
 }

@@ -105,9 +105,7 @@ const struct store_object *store_get_newest(struct store *store, const struct sc
         return version ? store_object_ref(warm_public(store->warm, version)) : NULL;
 }
 
-/* The keys of @namespace (NULL: of the kind) are those from @ret_first up to, not including, @ret_end. false: no key is that long,
- * so there are none. */
-static bool store_key_range(const struct schema_kind *kind, const char *namespace, char *ret_first, char *ret_end)
+bool store_key_range(const struct schema_kind *kind, const char *namespace, char *ret_first, char *ret_end)
 {
         int n = store_key_write(ret_first, kind, namespace, "");
 

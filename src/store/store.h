@@ -156,6 +156,23 @@ const struct store_object *store_get_newest(struct store *store, const struct sc
  */
 uint64_t store_list(struct store *store, const struct schema_kind *kind, const char *namespace, const char *after_key,
                     bool (*each)(const struct store_object *object, void *userdata), void *userdata);
+enum { STORE_E_GONE = 1 }; /* the revision is older than what is kept */
+
+/* A list as it was. */
+struct store_past {
+        const struct schema_kind *kind;
+        const char *namespace; /* NULL: all */
+        const char *after_key; /* or NULL */
+        uint64_t revision;
+};
+/**
+ * store_list_past() - as store_list(), of the state at @past->revision
+ * @ret_count: how many objects there were, before and behind the key
+ *
+ * Return: 0, or STORE_E_GONE when the events since then are no longer kept (or there has been no such revision).
+ */
+int store_list_past(struct store *store, const struct store_past *past,
+                    bool (*each)(const struct store_object *object, void *userdata), void *userdata, size_t *ret_count);
 /** store_revision() - of the newest published write; 1 when there was none yet, the first write gets 2. */
 uint64_t store_revision(struct store *store);
 /** store_count() - published objects of a kind. */
@@ -170,8 +187,6 @@ struct store_event {
         const struct store_object *previous; /* NULL for create */
         uint64_t revision;
 };
-
-enum { STORE_E_GONE = 1 }; /* the revision is older than what is kept */
 
 struct store_watch;
 /** Called on the loop, once per event, in order. @event NULL: everything up to store_revision() has been delivered (for bookmarks).

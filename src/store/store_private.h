@@ -61,6 +61,10 @@ struct version *store_find_newest(struct store *store, const char *key);
 /** store_put_published() - make @version the published one of its key (NULL @version: remove @key); the store takes references. */
 void store_put_published(struct store *store, const char *key, struct version *version);
 
+/** store_key_range() - the keys of @namespace (NULL: of the kind) are those from @ret_first up to, not including, @ret_end, each of
+ *  STORE_KEY_MAX bytes. false: no key is that long, so there are none. */
+bool store_key_range(const struct schema_kind *kind, const char *namespace, char *ret_first, char *ret_end);
+
 /** commit_free() - with its rows. Loop thread. */
 struct commit *commit_free(struct commit *commit);
 /** store_finish() - commits that were persisted, in order: publish, or fail. Takes the list over. */
