@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "auth/permissions.h"
 #include "auth/policy.h"
 #include "auth/roles.h"
 #include "generated/api_types.h"
 
 #include <string.h>
+#include <time.h>
 
 /* The policy alone: rows E52 to E56, D11, attack group 17. */
 
@@ -443,44 +445,75 @@ static void a_project_admin_has_all_that_it_hands_on(void)
         }
 }
 
+/* --- permissions by name
+ * ------------------------------------------------------------------------------------------------------------- */
+
+/* Each is a right of its own: a role with it gives it and no other of the table. */
+static void each_permission_is_a_right_of_its_own_E52_E53_E54_E55_E56(void)
+{
+        g_autoptr(auth_identity) one = user("one", NULL);
+
+        for (const struct auth_permission *given = auth_permissions; given->name; given++) {
+                g_autoptr(auth_policy) policy = auth_policy_new();
+                g_autofree char *rules =
+                        g_strdup_printf("{\"apiGroups\":[\"%s\"],\"resources\":[\"%s%s%s\"],\"verbs\":[\"%s\"]}", given->group,
+                                        given->resource, given->subresource ? "/" : "", given->subresource ?: "", given->verb);
+
+                set_rules(policy, NULL, "r", rules);
+                bind(policy, NULL, "b", "ClusterRole", "r", "User", "one");
+                for (const struct auth_permission *asked = auth_permissions; asked->name; asked++)
+                        g_assert_cmpint(may(policy, one, auth_permission_attributes(asked, "a", "x")), ==, asked == given);
+                g_assert_true(auth_permission_find(given->name) == given);
+        }
+        g_assert_null(auth_permission_find("Fly"));
+}
+
 /* --- speed
  * --------------------------------------------------------------------------------------------------------------------------- */
 
+static double cpu_us(void)
+{
+        struct timespec now;
+
+        g_assert_cmpint(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now), ==, 0);
+        return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+}
+
 /* 1,000 bindings of others, then 1,000 of one's own to as many roles: the first is what an installation looks like, the second the
- * worst that can be made. The bounds are ten times what is measured, so that a slow machine passes and a walk over all does not. */
+ * worst that can be made. The bounds are many times what is measured (0.1 and 80 us), so that a slow or sanitised build passes and
+ * a walk over all bindings does not. */
 static void a_decision_takes_microseconds(void)
 {
         g_autoptr(auth_policy) policy = built_in_policy();
         g_autoptr(auth_identity) one = user("user-500", "team");
         const unsigned rounds = 20000;
-        gint64 begun;
-        double each_us;
+        double begun_us, each_us;
 
         for (unsigned i = 0; i < 1000; i++) {
                 g_autofree char *name = g_strdup_printf("user-%u", i), *namespace = g_strdup_printf("project-%u", i);
 
                 bind(policy, namespace, "b", "ClusterRole", ROLE_PROJECT_ADMIN, "User", name);
         }
-        begun = g_get_monotonic_time();
+        begun_us = cpu_us();
         for (unsigned i = 0; i < rounds; i++) {
                 g_assert_true(auth_policy_allows(policy, one, &VM("patch", "project-500"), NULL));
                 g_assert_false(auth_policy_allows(policy, one, &VM("patch", "project-501"), NULL));
         }
-        each_us = (double)(g_get_monotonic_time() - begun) / (2.0 * rounds);
+        each_us = (cpu_us() - begun_us) / (2.0 * rounds);
         g_test_message("1,000 bindings of 1,000 users: %.2f us for a decision", each_us);
-        g_assert_cmpfloat(each_us, <, 20);
+        g_assert_cmpfloat(each_us, <, 10);
         for (unsigned i = 0; i < 1000; i++) {
                 g_autofree char *name = g_strdup_printf("r%u", i);
 
                 set_rules(policy, "project-500", name, RULE(GABBRO, "\"virtualdisks\"", "\"get\""));
                 bind(policy, "project-500", name, "Role", name, "User", "user-500");
         }
-        begun = g_get_monotonic_time();
-        for (unsigned i = 0; i < rounds / 10; i++)
+        begun_us = cpu_us();
+        for (unsigned i = 0; i < rounds / 40; i++)
                 g_assert_false(auth_policy_allows(policy, one, &VM("exec", "project-500"), NULL));
-        each_us = (double)(g_get_monotonic_time() - begun) / (rounds / 10.0);
+        each_us = (cpu_us() - begun_us) / (rounds / 40.0);
         g_test_message("1,000 bindings of one user in one project: %.2f us for a refusal", each_us);
-        g_assert_cmpfloat(each_us, <, 1000);
+        g_assert_cmpfloat(each_us, <, 5000);
 }
 
 int main(int argc, char **argv)
@@ -500,6 +533,7 @@ int main(int argc, char **argv)
         ADD(who_can_lists_every_subject);
         ADD(built_in_roles_give_what_they_say);
         ADD(a_project_admin_has_all_that_it_hands_on);
+        ADD(each_permission_is_a_right_of_its_own_E52_E53_E54_E55_E56);
         ADD(a_decision_takes_microseconds);
         return g_test_run();
 }

@@ -33,12 +33,15 @@ static void print_bash(void)
                ";;\n"
                "           image) COMPREPLY=($(compgen -W \"upload import\" -- \"$word\")) ;;\n"
                "           create) COMPREPLY=($(compgen -W vm -- \"$word\")) ;;\n"
+               "           role) COMPREPLY=($(compgen -W \"list grant revoke who-can permissions\" -- \"$word\")) ;;\n"
                "           node) COMPREPLY=($(compgen -W join-token -- \"$word\")) ;;\n"
                "           esac ;;\n"
                "        3) case ${COMP_WORDS[1]} in\n"
                "           get | describe | delete | wait)\n"
                "                COMPREPLY=($(compgen -W \"$(gabbro get \"${COMP_WORDS[2]}\" -o name 2>/dev/null | sed 's|.*/||')\" "
                "-- \"$word\")) ;;\n"
+               "           role) COMPREPLY=($(compgen -W \"viewer operator project-admin admin $(gabbro get clusterrole -o name "
+               "2>/dev/null | sed 's|.*/||')\" -- \"$word\")) ;;\n"
                "           *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
                "           esac ;;\n"
                "        *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
@@ -54,6 +57,7 @@ static void print_fish(void)
         printf("complete -c gabbro -n '__fish_seen_subcommand_from get describe delete wait' -f -a '");
         print_kinds();
         printf("'\n");
+        printf("complete -c gabbro -n '__fish_seen_subcommand_from role' -f -a 'list grant revoke who-can permissions'\n");
 }
 
 int cli_completion(struct cli *cli, int argc, char **argv)

@@ -20,6 +20,7 @@ const struct cli_verb cli_verbs[] = {
         {"image", "upload FILE | import URL", "Bring an image into the library", cli_image},
         {"events", "", "What happened, oldest first; -w follows", cli_events},
         {"node", "join-token", "Make a token with which a host joins", cli_node},
+        {"role", "list|grant|revoke|who-can", "Who may what: give and take roles, ask who can", cli_role},
         {"doctor", "", "Look for what is lost, left over or in disagreement, on every host and in the store", cli_doctor},
         {"version", "", "Versions of this program and of the gateway", cli_version},
         {"completion", "bash|zsh|fish", "Print a completion script for the shell", cli_completion},

@@ -16,11 +16,14 @@
 #define CLOSE_TRY_LATER  1013
 #define CLOSE_GOING_AWAY 1001
 #define CLOSE_NORMAL     1000
+#define CLOSE_POLICY     1008
+#define RECHECK_US       5000000ull /* credentials end by time, too */
 
 struct session {
         struct streams *owner;
-        char *nonce, *node;
-        struct http_ws *user, *agent; /* NULL: not there (yet, or any more) */
+        char *nonce, *node, *namespace, *machine;
+        struct auth_identity *identity; /* who sits at it */
+        struct http_ws *user, *agent;   /* NULL: not there (yet, or any more) */
         struct loop_source *timeout;
         bool dialled;
 };
@@ -37,6 +40,9 @@ static void session_free(void *data)
         loop_source_free(session->timeout);
         g_free(session->nonce);
         g_free(session->node);
+        g_free(session->namespace);
+        g_free(session->machine);
+        auth_identity_free(session->identity);
         g_free(session);
 }
 
@@ -89,12 +95,54 @@ static void on_close(struct http_ws *ws, unsigned code, const char *reason, void
 
 static const struct http_ws_handlers handlers = {.on_message = on_message, .on_drained = on_drained, .on_close = on_close};
 
+/* --- the right to it
+ * ------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_allowed(const struct session *session)
+{
+        const struct auth_attributes attributes = {
+                .verb = "get",
+                .group = api_virtual_machine_kind.group,
+                .resource = api_virtual_machine_kind.plural,
+                .subresource = "console",
+                .namespace = session->namespace,
+                .name = session->machine,
+        };
+
+        return api_may(session->owner->gateway->api, session->identity, &attributes);
+}
+
+static void end_forbidden(struct session *session)
+{
+        if (session->agent)
+                http_ws_close(session->agent, CLOSE_GOING_AWAY, "the user may no longer use the console");
+        if (session->user)
+                http_ws_close(session->user, CLOSE_POLICY, "you may no longer use this console");
+}
+
+static void on_rights_changed(void *userdata)
+{
+        struct streams *streams = userdata;
+        GHashTableIter iter;
+        void *value;
+
+        /* Sessions leave the table when both ends have had their last call, which is not now. */
+        g_hash_table_iter_init(&iter, streams->by_nonce);
+        while (g_hash_table_iter_next(&iter, NULL, &value))
+                if (!is_allowed(value))
+                        end_forbidden(value);
+}
+
 static void on_timeout(struct loop_source *source, void *userdata)
 {
         struct session *session = userdata;
 
         if (!session->dialled && session->user)
                 http_ws_close(session->user, CLOSE_TRY_LATER, "the host did not answer in time");
+        else if (!is_allowed(session))
+                end_forbidden(session);
+        else
+                loop_timer_set(source, RECHECK_US);
 }
 
 /* --- the user's end
@@ -122,6 +170,9 @@ static void handle_console(struct http_request *request, const struct auth_ident
         session->owner = streams;
         session->nonce = g_strdup(uuid_generate(gateway->random, nonce));
         session->node = g_strdup(node);
+        session->namespace = g_strdup(vm->namespace);
+        session->machine = g_strdup(vm->name);
+        session->identity = auth_identity_copy(identity);
         if (http_request_upgrade(request, "binary.console.gabbro.dev", &handlers, session, &session->user) < 0) {
                 session_free(session);
                 api_reply_status(request, 400, "BadRequest", "a console is a WebSocket (see gabbro console)", NULL);
@@ -189,6 +240,7 @@ void streams_init(struct gateway *gateway)
         gateway->streams = g_new0(struct streams, 1);
         gateway->streams->gateway = gateway;
         gateway->streams->by_nonce = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, session_free);
+        api_on_rights_changed(gateway->api, on_rights_changed, gateway->streams);
         api_add_subresource(gateway->api, &console);
         api_add_route(gateway->api, &dial);
 }

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auth/permissions.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define OWN        "gabbro.dev"
+#define OPERATIONS "virtualmachineoperations"
+#define MACHINES   "virtualmachines"
+
+/* Standard verbs on subresources: kubectl create role takes them as they are. */
+const struct auth_permission auth_permissions[] = {
+        {"Enable KVM", "update", "", "nodes", "kvm", "let a host run machines with KVM"},
+        {"Enable bhyve", "update", "", "nodes", "bhyve", "let a host run machines with bhyve"},
+        {"Enable VMM", "update", "", "nodes", "vmm", "let a host run machines with vmm"},
+        {"Enable LXD", "update", "", "nodes", "lxd", "let a host run instances of LXD"},
+        {"Enable WSL", "update", "", "nodes", "wsl", "let a host run instances of WSL"},
+        {"Reboot Host", "create", "", "nodes", "reboot", "reboot a host in an orderly way"},
+        {"Create Child Host", "create", OWN, MACHINES, NULL, "make machines"},
+        {"Configure Child Host", "update", OWN, MACHINES, NULL, "change what a machine is"},
+        {"Delete Child Host", "delete", OWN, MACHINES, NULL, "delete machines"},
+        {"Start Child Host", "create", OWN, OPERATIONS, "start", "start machines"},
+        {"Stop Child Host", "create", OWN, OPERATIONS, "stop", "shut machines down"},
+        {"Restart Child Host", "create", OWN, OPERATIONS, "restart", "restart machines"},
+        {"Force Off Child Host", "create", OWN, OPERATIONS, "forceoff", "cut machines off"},
+        {"Evict Child Host", "create", OWN, OPERATIONS, "evict", "move machines away from their host"},
+        {"Migrate Child Host", "create", OWN, OPERATIONS, "migrate", "move machines to another host"},
+        {"Open Console", "get", OWN, MACHINES, "console", "use the serial console of machines"},
+        {},
+};
+
+const struct auth_permission *auth_permission_find(const char *name)
+{
+        assert(name);
+        for (const struct auth_permission *permission = auth_permissions; permission->name; permission++)
+                if (g_ascii_strcasecmp(permission->name, name) == 0)
+                        return permission;
+        return NULL;
+}
+
+struct auth_attributes auth_permission_attributes(const struct auth_permission *permission, const char *namespace, const char *name)
+{
+        assert(permission && permission->name);
+        return (struct auth_attributes){
+                .verb = permission->verb,
+                .group = permission->group,
+                .resource = permission->resource,
+                .subresource = permission->subresource,
+                .namespace = namespace,
+                .name = name,
+        };
+}
+
+char *auth_permission_right(const struct auth_permission *permission)
+{
+        assert(permission && permission->name);
+        return g_strdup_printf("%s %s%s%s%s%s", permission->verb, permission->resource, permission->subresource ? "/" : "",
+                               permission->subresource ?: "", *permission->group ? "." : "", permission->group);
+}
