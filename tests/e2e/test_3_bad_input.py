@@ -6,6 +6,7 @@ import subprocess
 import threading
 
 import pytest
+from reliability import attack
 
 MACHINE = {"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachine", "metadata": {"name": "bad"},
            "spec": {"virtualMachineClassName": "generic", "cpu": {"cores": 1, "coreFraction": "20%"}, "memory": {"size": "128Mi"},
@@ -87,11 +88,12 @@ def make_qcow2(cloud, name, *options):
     return path
 
 
-def test_E31_wrong_sha256(cloud):
+def test_E31_attack_7_wrong_sha256(cloud):
     image = make_qcow2(cloud, "plain.qcow2")
     result = upload(cloud, image, "wrong-digest", "--sha256", "0" * 64)
     assert result.returncode != 0 and "SHA-256" in result.stderr
     cloud.gabbro("delete", "cvi", "wrong-digest", check=False)
+    attack(7, "an upload that does not hash to what was promised", "refused, nothing is kept")
 
 
 def test_attack_1_qcow2_with_backing_file(cloud):
@@ -99,6 +101,7 @@ def test_attack_1_qcow2_with_backing_file(cloud):
     result = upload(cloud, image, "backing")
     assert result.returncode != 0 and "ImageHasBackingFile" in result.stderr
     cloud.gabbro("delete", "cvi", "backing", check=False)
+    attack(1, "an uploaded qcow2 with a backing file of the host", "refused: ImageHasBackingFile")
 
 
 def test_attack_2_qcow2_with_data_file(cloud):
@@ -106,6 +109,7 @@ def test_attack_2_qcow2_with_data_file(cloud):
     result = upload(cloud, image, "data")
     assert result.returncode != 0 and "ImageHasDataFile" in result.stderr
     cloud.gabbro("delete", "cvi", "data", check=False)
+    attack(2, "an uploaded qcow2 with an external data file", "refused: ImageHasDataFile")
 
 
 def test_missing_pool_path(cloud):

@@ -11,6 +11,7 @@ import pytest
 
 from cloud import Daemon
 from fleet import agent_log, fleet, libvirtd, print_rows, seen
+from reliability import attack
 
 LONG = os.environ.get("GABBRO_LONG") == "1"
 
@@ -162,6 +163,7 @@ def test_attack_32_rules_of_a_tap_are_flushed(machines, cloud):
     cloud.eventually("rules", lambda: tap in cloud.run("nft", "list", "ruleset").stdout, 10)
     seconds = time.monotonic() - begin
     seen("all nftables rules flushed", "machine runs", seconds, "all rules are back, the agent logs it")
+    attack(32, "every rule of the host's packet filter is flushed", "all are back within seconds")
 
 
 if LONG:

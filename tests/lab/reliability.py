@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a fault did to an operation, as a test saw it: rows for the table in doc/reliability.md (tools/reliability.py renders them)."""
+"""What came of a fault or of an attack, as a test saw it: rows for the tables in doc/reliability.md and doc/security.md
+(tools/reliability.py renders them)."""
 import inspect
 import json
 import os
@@ -19,13 +20,22 @@ def calling_test():
     raise RuntimeError("an outcome is told by a test")
 
 
-def outcome(fault, operation, words):
-    """Say it once it was seen, in words for an operator, without names, times or counts of one run: the table is the same after
-    every run. The last outcome told for a pair of fault and operation counts. The calling test is kept with the row."""
-    for text in (fault, operation, words):
+def tell(page, first, second, words):
+    for text in (first, second, words):
         if not text or "|" in text or "\n" in text or text != text.strip():
             raise ValueError(f"a cell is one line without a bar, not {text!r}")
-    row = {"fault": fault, "operation": operation, "outcome": words, "test": calling_test()}
+    row = {"page": page, "fault": first, "operation": second, "outcome": words, "test": calling_test()}
     ROWS.parent.mkdir(parents=True, exist_ok=True)
     with open(ROWS, "a") as rows:
         rows.write(json.dumps(row) + "\n")
+
+
+def outcome(fault, operation, words):
+    """Say it once it was seen, in words for an operator, without names, times or counts of one run: the table is the same after
+    every run. The last outcome told for a pair of fault and operation counts. The calling test is kept with the row."""
+    tell("reliability", fault, operation, words)
+
+
+def attack(number, tried, result):
+    """The same for an attack by its number in doc/security.md: what was tried, and what came of it."""
+    tell("security", str(number), tried, result)

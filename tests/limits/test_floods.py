@@ -11,7 +11,7 @@ import time
 
 import pytest
 from front import LIMIT, PATH, Answers, Flood, Gateway, GoodClient, configmap
-from reliability import outcome
+from reliability import attack, outcome
 
 LONG = os.environ.get("GABBRO_LONG") == "1"
 MANY = [f"127.0.{a}.{b}" for a in range(1, 5) for b in range(1, 251)]
@@ -54,6 +54,7 @@ def test_a_flood_of_strangers_is_bounded_and_others_are_served(fresh, kind, addr
     fresh.until("memory comes back", lambda: fresh.resident() <= memory + BACK_BYTES)
     outcome("a flood of connections without credentials", "reads, writes and new connections of others",
             "served; memory and descriptors are bounded and come back")
+    attack(19, "thousands of connections without credentials, silent or slow", "others are served; memory and descriptors are bounded and come back")
     print(f"{kind} from {addresses}: {n} in {took:.1f} s, memory {memory >> 20} -> {peak >> 20} -> {fresh.resident() >> 20} MiB, "
           f"good p99 {good.p99 * 1000:.0f} ms")
 
@@ -149,6 +150,7 @@ def test_bodies_under_way_are_charged_to_who_sends_them(fresh):
     fresh.until("memory comes back", lambda: fresh.resident() <= memory + BACK_BYTES)
     assert fresh.ask("POST", PATH, configmap("after", "x"))[0] == 201
     outcome("bodies that never end", "writes of others", "served; who sends them is refused more than 128 MiB of them (429)")
+    attack(19, "bodies that never end", "refused beyond a bound for each who sends them")
     print(f"{len(held)} bodies of {size} bytes, {refused} refused, memory {memory >> 20} -> {peak >> 20} -> {fresh.resident() >> 20} MiB")
 
 
@@ -192,6 +194,7 @@ def test_watches_that_never_read_are_bounded_and_hold_no_writer_up(fresh):
     fresh.until("memory comes back", lambda: fresh.resident() <= memory + LIMIT["STORE_EVENT_RING_BYTES"] + BACK_BYTES)
     outcome("watches that never read", "writes meanwhile", "acknowledged as before")
     outcome("watches that never read", "those watches", "wait in bounded queues; read on, or are told to list again (410)")
+    attack(19, "a thousand watches that never read", "bounded; writers are not held up; those watches read on or list again")
     print(f"{n} watches, {writes} writes: p99 {took[int(writes * .99)] * 1000:.0f} ms, memory {memory >> 20} -> {peak >> 20} -> "
           f"{fresh.resident() >> 20} MiB")
 
@@ -215,6 +218,7 @@ def test_answers_that_nobody_reads_are_charged_to_who_asked(fresh):
         one.close()
     fresh.until("it is served again", lambda: fresh.ask("GET", PATH + "/big-0")[0] == 200)
     outcome("lists that nobody reads", "requests of others", "served; who asks is refused more than 128 MiB of them (429)")
+    attack(19, "lists of everything that nobody reads", "refused beyond a bound for each who asks")
     print(f"{len(deaf)} lists that nobody reads: memory {memory >> 20} -> {peak >> 20} MiB")
 
 
@@ -226,3 +230,4 @@ def test_a_flood_of_handshakes_keeps_nobody_out(gateway):
     said = subprocess.run(["openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{gateway.port}"], input="R\n", text=True,
                           capture_output=True, timeout=30)
     assert "no renegotiation" in said.stderr, said.stderr[-500:]
+    attack(19, "handshakes thrown away, and renegotiation", "others are served; renegotiation is refused")

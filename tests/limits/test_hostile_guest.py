@@ -7,7 +7,7 @@ import time
 import pytest
 from cloud import one_host_cloud
 from front import LIMIT
-from reliability import outcome
+from reliability import attack, outcome
 
 # In the place of qemu-ga, with the same arguments; $4 is the port.
 ENDLESS = r'''exec 3<>$4; while :; do cat /dev/zero | tr '\0' x >&3; done'''
@@ -88,3 +88,4 @@ def test_a_guest_agent_that_floods_costs_its_host_little(cloud):
     cloud.eventually("the honest one's agent", lambda: condition(cloud, "honest", "AgentReady").get("status") == "True", 90)
     outcome("a guest agent sends without end, or answers of megabytes", "other machines of the host",
             "start and are asked as before; the answers are refused, the agent's memory stays the same")
+    attack(23, "a guest agent that floods, answers megabytes or nests without end", "refused in bounded memory; other guests are served")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a host with a certificate of its own may not do to others, and what is left of it once it is refused. Attacks 27 and 28."""
+"""What a host with a certificate of its own may not do to others, and what is left of it once it is refused. Attacks 27, 28 and 34."""
 import json
 import re
 import ssl
@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from front import Answers
+from reliability import attack
 
 MANIFEST = "/agent/v1/manifest"
 
@@ -78,6 +79,7 @@ def test_a_node_gets_no_name_of_the_gateway_nor_of_another_node(fresh, tmp_path)
     assert one.ask("PUT", "/agent/v1/node", {"addresses": [{"type": "InternalIP", "address": "192.0.2.7"}]})[0] == 200
     assert Node(fresh, tmp_path, "n2", ["192.0.2.7", "192.0.2.8"]).names() == ["n2", "192.0.2.8"]
     assert Node(fresh, tmp_path, "localhost", ["192.0.2.9"]).names() == ["192.0.2.9"]
+    attack(27, "a host that asks for a certificate of the gateway or of another host", "it gets its own name only")
 
 
 def test_a_new_join_voids_the_old_certificate_and_ends_its_stream(fresh, tmp_path):
@@ -89,6 +91,7 @@ def test_a_new_join_voids_the_old_certificate_and_ends_its_stream(fresh, tmp_pat
     assert ended(stream)
     assert old.ask("PUT", "/agent/v1/lease")[0] == 401
     assert new.ask("PUT", "/agent/v1/lease")[0] == 200
+    attack(27, "a host that joins under the name of one that is there", "needs a token for it; the old certificate is void, its stream ends")
 
 
 def test_the_streams_of_a_disabled_node_end_at_once(fresh, tmp_path):
@@ -101,6 +104,7 @@ def test_the_streams_of_a_disabled_node_end_at_once(fresh, tmp_path):
     other.settimeout(1)
     with pytest.raises(TimeoutError):
         other.recv(1)  # goes on
+    attack(27, "a host that was disabled, with its streams open", "the streams end at once, requests are refused")
 
 
 def test_the_newest_streams_of_a_node_win(fresh, tmp_path):
@@ -125,6 +129,7 @@ def test_an_agent_of_another_protocol_version_is_told_so(fresh, tmp_path):
     connection = node.connect()
     node.send(connection, "GET", MANIFEST + "?watch=1&protocol=1")
     assert " 200 " in Answers(connection).until(b"\r\n\r\n").decode()
+    attack(34, "an agent of another version of the protocol", "refused, with both versions in words")
 
 
 def test_a_node_tells_of_itself_what_the_schema_allows_and_no_more(fresh, tmp_path):
@@ -146,3 +151,4 @@ def test_a_node_tells_of_itself_what_the_schema_allows_and_no_more(fresh, tmp_pa
     status, body = fresh.ask("GET", "/api/v1/nodes/n1")
     labels = json.loads(body)["metadata"]["labels"]
     assert labels["host.gabbro.dev/rack"] == "r-1" and "example.com/tier" not in labels and "conditions" in json.loads(body)["status"]
+    attack(28, "a host that writes labels and status that are not its own to write", "refused")

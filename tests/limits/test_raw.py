@@ -8,6 +8,7 @@ import socket
 
 import pytest
 from front import LIMIT, PATH, Answers, configmap
+from reliability import attack
 
 HOST = "Host: x\r\n"
 SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -79,6 +80,7 @@ def test_what_is_not_clear_is_refused_and_nothing_behind_it_is_read(gateway, req
         answer = Answers(one).rest()
     found = statuses(answer)
     assert len(found) == 1 and found[0] in expected, answer[:600]
+    attack(19, "requests of two meanings (lengths, codings, folded and bare lines, doubled headers)", "one refusal, the connection ends, nothing behind it is read")
 
 
 def test_a_thousand_pipelined_requests_are_answered_in_order(gateway):
@@ -91,6 +93,7 @@ def test_a_thousand_pipelined_requests_are_answered_in_order(gateway):
         for name in names:
             status, body = answers.next()
             assert status == 200 and f'"name":"{name}"'.encode() in body
+    attack(19, "a thousand pipelined requests", "answered in order")
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
@@ -112,6 +115,7 @@ def test_a_stranger_is_refused_before_its_body_is_read(gateway):
     with gateway.connect() as one:
         one.sendall(f"POST {PATH} HTTP/1.1\r\n{HOST}Content-Type: application/json\r\nContent-Length: 3000000\r\n\r\n".encode())
         assert statuses(Answers(one).rest()) == [401]
+    attack(19, "a large body without credentials", "refused before it is read")
 
 
 def test_plain_http_is_told_where_it_is(gateway):

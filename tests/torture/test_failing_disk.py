@@ -45,3 +45,4 @@ def test_an_error_of_the_disk_ends_the_gateway_and_nothing_acknowledged_is_missi
     gateway.end()
     reliability.outcome("the gateway's disk gives an error", "write over the API",
                         "nothing is acknowledged from then on; the gateway ends and says which file and error; started again, nothing acknowledged is missing")
+    reliability.attack(33, "an error of the disk under the gateway's store", "it ends; nothing that was acknowledged is missing")

@@ -92,6 +92,7 @@ static void rules_become_these_lines(void)
         }
 }
 
+/* Attack 24: with its own addresses only, by MAC, IP, ARP and DHCP. */
 static void a_port_is_all_of_this(void)
 {
         g_autoptr(net_port) port = example();
