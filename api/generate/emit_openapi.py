@@ -225,7 +225,9 @@ class Builder:
     def item(self, kind, gvk, suffix=""):
         name = definition_name(kind.type)
         write = ["dryRun", "fieldManager", "fieldValidation"]
-        patch = self.operation(kind, gvk, "patch" + suffix, write + ["force"], name, f"{META}.Patch", PATCHES)
+        # A client computes a strategic patch for a kind that is said to take it, and own kinds do not.
+        taken = [media for media in PATCHES if kind.core or "strategic" not in media]
+        patch = self.operation(kind, gvk, "patch" + suffix, write + ["force"], name, f"{META}.Patch", taken)
         result = {"get": self.operation(kind, gvk, "read" + suffix, ["resourceVersion"], name),
                   "put": self.operation(kind, gvk, "replace" + suffix, write, name, name),
                   "patch": patch}
