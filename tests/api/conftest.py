@@ -138,7 +138,9 @@ def server(request, tmp_path_factory):
 @pytest.fixture
 def kubectl(server, request):
     """A namespace of its own for each test, so that tests do not see each other's objects."""
-    name = "t-" + "".join(c if c.isalnum() else "-" for c in request.node.originalname.lower())[:50].strip("-")
+    chosen = "".join(f" {v}" for k, v in getattr(request.node, "callspec").params.items() if k != "server" and isinstance(v, str))
+    text = request.node.originalname.lower()[:50 - min(len(chosen), 20)] + chosen.lower()[:20]
+    name = "t-" + "".join(c if c.isalnum() else "-" for c in text).strip("-")
     server("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
     config = server.folder / f"{name}.kubeconfig"
     config.write_bytes(server.config.read_bytes())
