@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/access.h"
+#include "api/credentials.h"
 #include "api/guard.h"
 #include "api/review.h"
 #include "api/service.h"
@@ -31,6 +32,9 @@ int api_new(const struct api_options *options, struct api **ret_api)
         api->watches = api->access ? watch_hub_new(api) : NULL;
         if (!api->watches)
                 return -ENOMEM;
+        int r = credentials_new(api, &api->credentials);
+        if (r < 0)
+                return r;
         *ret_api = g_steal_pointer(&api);
         return 0;
 }
@@ -39,6 +43,7 @@ struct api *api_free(struct api *api)
 {
         if (!api)
                 return NULL;
+        credentials_free(api->credentials);
         watch_hub_free(api->watches);
         access_free(api->access);
         metrics_free(api->metrics);
@@ -54,13 +59,14 @@ struct api *api_free(struct api *api)
 
 void api_add_route(struct api *api, const struct api_route *route)
 {
-        assert(api && route && route->prefix && *route->prefix == '/' && route->handle);
+        assert(api && route && route->prefix && *route->prefix == '/' && (route->handle || route->run));
         g_array_append_val(api->routes, *route);
 }
 
 void api_add_subresource(struct api *api, const struct api_subresource *subresource)
 {
-        assert(api && subresource && subresource->kind && subresource->name && subresource->verb && subresource->handle);
+        assert(api && subresource && subresource->kind && subresource->name && subresource->verb &&
+               (subresource->handle || subresource->run));
         g_array_append_val(api->subresources, *subresource);
 }
 
@@ -207,9 +213,16 @@ static void run_route(struct call *call, const struct api_route *route, const ch
         struct http_request *request;
 
         path_attributes(call, path, route->nodes_only);
+        call->attributes.own = route->own;
+        if (route->resource)
+                call->attributes = (struct auth_attributes){.verb = "create", .group = route->group, .resource = route->resource};
         if (route->anonymous) {
                 call->identity = auth_identity_new(AUTH_ANONYMOUS, "gabbro:anonymous", NULL);
         } else if (!authenticate(call) || !authorise(call)) {
+                return;
+        }
+        if (route->run) {
+                route->run(call, path + strlen(route->prefix));
                 return;
         }
         call_account(call, 0);
@@ -339,6 +352,10 @@ static void run_subresource(struct call *call, const struct api_subresource *ent
                 write_refuse_absent(call);
                 return;
         }
+        if (entry->run) {
+                entry->run(call, object);
+                return;
+        }
         call_account(call, 0);
         request = call_hand_over(call);
         entry->handle(request, kept->identity, object, entry->userdata);
@@ -432,16 +449,6 @@ static void run_resource(struct call *call)
 /* --- the door
  * ------------------------------------------------------------------------------------------------------------------------ */
 
-static bool impersonates(const struct http_request *request)
-{
-        static const char *const headers[] = {"Impersonate-User", "Impersonate-Group", "Impersonate-Uid"};
-
-        for (size_t i = 0; i < G_N_ELEMENTS(headers); i++)
-                if (http_request_header(request, headers[i]))
-                        return true;
-        return false;
-}
-
 static void run(struct call *call, const char *path)
 {
         const struct api_route *route = find_route(call->api, http_request_method(call->request), path);
@@ -468,10 +475,12 @@ void api_handle(struct http_request *request, void *userdata)
         assert(request && userdata);
         path = http_request_path(request);
         call = call_ref(call_new(userdata, request));
-        if (impersonates(request)) {
+        if (http_request_header_begins(request, "Impersonate-")) {
                 path_attributes(call, path, false);
                 if (authenticate(call))
-                        call_refuse_words(call, 403, "impersonation is not served");
+                        call_refuse_words(call, 403,
+                                          "impersonation is not served: act with your own credentials, or make a token "
+                                          "for whom you act (gabbro token create)");
                 return;
         }
         run(call, path);

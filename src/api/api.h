@@ -13,12 +13,15 @@
  */
 struct api;
 
+struct call; /* private to this folder */
+
 struct api_options {
         struct loop *loop;
         struct store *store;
         const struct clock *clock;
         const struct random_source *random;
         struct auth_audit *audit;
+        struct auth_ca *ca;     /* signs people's certificates; NULL: none are made */
         struct auth_seal *seal; /* of tokens that continue a list */
         bool compat_api;        /* serve kinds' aliases */
         const char *version;    /* "0.1.0" */
@@ -37,10 +40,13 @@ void api_handle(struct http_request *request, void *api);
 /* A route outside the resource verbs: "/agent/v1/...". The longest prefix wins. When @handle runs the request belongs to it, with
  * its userdata and on_gone; the identity lives for the call. */
 struct api_route {
-        const char *method; /* "GET", or NULL: any */
-        const char *prefix; /* path prefix, ends in '/', or an exact path */
-        bool nodes_only;    /* only node identities pass the authoriser */
-        bool anonymous;     /* no credentials needed (join: the body carries the token) */
+        const char *method;           /* "GET", or NULL: any */
+        const char *prefix;           /* path prefix, ends in '/', or an exact path */
+        bool nodes_only;              /* only node identities pass the authoriser */
+        bool anonymous;               /* no credentials needed (join: the body carries the token) */
+        bool own;                     /* about nothing but the caller's own credentials: everybody who has some may */
+        const char *group, *resource; /* a review: the authoriser is asked for the right to create it. Or NULL */
+        void (*run)(struct call *call, const char *rest); /* instead of @handle: parts of this folder */
         void (*handle)(struct http_request *request, const struct auth_identity *identity, const char *rest, void *userdata);
         void *userdata;
 };
@@ -56,6 +62,7 @@ struct api_subresource {
         const char *verb;   /* for the authoriser: "create" */
         /* What discovery says of its body when that is no object of @kind ("policy", "v1", "Eviction"), or NULL. */
         const char *as_group, *as_version, *as_kind;
+        void (*run)(struct call *call, const struct store_object *object); /* instead of @handle: parts of this folder */
         void (*handle)(struct http_request *request, const struct auth_identity *identity, const struct store_object *object,
                        void *userdata);
         void *userdata;

@@ -110,6 +110,7 @@ static void open_door(struct world *world, const char *dir)
                                             .random = random_system(),
                                             .audit = world->audit,
                                             .seal = world->seal,
+                                            .ca = world->ca,
                                             .compat_api = true,
                                             .version = GABBRO_VERSION},
                       &world->api),

@@ -14,6 +14,7 @@
 #define CALL_REQUEST_ID_MAX 65
 
 struct access;
+struct credentials;
 struct watch_hub;
 
 struct api_metrics_hook {
@@ -32,6 +33,7 @@ struct api {
         struct metrics *metrics;
         struct access *access;
         struct watch_hub *watches;
+        struct credentials *credentials;
         char *not_ready; /* NULL: ready */
 };
 
@@ -52,7 +54,8 @@ struct call {
         struct params params;
         struct accept accept;
         uint64_t begun_us;
-        bool answered; /* audited and counted */
+        bool answered;                                                     /* audited and counted */
+        void (*on_json)(struct call *call, const struct json_value *root); /* see credentials_take_body() */
         /* A streamed answer's owner; NULL: none. */
         void (*on_gone)(void *stream);
         void (*on_drained)(void *stream);

@@ -5,14 +5,21 @@
 #include <assert.h>
 #include <string.h>
 
-/* The group of resources that are no kinds of ours: questions that are answered at once. */
+/* The groups of resources that are no kinds of ours: questions that are answered at once. */
 #define REVIEW_GROUP   "authorization.k8s.io"
+#define WHO_GROUP      "authentication.k8s.io"
 #define REVIEW_VERSION "v1"
 
 /* Groups that only name what the body of a subresource is; clients look for them. */
 static const struct {
         const char *group, *version;
 } body_groups[] = {{"policy", "v1"}, {"policy", "v1beta1"}};
+
+static const struct review_kind who_kinds[] = {
+        {"selfsubjectreviews", "SelfSubjectReview", false},
+        {"tokenreviews", "TokenReview", false},
+        {},
+};
 
 static const char *const all_verbs[] = {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch", NULL};
 static const char *const read_verbs[] = {"get", "list", "watch", NULL};
@@ -70,6 +77,7 @@ static GArray *list_group_versions(const struct api *api)
         add_group_version(list, REVIEW_GROUP, REVIEW_VERSION, false);
         for (size_t i = 0; i < G_N_ELEMENTS(body_groups); i++)
                 add_group_version(list, body_groups[i].group, body_groups[i].version, false);
+        add_group_version(list, WHO_GROUP, REVIEW_VERSION, false);
         for (size_t i = 0; api->options.compat_api && schema_kinds[i]; i++)
                 for (const char *const *alias = schema_kinds[i]->aliases; alias && *alias && !schema_kinds[i]->internal; alias++)
                         add_alias(list, *alias);
@@ -240,9 +248,11 @@ static bool is_served_as(const struct api *api, const struct schema_kind *kind, 
 
 static void add_reviews(struct json_doc *doc, struct json_value *resources, const char *group, const char *version)
 {
-        if (strcmp(group, REVIEW_GROUP) != 0 || strcmp(version, REVIEW_VERSION) != 0)
+        bool who = strcmp(group, WHO_GROUP) == 0;
+
+        if ((!who && strcmp(group, REVIEW_GROUP) != 0) || strcmp(version, REVIEW_VERSION) != 0)
                 return;
-        for (const struct review_kind *review = review_kinds(); review->plural; review++) {
+        for (const struct review_kind *review = who ? who_kinds : review_kinds(); review->plural; review++) {
                 struct json_value *resource = json_append(resources, json_new(doc, JSON_OBJECT));
 
                 json_set_string(doc, resource, "name", review->plural);

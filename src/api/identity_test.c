@@ -91,6 +91,67 @@ static void a_node_is_its_certificate_and_its_identity(void)
         auth_certificate_clear(&certificate);
 }
 
+static void put_user_certificate(const char *serial, const char *user)
+{
+        g_autofree char *json = g_strdup_printf(
+                "{\"apiVersion\":\"gabbro.dev/v1\",\"kind\":\"Token\",\"metadata\":{\"name\":\"%s\",\"uid\":\"c\"},\"spec\":{"
+                "\"type\":\"Certificate\",\"user\":\"%s\",\"ownerUid\":\"uid-%s\",\"expires\":\"2126-01-01T00:00:00Z\"}}",
+                serial, user, user);
+
+        world_put(world, &api_token_kind, NULL, serial, json);
+}
+
+static void drop_token(const char *name)
+{
+        struct store_op op = {.verb = STORE_DELETE, .kind = &api_token_kind, .name = name};
+        struct store_txn txn = {.ops = &op, .n_ops = 1, .actor = {.user = "test"}};
+
+        g_assert_cmpint(store_commit(world->store, &txn, NULL, NULL, NULL), ==, 0);
+        world_run(world);
+}
+
+/* A person's certificate opens what the person may, until it is revoked; never what is the hosts' alone. */
+static void a_person_is_his_certificate_until_it_is_revoked(void)
+{
+        static const char own[] = "/agent/v1/manifest", who[] = "/auth/v1/whoami";
+        g_autofree char *key = NULL, *csr = NULL;
+        struct auth_certificate certificate;
+
+        world_put_user(world, "rose", "[]");
+        g_assert_cmpint(auth_request_new("gabbro:node:host-1", &key, &csr), ==, 0);
+        g_assert_cmpint(auth_ca_sign_user(ca, csr, "rose", 3600000000, &certificate), ==, 0);
+        g_assert_cmpint(status_with(&certificate, key, who), ==, 401); /* signed, but not known here */
+        put_user_certificate(certificate.serial, "rose");
+        g_assert_cmpint(status_with(&certificate, key, who), ==, 200);
+        g_assert_cmpint(status_with(&certificate, key, "/apis/gabbro.dev/v1/users"), ==, 403);
+        g_assert_cmpint(status_with(&certificate, key, own), ==, 403);
+        put_identity(certificate.serial, "", false); /* even if a host had that serial */
+        g_assert_cmpint(status_with(&certificate, key, own), ==, 403);
+        drop_token(certificate.serial);
+        g_assert_cmpint(status_with(&certificate, key, who), ==, 401);
+        put_user_certificate(certificate.serial, "someone"); /* the name is that of the certificate alone */
+        g_assert_cmpint(status_with(&certificate, key, who), ==, 401);
+        drop_token(certificate.serial);
+        auth_certificate_clear(&certificate);
+}
+
+static void a_node_is_no_person_whatever_is_stored(void)
+{
+        static const char *const names[] = {"host-1", NULL};
+        g_autofree char *key = NULL, *csr = NULL;
+        struct auth_certificate certificate;
+
+        world_put_user(world, "host-1", "[\"gabbro:administrators\"]");
+        g_assert_cmpint(auth_request_new("host-1", &key, &csr), ==, 0);
+        g_assert_cmpint(auth_ca_sign_node(ca, csr, "host-1", names, &certificate), ==, 0);
+        put_user_certificate(certificate.serial, "host-1");
+        g_assert_cmpint(status_with(&certificate, key, "/apis/gabbro.dev/v1/users"), ==, 401);
+        put_identity(certificate.serial, "", false);
+        g_assert_cmpint(status_with(&certificate, key, "/apis/gabbro.dev/v1/users"), ==, 403);
+        g_assert_cmpint(status_with(&certificate, key, "/auth/v1/whoami"), ==, 403);
+        auth_certificate_clear(&certificate);
+}
+
 static void the_gateways_own_certificate_is_nobodys_credential(void)
 {
         static const char *const names[] = {"127.0.0.1", NULL};
@@ -133,6 +194,8 @@ int main(int argc, char **argv)
         g_test_add_func("/api/a_node_is_its_certificate_and_its_identity", a_node_is_its_certificate_and_its_identity);
         g_test_add_func("/api/the_gateways_own_certificate_is_nobodys_credential",
                         the_gateways_own_certificate_is_nobodys_credential);
+        g_test_add_func("/api/a_person_is_his_certificate_until_it_is_revoked", a_person_is_his_certificate_until_it_is_revoked);
+        g_test_add_func("/api/a_node_is_no_person_whatever_is_stored", a_node_is_no_person_whatever_is_stored);
         r = g_test_run();
         http_server_free(server);
         http_tls_free(tls);

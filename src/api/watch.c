@@ -104,7 +104,10 @@ static void end_revoked(struct watch_hub *hub)
 
 static void on_credential(const struct store_event *event, void *userdata)
 {
-        if (event && event->verb != STORE_CREATE)
+        /* What a token is good for never changes; that it was used is noted in it often. */
+        bool used = event && event->verb == STORE_UPDATE && event->object->kind == &api_token_kind;
+
+        if (event && event->verb != STORE_CREATE && !used)
                 end_revoked(userdata);
 }
 
@@ -153,7 +156,8 @@ static void on_tick(struct loop_source *source, void *userdata)
 
 struct watch_hub *watch_hub_new(struct api *api)
 {
-        static const struct schema_kind *const kinds[] = {&api_token_kind, &api_node_identity_kind, NULL};
+        static const struct schema_kind *const kinds[] = {&api_token_kind,    &api_node_identity_kind,   &api_user_kind,
+                                                          &api_password_kind, &api_service_account_kind, NULL};
         static const struct schema_kind *const namespaces[] = {&api_namespace_kind, NULL};
         struct watch_hub *hub = g_new0(struct watch_hub, 1);
 

@@ -36,18 +36,33 @@ void world_put(struct world *world, const struct schema_kind *kind, const char *
         world_run(world);
 }
 
+void world_put_user(struct world *world, const char *name, const char *groups)
+{
+        autostoreobject there = store_get_newest(world->store, &api_user_kind, NULL, name);
+        g_autofree char *json = g_strdup_printf("{\"apiVersion\":\"gabbro.dev/v1\",\"kind\":\"User\",\"metadata\":{\"name\":\"%s\","
+                                                "\"uid\":\"uid-%s\",\"creationTimestamp\":\"2026-01-01T00:00:00Z\"},\"spec\":"
+                                                "{\"groups\":%s,\"disabled\":false}}",
+                                                name, name, groups);
+
+        if (!there)
+                world_put(world, &api_user_kind, NULL, name, json);
+}
+
 char *world_put_token(struct world *world, const char *prefix, const char *type, const char *user, const char *expires)
 {
         static const char sha[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         struct auth_token_text token;
         g_autofree char *json = NULL;
-        char *text;
+        char *text, now[CLOCK_RFC3339_MAX];
 
+        if (strcmp(type, "User") == 0)
+                world_put_user(world, user, "[]");
         auth_token_generate(random_system(), prefix, strcmp(prefix, "gbj1") == 0 ? sha : NULL, &token);
         json = g_strdup_printf("{\"apiVersion\":\"gabbro.dev/v1\",\"kind\":\"Token\",\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\"},"
-                               "\"spec\":{\"type\":\"%s\",\"hash\":\"%s\",\"user\":\"%s\"%s%s%s}}",
-                               token.id, token.id, type, token.hash, user, expires ? ",\"expires\":\"" : "", expires ?: "",
-                               expires ? "\"" : "");
+                               "\"spec\":{\"type\":\"%s\",\"hash\":\"%s\",\"user\":\"%s\",\"ownerUid\":\"uid-%s\"%s%s%s},"
+                               "\"status\":{\"lastUsed\":\"%s\"}}",
+                               token.id, token.id, type, token.hash, user, user, expires ? ",\"expires\":\"" : "", expires ?: "",
+                               expires ? "\"" : "", clock_format_rfc3339(clock_real_us(&world->clock), false, now));
         world_put(world, &api_token_kind, NULL, token.id, json);
         text = g_strdup(token.text);
         auth_token_text_clear(&token);

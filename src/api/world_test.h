@@ -31,7 +31,10 @@ struct world *world_new(const struct http_limits *limits);
 struct world *world_free(struct world *world);
 /** world_put() - write an object by the store itself, as controllers do, and wait until it is published. */
 void world_put(struct world *world, const struct schema_kind *kind, const char *namespace, const char *name, const char *json);
-/** world_put_token() - a bearer token; @expires: RFC 3339 or NULL. g_free(). */
+/** world_put_user() - a User, unless there is one of the name; @groups as JSON: "[\"a\"]". */
+void world_put_user(struct world *world, const char *name, const char *groups);
+/** world_put_token() - a bearer token; one of type User is that of the User of its name, who is made without groups when there is
+ *  none. @expires: RFC 3339 or NULL. g_free(). */
 char *world_put_token(struct world *world, const char *prefix, const char *type, const char *user, const char *expires);
 /** world_run() - the loop until all accepted writes are published. */
 void world_run(struct world *world);

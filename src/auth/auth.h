@@ -44,6 +44,10 @@ int auth_ca_issue_server(struct auth_ca *ca, const char *const *names, struct au
  * signature, key or name. */
 int auth_ca_sign_node(struct auth_ca *ca, const char *csr_pem, const char *node, const char *const *names,
                       struct auth_certificate *ret_certificate);
+/** auth_ca_sign_user() - a client certificate for a person: subject O=gabbro:users CN=gabbro:user:<name>, good for nothing but
+ * being a client, for @life_us. The rest as auth_ca_sign_node(): the two can never be taken for each other. */
+int auth_ca_sign_user(struct auth_ca *ca, const char *csr_pem, const char *user, uint64_t life_us,
+                      struct auth_certificate *ret_certificate);
 /** auth_request_new() - agent side: an RSA 2048 key and a request for it. */
 int auth_request_new(const char *common_name, char **ret_key_pem, char **ret_csr_pem);
 /** auth_certificate_expiry() - notAfter of a PEM certificate; 0 or -EINVAL. */
@@ -72,6 +76,23 @@ int auth_token_split(const char *text, char **ret_id, char **ret_hash, char **re
 /** auth_hash_equal() - whether two hashes are the same, compared in constant time; NULL equals nothing. */
 bool auth_hash_equal(const char *a, const char *b);
 
+/* --- passwords
+ * --------------------------------------------------------------------------------------------------------------------- */
+
+#define AUTH_PASSWORD_MIN 8   /* characters of a new password */
+#define AUTH_PASSWORD_MAX 256 /* bytes */
+
+/** auth_password_fault() - why @password cannot become that of @user, in words, or NULL. */
+const char *auth_password_fault(const char *password, const char *user);
+#define AUTH_SALT_BYTES 16
+/** auth_password_hash() - yescrypt with random bytes as its salt, as crypt(5) writes it; some 20 ms and 16 MiB: not on the loop,
+ * and from any thread. 0 or -errno. */
+int auth_password_hash(const char *password, const char salt[AUTH_SALT_BYTES], char **ret_hash);
+/** auth_password_is() - whether @hash was made of @password; as slow. @hash NULL (nobody has one): false, after the same time. */
+bool auth_password_is(const char *password, const char *hash);
+/** auth_text_wipe() - overwrite and free a secret text; NULL is accepted. */
+void auth_text_wipe(char *text);
+
 /* --- sealing
  * ----------------------------------------------------------------------------------------------------------------------- */
 
@@ -96,7 +117,7 @@ struct auth_identity {
         char *user;     /* "gabbro:admin", "gabbro:node:host-1" */
         char **groups;  /* NULL-terminated: "gabbro:administrators", "gabbro:nodes" */
         char *node;     /* AUTH_NODE: the node's name */
-        char *token_id; /* or NULL */
+        char *token_id; /* name of the Token behind it; or NULL */
 };
 /** auth_identity_new() - copies; @groups NULL-terminated, or NULL for none. */
 struct auth_identity *auth_identity_new(enum auth_kind_of_identity kind, const char *user, const char *const *groups);
@@ -107,6 +128,8 @@ struct auth_identity *auth_identity_free(struct auth_identity *identity);
 AUTOPTR(auth_identity, auth_identity_free);
 /** auth_identity_in_group() - whether the identity is a member of @group. */
 bool auth_identity_in_group(const struct auth_identity *identity, const char *group);
+/** auth_identity_equal() - whether both are the same user with the same groups. */
+bool auth_identity_equal(const struct auth_identity *a, const struct auth_identity *b);
 
 struct auth_attributes {
         const char *verb; /* get list watch create update patch delete deletecollection; or an HTTP verb for paths */
@@ -120,6 +143,7 @@ struct auth_attributes {
         bool hidden;      /* the kind is hidden (intents) */
         bool internal;    /* the kind is never served */
         bool nodes_only;  /* the path belongs to the agents' surface */
+        bool own;         /* the path is about nothing but the caller's own credentials */
 };
 
 struct auth_policy; /* auth/policy.h */
@@ -134,8 +158,9 @@ struct auth_decision {
  * @policy: what roles and bindings give; NULL: nothing
  *
  * Administrators may everything but write intents; nodes have no resource verb at all, only the paths marked nodes_only; every
- * authenticated user may read discovery, version, OpenAPI and health and ask what is allowed. Beyond that a user may what its roles
- * give. Nobody reads internal kinds, nobody but controllers writes intents.
+ * authenticated user may read discovery, version, OpenAPI and health, ask what is allowed and mind his own credentials. Beyond that a
+ * user may what its roles give. Nobody reads internal kinds, nobody but controllers writes intents. Whoever writes users gives them
+ * groups, and with those every right: only administrators do, whatever roles say.
  */
 void auth_authorise(struct auth_policy *policy, const struct auth_identity *identity, const struct auth_attributes *attributes,
                     struct auth_decision *ret_decision);
@@ -189,6 +214,22 @@ struct auth_audit_stats {
 /** auth_audit_stats() - for /metrics. */
 void auth_audit_stats(struct auth_audit *audit, struct auth_audit_stats *ret_stats);
 
-/** auth_audit_verify() - 0 (then @ret_lines, when not NULL, holds how many lines), the number of the first line that breaks the
- *  chain or, against the checkpoint, is missing, or -errno when a file cannot be read (-EBADMSG: the checkpoint is none). */
+/* What a walk along the whole log found. */
+struct auth_audit_report {
+        uint64_t lines;      /* whole lines in the file */
+        uint64_t broken;     /* the first line that breaks the chain or, against the checkpoint, is missing; 0: none */
+        const char *words;   /* what is wrong with it, or NULL */
+        uint64_t checkpoint; /* lines that the checkpoint vouches for; 0: there is none */
+        bool unfinished;     /* the last line has no end yet: a gateway that runs writes it, or one was cut off by a power cut */
+};
+/**
+ * auth_audit_read() - walk along the log and judge it
+ * @each: gets every line without its newline, also broken ones, or NULL; false skips the rest, which is judged nevertheless
+ *
+ * Return: 0 and the report, or -errno when a file cannot be read (-EBADMSG: the checkpoint is none).
+ */
+int auth_audit_read(const char *path, bool (*each)(const char *line, size_t len, void *userdata), void *userdata,
+                    struct auth_audit_report *ret_report);
+/** auth_audit_verify() - 0 (then @ret_lines, when not NULL, holds how many lines), the number of the first line that is broken,
+ *  missing or unfinished, or -errno as auth_audit_read(). */
 int auth_audit_verify(const char *path, uint64_t *ret_lines);

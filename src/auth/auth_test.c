@@ -521,7 +521,7 @@ static void a_torn_last_line_is_cut_off_and_told(void)
 }
 
 /* Attack 37: deletion, reorder and the change of one byte. */
-static void any_change_of_the_file_breaks_the_chain(void)
+static void attack_37_any_change_of_the_file_breaks_the_chain(void)
 {
         g_autofree char *path = audit_path("audit4.log"), *bad = audit_path("audit4.bad"), *text = NULL, *without_second = NULL,
                         *swapped = NULL;
@@ -554,7 +554,7 @@ static void any_change_of_the_file_breaks_the_chain(void)
 }
 
 /* Attack 37: whole lines are gone from the end, where the chain alone has nothing to say. */
-static void lines_cut_off_the_end_are_noticed(void)
+static void attack_37_lines_cut_off_the_end_are_noticed(void)
 {
         for (unsigned left = 0; left < 5; left++) {
                 g_autofree char *name = g_strdup_printf("audit-cut-%u.log", left), *path = audit_path(name), *text = NULL;
@@ -590,7 +590,7 @@ static void lines_cut_off_the_end_are_noticed(void)
 }
 
 /* Lines of a chain of its own in place of those that were written. */
-static void another_chain_of_the_same_length_is_noticed(void)
+static void attack_37_another_chain_of_the_same_length_is_noticed(void)
 {
         g_autofree char *path = audit_path("audit-own.log"), *other = audit_path("audit-other.log"), *text = NULL;
         g_autofree char *checkpoint = g_strconcat(path, ".checkpoint", NULL);
@@ -640,6 +640,42 @@ static void a_flood_of_strangers_is_counted_not_written(void)
         g_assert_nonnull(strstr(text, "\"omitted\":"));
 }
 
+/* --- passwords
+ * --------------------------------------------------------------------------------------------------------------------- */
+
+static void a_password_is_known_by_its_hash_alone(void)
+{
+        static const char salt[2][AUTH_SALT_BYTES] = {"one salt", "another salt"};
+        g_autofree char *one = NULL, *two = NULL;
+
+        g_assert_cmpint(auth_password_hash("correct horse", salt[0], &one), ==, 0);
+        g_assert_cmpint(auth_password_hash("correct horse", salt[1], &two), ==, 0);
+        g_assert_true(g_str_has_prefix(one, "$y$"));
+        g_assert_cmpstr(one, !=, two);
+        g_assert_null(strstr(one, "horse"));
+        g_assert_true(auth_password_is("correct horse", one));
+        g_assert_true(auth_password_is("correct horse", two));
+        g_assert_false(auth_password_is("correct horsf", one));
+        g_assert_false(auth_password_is("", one));
+        g_assert_false(auth_password_is("nobody", NULL));
+        g_assert_false(auth_password_is("correct horse", "*0"));
+        g_assert_false(auth_password_is("correct horse", "correct horse"));
+}
+
+static void a_certificate_of_a_person_is_a_clients_and_no_nodes(void)
+{
+        g_autofree char *key = NULL, *csr = NULL;
+        struct auth_certificate certificate;
+
+        g_assert_cmpint(auth_request_new("whatever it says", &key, &csr), ==, 0);
+        g_assert_cmpint(auth_ca_sign_user(ca, csr, "rose", 3600000000, &certificate), ==, 0);
+        g_assert_cmpint(strlen(certificate.serial), ==, 32);
+        g_assert_cmpuint(certificate.not_after_us, <=, clock_real_us(clock_system()) + 3601000000);
+        auth_certificate_clear(&certificate);
+        g_assert_cmpint(auth_ca_sign_user(ca, "no request", "rose", 3600000000, &certificate), ==, -EINVAL);
+        g_assert_cmpint(auth_ca_sign_user(ca, csr, "no name", 3600000000, &certificate), ==, -EINVAL);
+}
+
 int main(int argc, char **argv)
 {
         int r;
@@ -672,10 +708,15 @@ int main(int argc, char **argv)
                         writes_refusals_and_secrets_are_recorded_reads_are_counted);
         g_test_add_func("/auth/the_chain_goes_on_after_a_restart", the_chain_goes_on_after_a_restart);
         g_test_add_func("/auth/a_torn_last_line_is_cut_off_and_told", a_torn_last_line_is_cut_off_and_told);
-        g_test_add_func("/auth/any_change_of_the_file_breaks_the_chain", any_change_of_the_file_breaks_the_chain);
-        g_test_add_func("/auth/lines_cut_off_the_end_are_noticed", lines_cut_off_the_end_are_noticed);
-        g_test_add_func("/auth/another_chain_of_the_same_length_is_noticed", another_chain_of_the_same_length_is_noticed);
+        g_test_add_func("/auth/attack_37_any_change_of_the_file_breaks_the_chain",
+                        attack_37_any_change_of_the_file_breaks_the_chain);
+        g_test_add_func("/auth/attack_37_lines_cut_off_the_end_are_noticed", attack_37_lines_cut_off_the_end_are_noticed);
+        g_test_add_func("/auth/attack_37_another_chain_of_the_same_length_is_noticed",
+                        attack_37_another_chain_of_the_same_length_is_noticed);
         g_test_add_func("/auth/a_flood_of_strangers_is_counted_not_written", a_flood_of_strangers_is_counted_not_written);
+        g_test_add_func("/auth/a_password_is_known_by_its_hash_alone", a_password_is_known_by_its_hash_alone);
+        g_test_add_func("/auth/a_certificate_of_a_person_is_a_clients_and_no_nodes",
+                        a_certificate_of_a_person_is_a_clients_and_no_nodes);
         r = g_test_run();
         auth_ca_free(ca);
         file_remove_tree(folder);

@@ -27,6 +27,13 @@ static bool writes_intent(const struct auth_attributes *attributes)
         return attributes->hidden && g_strcmp0(attributes->group, "host.gabbro.dev") == 0 && is_write(attributes->verb);
 }
 
+/* Whoever gives somebody groups, a password or a certificate gives every right of theirs. */
+static bool writes_user(const struct auth_attributes *attributes)
+{
+        return g_strcmp0(attributes->group, "gabbro.dev") == 0 && strcmp(attributes->resource, "users") == 0 &&
+               is_write(attributes->verb);
+}
+
 static bool path_below(const char *path, const char *prefix)
 {
         size_t len = strlen(prefix);
@@ -46,8 +53,9 @@ static bool path_is_open(const struct auth_attributes *attributes)
 
 static bool is_self_review(const struct auth_attributes *attributes)
 {
-        return g_strcmp0(attributes->group, "authorization.k8s.io") == 0 && strcmp(attributes->verb, "create") == 0 &&
-               g_str_has_prefix(attributes->resource, "selfsubject");
+        return (g_strcmp0(attributes->group, "authorization.k8s.io") == 0 ||
+                g_strcmp0(attributes->group, "authentication.k8s.io") == 0) &&
+               strcmp(attributes->verb, "create") == 0 && g_str_has_prefix(attributes->resource, "selfsubject");
 }
 
 bool auth_is_administrator(const struct auth_identity *identity)
@@ -72,6 +80,8 @@ static const char *built_in_path(const struct auth_identity *identity, const str
                 return attributes->nodes_only ? "the agents' own surface" : NULL;
         if (auth_is_administrator(identity))
                 return "a member of " ADMINISTRATORS " may everything";
+        if (identity->kind == AUTH_USER && attributes->own)
+                return "every user minds its own credentials";
         return identity->kind != AUTH_ANONYMOUS && path_is_open(attributes) ? "every user may read it" : NULL;
 }
 
@@ -80,6 +90,8 @@ static bool is_closed(const struct auth_identity *identity, const struct auth_at
 {
         if (!attributes->resource)
                 return attributes->nodes_only && identity->kind != AUTH_NODE;
+        if (writes_user(attributes) && !auth_is_administrator(identity))
+                return true;
         return identity->kind != AUTH_CONTROLLER && (attributes->internal || writes_intent(attributes));
 }
 
@@ -128,6 +140,8 @@ static void say_why(struct auth_policy *policy, const struct auth_identity *iden
                 say_where(policy, identity, attributes, decision);
         if (writes_intent(attributes))
                 append(decision, ": intents are written by controllers only");
+        if (writes_user(attributes))
+                append(decision, ": users are written by administrators only");
 }
 
 static const char *built_in(const struct auth_identity *identity, const struct auth_attributes *attributes)

@@ -40,6 +40,7 @@ struct profile {
         const char *common_name;
         const char *const *names; /* NULL-terminated */
         uint64_t life_us;
+        bool client_only;
 };
 
 struct auth_ca *auth_ca_free(struct auth_ca *ca)
@@ -191,7 +192,9 @@ static int fill_leaf(struct auth_ca *ca, X509 *certificate, EVP_PKEY *key, const
         r = r ?: name_add(subject, "CN", profile->common_name);
         r = r ?: add_extension(certificate, ca->certificate, NID_basic_constraints, "critical,CA:FALSE");
         r = r ?: add_extension(certificate, ca->certificate, NID_key_usage, "critical,digitalSignature,keyEncipherment");
-        r = r ?: add_extension(certificate, ca->certificate, NID_ext_key_usage, "serverAuth,clientAuth");
+        r = r
+                    ?: add_extension(certificate, ca->certificate, NID_ext_key_usage,
+                                     profile->client_only ? "clientAuth" : "serverAuth,clientAuth");
         r = r ?: add_extension(certificate, ca->certificate, NID_subject_key_identifier, "hash");
         r = r ?: add_extension(certificate, ca->certificate, NID_authority_key_identifier, "keyid:always");
         r = r ?: add_names(certificate, profile->names);
@@ -259,24 +262,49 @@ static bool key_is_acceptable(EVP_PKEY *key)
                g_str_equal(curve, SN_X9_62_prime256v1);
 }
 
-int auth_ca_sign_node(struct auth_ca *ca, const char *csr_pem, const char *node, const char *const *names,
-                      struct auth_certificate *ret_certificate)
+/* @profile's common name is the prefix of @name. */
+static int sign_request(struct auth_ca *ca, const char *csr_pem, const char *name, const struct profile *profile,
+                        struct auth_certificate *ret_certificate)
 {
         g_autofree char *common_name = NULL;
         g_autoptr(X509_REQ) request = NULL;
+        struct profile whole = *profile;
         EVP_PKEY *key;
 
-        assert(ca && node && names && ret_certificate);
         request = pem_read_request(csr_pem);
         key = request ? X509_REQ_get0_pubkey(request) : NULL;
         /* The key's size comes first: checking a signature of a monstrous key is the attacker's work for us. */
-        if (!key || !names_is_subdomain(node) || !key_is_acceptable(key) || X509_REQ_verify(request, key) != 1)
+        if (!key || !names_is_subdomain(name) || !key_is_acceptable(key) || X509_REQ_verify(request, key) != 1)
                 return -EINVAL;
-        common_name = g_strconcat("gabbro:node:", node, NULL);
-        return issue(ca, key,
-                     &(struct profile){
-                             .organization = "gabbro:nodes", .common_name = common_name, .names = names, .life_us = NODE_LIFE_US},
-                     ret_certificate);
+        common_name = g_strconcat(profile->common_name, name, NULL);
+        whole.common_name = common_name;
+        return issue(ca, key, &whole, ret_certificate);
+}
+
+int auth_ca_sign_node(struct auth_ca *ca, const char *csr_pem, const char *node, const char *const *names,
+                      struct auth_certificate *ret_certificate)
+{
+        assert(ca && node && names && ret_certificate);
+        return sign_request(
+                ca, csr_pem, node,
+                &(struct profile){
+                        .organization = "gabbro:nodes", .common_name = "gabbro:node:", .names = names, .life_us = NODE_LIFE_US},
+                ret_certificate);
+}
+
+int auth_ca_sign_user(struct auth_ca *ca, const char *csr_pem, const char *user, uint64_t life_us,
+                      struct auth_certificate *ret_certificate)
+{
+        static const char *const no_names[] = {NULL};
+
+        assert(ca && user && life_us && ret_certificate);
+        return sign_request(ca, csr_pem, user,
+                            &(struct profile){.organization = "gabbro:users",
+                                              .common_name = "gabbro:user:",
+                                              .names = no_names,
+                                              .life_us = life_us,
+                                              .client_only = true},
+                            ret_certificate);
 }
 
 int auth_certificate_life(const char *certificate_pem, uint64_t *ret_not_before_us, uint64_t *ret_not_after_us)

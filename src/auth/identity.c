@@ -43,3 +43,17 @@ bool auth_identity_in_group(const struct auth_identity *identity, const char *gr
         assert(identity && group);
         return identity->groups && g_strv_contains((const char *const *)identity->groups, group);
 }
+
+static bool all_in(char *const *groups, const struct auth_identity *other)
+{
+        for (; groups && *groups; groups++)
+                if (!auth_identity_in_group(other, *groups))
+                        return false;
+        return true;
+}
+
+bool auth_identity_equal(const struct auth_identity *a, const struct auth_identity *b)
+{
+        assert(a && b);
+        return a->kind == b->kind && strcmp(a->user, b->user) == 0 && all_in(a->groups, b) && all_in(b->groups, a);
+}

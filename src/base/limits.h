@@ -53,6 +53,16 @@
 #define LIMIT_ROLE_RIGHTS      8192 /* what one role means: verbs x groups x resources x names of its rules */
 #define LIMIT_ROLE_AGGREGATION 8    /* roles that aggregate roles that aggregate roles ... */
 
+/* Credentials */
+#define LIMIT_TOKENS_PER_USER      100 /* beside sessions; more are refused */
+#define LIMIT_SESSIONS_PER_USER    20  /* one more ends the oldest */
+#define LIMIT_PASSWORD_JOBS        16  /* passwords that are being hashed or wait for it: some 20 ms each, two at once */
+#define LIMIT_ATTEMPTS_PER_ADDRESS 30  /* wrong passwords in a row from one address (IPv4, or an IPv6 /64), then one in ... */
+#define LIMIT_ATTEMPT_ADDRESS_US   2000000ull
+#define LIMIT_ATTEMPTS_PER_USER    10 /* ... and for one name, then one in ... */
+#define LIMIT_ATTEMPT_USER_US      6000000ull
+#define LIMIT_ATTEMPT_KEYS         10000 /* names and addresses that are remembered, each until its attempts are forgiven */
+
 /* Store */
 #define LIMIT_STORE_TXN_OPS             100   /* revisions of one transaction, on every driver */
 #define LIMIT_STORE_EVENT_RING          16384 /* events kept in memory for watches */

@@ -373,6 +373,7 @@ static int start_api(struct program *program)
                 .random = gateway->random,
                 .audit = gateway->audit,
                 .seal = gateway->seal,
+                .ca = gateway->ca,
                 .compat_api = program->options.compat_api,
                 .version = GABBRO_VERSION,
                 .commit = "",

@@ -111,6 +111,8 @@ const char *http_request_path(const struct http_request *request);
 const char *http_request_query(const struct http_request *request, const char *name);
 /** http_request_header() - value of a header (any case); NULL when absent. Repeated headers are joined by ", ". */
 const char *http_request_header(const struct http_request *request, const char *name);
+/** http_request_header_begins() - whether there is a header whose name begins with @prefix (any case). */
+bool http_request_header_begins(const struct http_request *request, const char *prefix);
 /** http_request_peer() - "127.0.0.1:40000", "[::1]:40000". */
 const char *http_request_peer(const struct http_request *request);
 /** http_request_peer_certificate() - PEM of the verified client certificate, or NULL; cached per connection. */

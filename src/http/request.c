@@ -110,6 +110,20 @@ const char *http_request_header(const struct http_request *request, const char *
         return text;
 }
 
+bool http_request_header_begins(const struct http_request *request, const char *prefix)
+{
+        assert(request && prefix);
+
+        const char *pair = request->head.fields;
+        for (unsigned i = 0; i < request->head.n_fields; i++) {
+                if (g_ascii_strncasecmp(pair, prefix, strlen(prefix)) == 0)
+                        return true;
+                const char *value = pair + strlen(pair) + 1;
+                pair = value + strlen(value) + 1;
+        }
+        return false;
+}
+
 const char *http_request_peer(const struct http_request *request)
 {
         assert(request);

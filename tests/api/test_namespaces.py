@@ -11,6 +11,7 @@ UPLOAD = {"dataSource": {"type": "Upload"}}
 def contents(namespace):
     about = {"kind": "VirtualMachine", "name": "m", "namespace": namespace}
     table = [("v1", "ConfigMap", {"data": {"a": "b"}}), ("v1", "Secret", {"stringData": {"a": "b"}}),
+             ("v1", "ServiceAccount", {}),
              ("v1", "Event", {"involvedObject": about, "reason": "Made", "message": "by hand", "type": "Normal"}),
              ("coordination.k8s.io/v1", "Lease", {"spec": {"holderIdentity": "me", "leaseDurationSeconds": 40}}),
              ("v1", "ResourceQuota", {"spec": {"hard": {"cores": "100"}}}),
