@@ -175,26 +175,38 @@ static void unknown_users_cost_the_same_time(void)
         drop_user("rose");
 }
 
+/* How many attempts there are before one is refused; on a slow machine some are forgiven meanwhile. */
+static unsigned attempts_until_refused(const char *one_name)
+{
+        for (unsigned i = 0; i < 1000; i++) {
+                g_autofree char *name = one_name ? g_strdup(one_name) : g_strdup_printf("stranger-%u", i);
+                g_autoptr(answer) answer = try_login(name, "wrong-wrong");
+
+                if (answer->status == 429) {
+                        g_assert_nonnull(strstr(answer->headers, "Retry-After: "));
+                        return i;
+                }
+                g_assert_cmpint(answer->status, ==, 401);
+        }
+        return G_MAXUINT;
+}
+
 static void attempts_are_limited_per_user_and_per_address(void)
 {
-        unsigned refused = 0;
+        unsigned n;
 
         make_user("rose", "[]");
-        for (unsigned i = 0; i < LIMIT_ATTEMPTS_PER_USER; i++)
-                expect(NULL, "POST", "/auth/v1/login", "{\"user\":\"rose\",\"password\":\"wrong-wrong\"}", 401);
+        n = attempts_until_refused("rose");
+        g_assert_cmpuint(n, >=, LIMIT_ATTEMPTS_PER_USER);
+        g_assert_cmpuint(n, <, LIMIT_ATTEMPTS_PER_ADDRESS);
         g_autoptr(answer) limited = try_login("rose", PASSWORD); /* the right one, too: else it could still be found */
         g_assert_cmpint(limited->status, ==, 429);
-        g_assert_nonnull(strstr(limited->headers, "Retry-After: "));
         world->shift_us += LIMIT_ATTEMPT_USER_US;
         g_free(login("rose", PASSWORD));
         forgive();
-        for (unsigned i = 0; i < LIMIT_ATTEMPTS_PER_ADDRESS + 5; i++) {
-                g_autofree char *name = g_strdup_printf("stranger-%u", i);
-                g_autoptr(answer) answer = try_login(name, "wrong-wrong");
-
-                refused += answer->status == 429;
-        }
-        g_assert_cmpint(refused, >=, 4); /* one may have been forgiven by the time it took */
+        n = attempts_until_refused(NULL);
+        g_assert_cmpuint(n, >=, LIMIT_ATTEMPTS_PER_ADDRESS);
+        g_assert_cmpuint(n, <, 1000);
         forgive();
         for (unsigned i = 0; i < 2 * LIMIT_ATTEMPTS_PER_USER; i++)
                 g_free(login("rose", PASSWORD)); /* good ones do not count, and do not pile up: see the next line */

@@ -444,7 +444,14 @@ void token_routes(struct api *api)
         };
         const struct api_subresource subresources[] = {
                 {.kind = &api_user_kind, .name = "certificate", .method = "POST", .verb = "create", .run = run_certificate},
-                {.kind = &api_service_account_kind, .name = "token", .method = "POST", .verb = "create", .run = run_request},
+                {.kind = &api_service_account_kind,
+                 .name = "token",
+                 .method = "POST",
+                 .verb = "create",
+                 .as_group = "authentication.k8s.io",
+                 .as_version = "v1",
+                 .as_kind = "TokenRequest",
+                 .run = run_request},
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(routes); i++)

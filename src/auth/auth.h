@@ -158,9 +158,9 @@ struct auth_decision {
  * @policy: what roles and bindings give; NULL: nothing
  *
  * Administrators may everything but write intents; nodes have no resource verb at all, only the paths marked nodes_only; every
- * authenticated user may read discovery, version, OpenAPI and health, ask what is allowed and mind his own credentials. Beyond that a
- * user may what its roles give. Nobody reads internal kinds, nobody but controllers writes intents. Whoever writes users gives them
- * groups, and with those every right: only administrators do, whatever roles say.
+ * authenticated user may read discovery, version, OpenAPI and health, ask what is allowed and mind his own credentials. Beyond that
+ * a user may what its roles give. Nobody reads internal kinds, nobody but controllers writes intents. Whoever writes users gives
+ * them groups, and with those every right: only administrators do, whatever roles say.
  */
 void auth_authorise(struct auth_policy *policy, const struct auth_identity *identity, const struct auth_attributes *attributes,
                     struct auth_decision *ret_decision);

@@ -116,8 +116,8 @@ int cli_tell_status(const struct cli_reply *reply)
                 cli_note("  * %s%s%s%s(%s)", field ?: "", field && *field ? ": " : "", told, *told ? " " : "", reason);
         }
         if (reply->status == 401) {
-                cli_note("The credentials are not valid, or not any more. With the gateway stopped, gabbro-gateway --admin-reset "
-                         "makes a new admin.kubeconfig.");
+                cli_note("The credentials are not valid, or not any more. Log in again with gabbro login USER; with the gateway "
+                         "stopped, gabbro-gateway --admin-reset makes a new admin.kubeconfig.");
                 return CLI_UNREACHABLE;
         }
         return reply->status == 404 ? CLI_NOT_FOUND : CLI_FAILED;

@@ -21,6 +21,7 @@ struct streams;
 struct imports;
 struct uploads;
 struct library;
+struct revoked;
 struct quota;
 
 #define GATEWAY_PROTOCOL 1 /* spoken with agents; grows when an older partner would misunderstand */
@@ -52,6 +53,7 @@ struct gateway {
         struct imports *imports;
         struct uploads *uploads;
         struct library *library;
+        struct revoked *revoked;
         char *data_dir;
         char **names; /* what the gateway's own certificate says: no node gets one for any of these */
         char *url;    /* "https://127.0.0.1:6443": what kubeconfig and agents are told */

@@ -10,6 +10,7 @@
 #include "gateway/bootstrap.h"
 #include "gateway/gateway.h"
 #include "gateway/ingest.h"
+#include "gateway/revoked.h"
 #include "store/driver.h"
 
 #include <fcntl.h>
@@ -32,7 +33,7 @@
 struct options {
         char *data_dir, *listen, *store, *pool_path, *log_format, *log_level;
         char **advertise;
-        gboolean compat_api, allow_private_downloads, admin_reset, version;
+        gboolean compat_api, allow_private_downloads, admin_reset, restored, version;
 };
 
 static void options_clear(struct options *options)
@@ -88,6 +89,10 @@ static int parse_options(int argc, char **argv, struct options *options)
                  "Let images be fetched from loopback and private addresses", NULL},
                 {"admin-reset", 0, 0, G_OPTION_ARG_NONE, &options->admin_reset,
                  "Revoke the administrator's tokens, make a new kubeconfig, and end (with the gateway stopped)", NULL},
+                {"restored", 0, 0, G_OPTION_ARG_NONE, &options->restored,
+                 "The whole data folder came from a backup: end all sessions, tokens and certificates of people, make a new "
+                 "kubeconfig, and end (with the gateway stopped)",
+                 NULL},
                 {"log-level", 0, 0, G_OPTION_ARG_STRING, &options->log_level, "debug, info, warning, error", "LEVEL"},
                 {"log-format", 0, 0, G_OPTION_ARG_STRING, &options->log_format, "text or json", "FORMAT"},
                 {"version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version and end", NULL},
@@ -101,6 +106,7 @@ static int parse_options(int argc, char **argv, struct options *options)
                 return usage_error(error->message);
         if (argc > 1)
                 return usage_error("there are words that belong to no option");
+        options->admin_reset = options->admin_reset || options->restored;
         return options->version ? 0 : check_options(options);
 }
 
@@ -420,6 +426,31 @@ static void on_signal(struct loop_source *source, void *userdata)
                 loop_timer(program->gateway.loop, 300000, on_drained, program, &program->drain);
 }
 
+/* Before anybody is served: what was revoked after the moment that the store is of. */
+static int remember_revoked(struct program *program)
+{
+        g_autofree char *count = NULL;
+        size_t again = 0;
+        int r = say(revoked_init(&program->gateway, &again), "cannot read what was revoked");
+
+        count = g_strdup_printf("%zu", again);
+        if (r == 0 && again)
+                log_warning("the store did not know of revocations, which were made again: it is older than they are",
+                            "revocations", count);
+        return r;
+}
+
+/* The administrator's work that ends by itself: a new kubeconfig, and perhaps the end of all that there is. */
+static int reset(struct program *program, char **reterr_words)
+{
+        size_t n = 0;
+        int r = program->options.restored ? say(revoked_end_all(&program->gateway, &n), "cannot end the credentials") : 0;
+
+        if (r == 0 && program->options.restored)
+                printf("%zu credentials ended\n", n);
+        return r ?: bootstrap_admin_reset(&program->gateway, reterr_words);
+}
+
 static int start(struct program *program)
 {
         struct gateway *gateway = &program->gateway;
@@ -435,6 +466,8 @@ static int start(struct program *program)
         if (r == 0)
                 r = open_files(program);
         if (r == 0)
+                r = remember_revoked(program);
+        if (r == 0)
                 r = start_quota(gateway);
         if (r == 0)
                 r = make_tls(program);
@@ -443,7 +476,7 @@ static int start(struct program *program)
         if (r == 0)
                 r = start_server(program);
         if (r == 0 && program->options.admin_reset)
-                r = bootstrap_admin_reset(gateway, &words);
+                r = reset(program, &words);
         else if (r == 0)
                 r = bootstrap_run(gateway, program->options.pool_path, &words);
         if (words)
@@ -488,6 +521,7 @@ static void stop(struct program *program)
         http_server_free(program->server);
         control_free(program->control);
         cache_free(program->cache); /* it tells the controllers of every write */
+        revoked_settle(gateway->revoked);
         loop_pool_free(gateway->pool);
         quota_free(gateway->quota);
         settle(gateway);
@@ -495,6 +529,7 @@ static void stop(struct program *program)
         streams_free(gateway->streams);
         manifests_free(gateway->manifests);
         api_free(gateway->api);
+        revoked_free(gateway->revoked);
         store_close(gateway->store);
         blobs_free(gateway->blobs);
         auth_audit_free(gateway->audit);
