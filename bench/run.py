@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measure, each figure beside its peer in the same run. usage: run.py [--rounds N] [--only store|fleet|api|start|memory|adopt|scale]
+"""Measure, each figure beside its peer in the same run. usage: run.py [--rounds N] [--only store|fleet|peers|api|start|memory|adopt|scale]
 
 Everything runs in an emulated host of its own (tests/lab/host.sh); nothing is left behind. Printed are medians, and the ratio to the
 peer. The machines are shared and noisy: compare ratios, never absolute figures of different runs.
@@ -410,10 +410,23 @@ def bench_fleet(folder, rounds):
         shutil.rmtree(data.parent)
 
 
+def bench_beside(folder, rounds):
+    """Beside etcd and LXD, on the same disk."""
+    from peers import bench_peers
+    data = folder / "peers" / "data"
+    data.parent.mkdir()
+    gateway = Lone(data)
+    gateway.begin()
+    try:
+        bench_peers(show, gateway, data.parent, BUILD, rounds)
+    finally:
+        gateway.kill()
+
+
 def main():
     parser = argparse.ArgumentParser(description="Measure, each figure beside its peer.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "api", "start", "memory", "adopt", "scale"])
+    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "peers", "api", "start", "memory", "adopt", "scale"])
     args = parser.parse_args()
 
     def wanted(part):
@@ -427,6 +440,8 @@ def main():
             bench_store(folder)
         if wanted("fleet"):
             bench_fleet(folder, args.rounds)
+        if wanted("peers"):
+            bench_beside(folder, args.rounds)
         if wanted("scale"):
             bench_scale(args.rounds)
         if any(wanted(part) for part in ("api", "start", "memory", "adopt")):
