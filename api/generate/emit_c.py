@@ -56,17 +56,22 @@ def emit_member(field):
     return lines
 
 
+def viewed(declared):
+    """Fields that stand in the typed view."""
+    return [field for field in declared.fields if "unviewed" not in field.flags]
+
+
 def emit_types_h(model):
     out = [HEAD + "#pragma once\n", '#include "schema/schema.h"\n', "struct json_value;\n"]
     for declared in in_order(model):
         if declared.doc:
             out.append(f"/* {declared.doc.replace('*/', '')} */")
         out.append(struct(declared.name) + " {")
-        for field in declared.fields:
+        for field in viewed(declared):
             lines = emit_member(field)
             out.append(f"        {lines[0]} /* {field.doc.replace('*/', '').replace('/*', '')} */")
             out.extend("        " + line for line in lines[1:])
-        if not declared.fields:
+        if not viewed(declared):
             out.append("        char empty;")
         out.append("};")
         out.append(f"extern const struct schema_type api_{snake(declared.name)}_type;\n")
@@ -109,6 +114,8 @@ def emit_field(declared, field, number, out):
     if field.keys:
         out.append(strings(f"keys_{prefix}", field.keys))
         parts.append(f".list_keys = keys_{prefix}")
+    if "unviewed" in field.flags:
+        return "        {" + ", ".join(parts) + "},"
     parts.append(f".offset = offsetof({owner}, {name})")
     if field.shape != "single":
         parts.append(f".count_offset = offsetof({owner}, n_{name})")

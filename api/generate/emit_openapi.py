@@ -7,7 +7,7 @@ import json
 from load import SCALARS
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
-META_TYPES = {"ObjectMeta", "OwnerReference", "Condition", "LabelSelector", "LabelSelectorRequirement"}
+META_TYPES = {"ObjectMeta", "ManagedFieldsEntry", "OwnerReference", "Condition", "LabelSelector", "LabelSelectorRequirement"}
 PATCHES = ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
            "application/apply-patch+yaml"]
 SCALAR_SCHEMAS = {

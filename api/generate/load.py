@@ -15,7 +15,7 @@ class SchemaError(Exception):
 
 SCALARS = {"string", "int", "bool", "quantity", "time", "intOrString", "any"}
 FORMATS = ["label", "subdomain", "labelValue", "ip", "cidr", "mac", "uuid", "url", "sha256", "percent", "path", "byte"]
-FLAGS = ["required", "immutable", "sensitive", "nullable", "volatile", "notEmpty"]
+FLAGS = ["required", "immutable", "sensitive", "nullable", "volatile", "notEmpty", "unviewed"]
 COLUMN_TYPES = {"string", "integer", "number", "boolean", "date"}
 HISTORY = {"none", "coalesced", "full"}
 

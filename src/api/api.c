@@ -175,6 +175,17 @@ static bool authorise(struct call *call)
         return false;
 }
 
+bool call_authorise(struct call *call, const char *verb)
+{
+        const char *own = call->attributes.verb;
+        bool allowed;
+
+        call->attributes.verb = verb;
+        allowed = authorise(call);
+        call->attributes.verb = own;
+        return allowed;
+}
+
 /* --- routes and paths
  * ---------------------------------------------------------------------------------------------------------------- */
 

@@ -18,6 +18,7 @@ static const struct {
         {"application/merge-patch+json", BODY_MERGE_PATCH, true},
         {"application/json-patch+json", BODY_JSON_PATCH, true},
         {"application/strategic-merge-patch+json", BODY_STRATEGIC_PATCH, true},
+        {"application/apply-patch+yaml", BODY_APPLY, true},
 };
 
 /* The media type without parameters, in lower case. */
@@ -85,19 +86,45 @@ struct json_doc *body_parse_protobuf(struct call *call, const char *body, size_t
         return doc;
 }
 
+/* What kubectl applies is JSON under the media type of YAML. */
+static bool looks_like_json(const char *body, size_t len)
+{
+        while (len && g_ascii_isspace(*body)) {
+                body++;
+                len--;
+        }
+        return len && *body == '{';
+}
+
+static bool changes(const struct call *call)
+{
+        return !g_str_has_prefix(call->attributes.verb, "delete");
+}
+
+/* Whether keys that stand twice are refused, told of or overlooked is for fieldValidation to say. */
+static int parse_duplicates(struct call *call, const char *body, size_t len, struct json_doc **ret_doc, struct json_fault *fault)
+{
+        g_clear_pointer(&call->duplicates, g_ptr_array_unref);
+        call->duplicates = g_ptr_array_new_with_free_func(g_free);
+        return json_parse_lenient(body, len, call->duplicates, ret_doc, fault);
+}
+
 struct json_doc *body_parse(struct call *call, enum body_type type, const char *body, size_t len)
 {
         struct json_doc *doc = NULL;
         struct json_fault fault = {};
+        bool yaml;
         int r;
 
         if (type == BODY_PROTOBUF)
                 return body_parse_protobuf(call, body, len);
-        r = type == BODY_YAML ? json_parse_yaml(body, len, &doc, &fault) : json_parse(body, len, &doc, &fault);
-
+        yaml = type == BODY_YAML || (type == BODY_APPLY && !looks_like_json(body, len));
+        r = yaml ? json_parse_yaml(body, len, &doc, &fault) : json_parse(body, len, &doc, &fault);
+        if (r == JSON_E_SYNTAX && g_str_has_prefix(fault.reason, "duplicate key") && changes(call))
+                r = parse_duplicates(call, body, len, &doc, &fault);
         if (r == 0)
                 return doc;
-        call_refuse_words(call, 400, "the body of the request could not be read as %s: line %u: %s",
-                          type == BODY_YAML ? "YAML" : "JSON", fault.line, fault.reason);
+        call_refuse_words(call, 400, "the body of the request could not be read as %s: line %u: %s", yaml ? "YAML" : "JSON",
+                          fault.line, fault.reason);
         return NULL;
 }

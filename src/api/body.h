@@ -3,7 +3,7 @@
 
 #include "api/call.h"
 
-enum body_type { BODY_JSON, BODY_YAML, BODY_PROTOBUF, BODY_MERGE_PATCH, BODY_JSON_PATCH, BODY_STRATEGIC_PATCH };
+enum body_type { BODY_JSON, BODY_YAML, BODY_PROTOBUF, BODY_MERGE_PATCH, BODY_JSON_PATCH, BODY_STRATEGIC_PATCH, BODY_APPLY };
 
 /** body_type_of() - what the request's Content-Type says its body is; false after answering 415. */
 bool body_type_of(struct call *call, enum body_type *ret_type);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/call.h"
 #include "api/splice.h"
+#include "base/limits.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -74,6 +75,8 @@ struct call *call_unref(struct call *call)
         auth_identity_free(call->identity);
         target_clear(&call->target);
         params_clear(&call->params);
+        g_clear_pointer(&call->warnings, g_ptr_array_unref);
+        g_clear_pointer(&call->duplicates, g_ptr_array_unref);
         g_free(call->peer);
         g_free(call->only_name);
         g_free(call);
@@ -118,6 +121,38 @@ struct store_actor call_actor(const struct call *call)
         };
 }
 
+/* --- warnings
+ * ----------------------------------------------------------------------------------------------------------------------- */
+
+void call_warn(struct call *call, const char *format, ...)
+{
+        g_autofree char *text = NULL;
+        va_list args;
+
+        if (!call->warnings)
+                call->warnings = g_ptr_array_new_with_free_func(g_free);
+        va_start(args, format);
+        text = g_strdup_vprintf(format, args);
+        va_end(args);
+        for (guint i = 0; i < call->warnings->len; i++)
+                if (strcmp(call->warnings->pdata[i], text) == 0)
+                        return;
+        if (call->warnings->len < LIMIT_WARNINGS)
+                g_ptr_array_add(call->warnings, g_steal_pointer(&text));
+}
+
+static void add_warnings(struct call *call)
+{
+        for (guint i = 0; call->request && call->warnings && i < call->warnings->len; i++) {
+                g_autoptr(GString) value = g_string_new("299 - \"");
+
+                for (const char *c = call->warnings->pdata[i]; *c; c++)
+                        g_string_append_printf(value, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+                g_string_append_c(value, '"');
+                http_reply_header(call->request, "Warning", value->str);
+        }
+}
+
 /* --- answers
  * ------------------------------------------------------------------------------------------------------------------------ */
 
@@ -126,6 +161,7 @@ void call_reply_text(struct call *call, int code, GString *text)
         GBytes *bytes = g_string_free_to_bytes(text);
 
         call_account(call, code);
+        add_warnings(call);
         if (call->request)
                 http_reply_bytes(call->request, code, json_type_text, bytes);
         g_bytes_unref(bytes);

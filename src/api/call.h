@@ -54,6 +54,8 @@ struct call {
         struct params params;
         struct accept accept;
         uint64_t begun_us;
+        GPtrArray *warnings;   /* texts for the headers of the answer; NULL: none */
+        GPtrArray *duplicates; /* paths of keys that stand twice in the body; NULL: none */
         bool answered;                                                     /* audited and counted */
         void (*on_json)(struct call *call, const struct json_value *root); /* see credentials_take_body() */
         /* A streamed answer's owner; NULL: none. */
@@ -75,6 +77,12 @@ const char *call_alias_version(const struct call *call);
 
 /** call_account() - audit and count the request, once; every answer passes here. */
 void call_account(struct call *call, int status);
+
+/** call_warn() - a sentence that the client prints beside the answer (RFC 7234 section 5.5), once; bounded by LIMIT_WARNINGS. */
+void call_warn(struct call *call, const char *format, ...) G_GNUC_PRINTF(2, 3);
+/** call_authorise() - may the caller do @verb with what is addressed, besides what the request itself does? False after answering
+ * 403. */
+bool call_authorise(struct call *call, const char *verb);
 
 /* Answers. All may be called when the client is gone. */
 

@@ -15,7 +15,7 @@
 static const char *const server_members[] = {
         "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", NULL};
 /* Members that are not stored: the store writes resourceVersion anew. */
-static const char *const dropped_members[] = {"selfLink", "managedFields", "resourceVersion", NULL};
+static const char *const dropped_members[] = {"selfLink", "resourceVersion", NULL};
 
 static void remove_members(struct json_value *object, const char *const *names)
 {
@@ -198,13 +198,6 @@ static bool is_of_status(const char *field)
         return g_str_has_prefix(field, "status") && (field[6] == 0 || field[6] == '.' || field[6] == '[');
 }
 
-static enum schema_unknown unknown_policy(const struct schema_kind *kind, enum params_validation validation)
-{
-        if (kind->core)
-                return validation == PARAMS_VALIDATION_STRICT ? SCHEMA_UNKNOWN_REFUSE : SCHEMA_UNKNOWN_KEEP;
-        return validation == PARAMS_VALIDATION_IGNORE ? SCHEMA_UNKNOWN_DROP : SCHEMA_UNKNOWN_REFUSE;
-}
-
 /* The unknown fields that the stored object has, written by a newer program: they survive. */
 static GHashTable *known_unknowns(const struct schema_kind *kind, const struct json_value *old)
 {
@@ -212,6 +205,8 @@ static GHashTable *known_unknowns(const struct schema_kind *kind, const struct j
         g_autoptr(schema_faults) faults = schema_faults_new();
         g_autoptr(json_doc) copy = json_doc_new();
 
+        if (!old)
+                return fields;
         json_set_root(copy, json_copy(copy, old));
         schema_check_shape(kind, json_root(copy), SCHEMA_UNKNOWN_REFUSE, faults);
         for (size_t i = 0; i < schema_faults_kept(faults); i++) {
@@ -223,20 +218,60 @@ static GHashTable *known_unknowns(const struct schema_kind *kind, const struct j
         return fields;
 }
 
-/* Hand on the faults that count. */
-static void filter(const struct schema_kind *kind, const struct json_value *old, bool status_only,
-                   const struct schema_faults *found, struct schema_faults *faults)
+static bool is_unknown(const struct schema_fault *fault)
 {
-        g_autoptr(GHashTable) known = old && schema_faults_kept(found) ? known_unknowns(kind, old) : NULL;
+        return strcmp(fault->reason, REASON_FIELD_VALUE_UNKNOWN) == 0;
+}
 
+static bool have_unknown(const struct schema_faults *faults)
+{
+        if (schema_faults_count(faults) > schema_faults_kept(faults))
+                return true;
+        for (size_t i = 0; i < schema_faults_kept(faults); i++)
+                if (is_unknown(schema_faults_at(faults, i)))
+                        return true;
+        return false;
+}
+
+static void hand_on(const struct schema_faults *found, GHashTable *known, struct schema_faults *faults)
+{
         for (size_t i = 0; i < schema_faults_kept(found); i++) {
                 const struct schema_fault *fault = schema_faults_at(found, i);
 
-                if (old && is_of_status(fault->field) != status_only)
-                        continue;
-                if (known && strcmp(fault->reason, REASON_FIELD_VALUE_UNKNOWN) == 0 && g_hash_table_contains(known, fault->field))
-                        continue;
-                schema_faults_add(faults, fault->field, fault->reason, "%s", fault->message);
+                if (!is_unknown(fault) || !g_hash_table_contains(known, fault->field))
+                        schema_faults_add(faults, fault->field, fault->reason, "%s", fault->message);
+        }
+        schema_faults_omit(faults, schema_faults_count(found) - schema_faults_kept(found));
+}
+
+/*
+ * Wrong types, and what becomes of unknown fields: those that the stored object has (of a newer program) stay; of kinds of our own
+ * others are refused or dropped, of Kubernetes' kinds, which we do not know whole, they are refused or kept.
+ */
+static void check_shape(const struct object_check *check, struct json_doc *doc, struct schema_faults *faults)
+{
+        g_autoptr(schema_faults) found = schema_faults_new();
+        g_autoptr(GHashTable) known = NULL;
+        bool warns = check->validation != PARAMS_VALIDATION_IGNORE;
+
+        schema_check_shape(check->kind, json_root(doc), SCHEMA_UNKNOWN_REFUSE, found);
+        if (have_unknown(found))
+                known = known_unknowns(check->kind, check->old);
+        if (!known || check->validation == PARAMS_VALIDATION_STRICT)
+                hand_on(found, known, faults);
+        else
+                schema_sift_unknown(check->kind, json_root(doc), check->kind->core ? SCHEMA_UNKNOWN_KEEP : SCHEMA_UNKNOWN_DROP,
+                                    known, warns ? check->warnings : NULL, faults);
+}
+
+/* Hand on the faults that count: of the part that is written. */
+static void filter(const struct object_check *check, const struct schema_faults *found, struct schema_faults *faults)
+{
+        for (size_t i = 0; i < schema_faults_kept(found); i++) {
+                const struct schema_fault *fault = schema_faults_at(found, i);
+
+                if (!check->old || is_of_status(fault->field) == check->status_only)
+                        schema_faults_add(faults, fault->field, fault->reason, "%s", fault->message);
         }
         /* What nobody has kept may be one that counts. */
         schema_faults_omit(faults, schema_faults_count(found) - schema_faults_kept(found));
@@ -263,20 +298,19 @@ static void check_finalizers(const struct json_value *root, const struct json_va
         }
 }
 
-void object_check(const struct schema_kind *kind, struct json_doc *doc, const struct json_value *old, bool status_only,
-                  enum params_validation validation, struct schema_faults *faults)
+void object_check(const struct object_check *check, struct json_doc *doc, struct schema_faults *faults)
 {
         g_autoptr(schema_faults) found = schema_faults_new();
 
-        assert(kind && doc && faults);
-        schema_check_shape(kind, json_root(doc), unknown_policy(kind, validation), found);
-        schema_default(kind, doc, json_root(doc));
-        if (!status_only)
-                schema_canonical(kind, doc, json_root(doc), old);
-        schema_validate(kind, json_root(doc), old, found);
-        if (old)
-                check_finalizers(json_root(doc), old, found);
-        filter(kind, old, status_only, found, faults);
+        assert(check && check->kind && doc && faults);
+        check_shape(check, doc, found);
+        schema_default(check->kind, doc, json_root(doc));
+        if (!check->status_only)
+                schema_canonical(check->kind, doc, json_root(doc), check->old);
+        schema_validate(check->kind, json_root(doc), check->old, found);
+        if (check->old)
+                check_finalizers(json_root(doc), check->old, found);
+        filter(check, found, faults);
         splice_order(doc);
 }
 

@@ -29,14 +29,20 @@ void object_protect(const struct schema_kind *kind, struct json_doc *doc, const 
 /** object_grow_generation() - one more when anything but metadata and status differs. */
 void object_grow_generation(struct json_doc *doc, const struct json_value *old);
 
+struct object_check {
+        const struct schema_kind *kind;
+        const struct json_value *old; /* NULL on create */
+        bool status_only;
+        enum params_validation validation;
+        struct schema_faults *warnings; /* may be NULL */
+};
+
 /**
  * object_check() - shape, defaults, validation, and the members in their order
- * @old: NULL on create
  *
  * On the status subresource only faults of status count, elsewhere all others. Fields that @old has already are no unknown ones.
  */
-void object_check(const struct schema_kind *kind, struct json_doc *doc, const struct json_value *old, bool status_only,
-                  enum params_validation validation, struct schema_faults *faults);
+void object_check(const struct object_check *check, struct json_doc *doc, struct schema_faults *faults);
 
 /** object_holds() - something must still be done before a deleted object may go: finalizers. */
 bool object_holds(const struct json_value *root);

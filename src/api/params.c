@@ -91,6 +91,17 @@ static void judge_start(const struct params *params, struct schema_faults *fault
                         schema_faults_add(faults, rules[i].field, REASON_FIELD_VALUE_FORBIDDEN, "Forbidden: %s", rules[i].words);
 }
 
+/* Who names no manager is called as its program: what stands before the slash of User-Agent. */
+static char *manager_of(const struct http_request *request, const struct params *params)
+{
+        const char *agent = http_request_header(request, "User-Agent");
+        g_autofree char *name = agent ? g_strndup(agent, strcspn(agent, "/")) : NULL;
+
+        if (params->field_manager)
+                return g_strdup(params->field_manager);
+        return name && *name && names_is_plain_text(name, FIELD_MANAGER_MAX, false) ? g_steal_pointer(&name) : g_strdup("unknown");
+}
+
 void params_parse(const struct http_request *request, struct params *ret_params, struct schema_faults *faults)
 {
         static const char *const validations[] = {"", "Strict", "Warn", "Ignore"};
@@ -114,6 +125,8 @@ void params_parse(const struct http_request *request, struct params *ret_params,
         read_number(request, "limit", &params.limit, faults);
         read_number(request, "timeoutSeconds", &params.timeout_s, faults);
         read_manager(request, &params, faults);
+        params.manager = manager_of(request, &params);
+        params.force = read_bool(request, "force", faults);
         if (http_request_query(request, "sendInitialEvents"))
                 params.initial = read_bool(request, "sendInitialEvents", faults) ? PARAMS_INITIAL_YES : PARAMS_INITIAL_NO;
         judge_start(&params, faults);
@@ -124,5 +137,6 @@ void params_clear(struct params *params)
 {
         assert(params);
         g_free(params->field_manager);
+        g_free(params->manager);
         *params = (struct params){};
 }

@@ -17,7 +17,9 @@ struct params {
         bool watch;
         bool bookmarks;
         enum params_validation validation;
-        char *field_manager; /* owned; or NULL */
+        char *field_manager; /* owned; as the client gave it, or NULL */
+        char *manager;       /* owned; who changes fields: field_manager, else what User-Agent begins with */
+        bool force;          /* an apply takes over what others own */
         const char *label_selector, *field_selector;
         const char *continue_token; /* or NULL */
         const char *include_object; /* of a table: "None", "Metadata", "Object" */

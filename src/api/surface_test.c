@@ -43,7 +43,7 @@ static void bodies_are_taken_by_their_media_type(void)
                 {"PATCH", MAPS "/a", "Content-Type: application/strategic-merge-patch+json\r\n", "{\"data\":{\"q\":\"r\"}}", 200},
                 {"PATCH", MAPS "/a", "Content-Type: application/strategic-merge-patch+json\r\n", "{\"$patch\":\"x\"}", 400},
                 {"PATCH", VMS "/a", "Content-Type: application/strategic-merge-patch+json\r\n", "{}", 415},
-                {"PATCH", VMS "/a", "Content-Type: application/apply-patch+yaml\r\n", "{}", 415},
+                {"PATCH", VMS "/a", "Content-Type: application/apply-patch+yaml\r\n", "{}", 422},
                 {"PATCH", VMS "/a", "Content-Type: application/json\r\n", "{}", 415},
                 {"PATCH", VMS "/a", "Content-Type: application/merge-patch+json\r\n", "[]", 400},
                 {"PATCH", VMS "/a", "Content-Type: application/json-patch+json\r\n",

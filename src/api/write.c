@@ -5,6 +5,7 @@
 #include "api/object.h"
 #include "base/limits.h"
 #include "generated/api_types.h"
+#include "generated/reasons.h"
 
 #include <assert.h>
 #include <string.h>
@@ -177,34 +178,6 @@ static bool events_fit(struct call *call)
         return false;
 }
 
-/* The new object, checked; NULL after answering. */
-static struct json_doc *create_make(struct write *write)
-{
-        struct call *call = write->call;
-        const struct object_source source = {.clock = call->api->options.clock, .random = call->api->options.random};
-        g_autoptr(schema_faults) faults = schema_faults_new();
-        g_autoptr(json_doc) doc = json_doc_new();
-        const char *revision;
-
-        json_set_root(doc, json_copy(doc, json_root_const(write->body)));
-        if (!change_identify(call, doc, NULL))
-                return NULL;
-        revision = json_find_string(json_root(doc), "metadata", "resourceVersion", NULL);
-        if (revision && *revision && strcmp(revision, "0") != 0) {
-                call_refuse_words(call, 400, "resourceVersion should not be set on objects to be created");
-                return NULL;
-        }
-        object_begin(call->target.kind, &source, doc, call->target.namespace);
-        g_free(call->target.name);
-        call->target.name = g_strdup(json_find_string(json_root(doc), "metadata", "name", NULL));
-        call->attributes.name = call->target.name;
-        object_check(call->target.kind, doc, NULL, false, call->params.validation, faults);
-        if (!schema_faults_count(faults))
-                return g_steal_pointer(&doc);
-        call_refuse_faults(call, call->target.name, faults);
-        return NULL;
-}
-
 static bool name_was_made(const struct write *write)
 {
         const char *name = json_find_string(json_root_const(write->body), "metadata", "name", NULL);
@@ -240,7 +213,7 @@ static void create_attempt(struct write *taken)
         int r = STORE_E_EXISTS;
 
         for (unsigned attempt = 0; r == STORE_E_EXISTS && attempt < (name_was_made(write) ? ATTEMPTS_MAX : 1); attempt++) {
-                g_autoptr(json_doc) doc = create_make(write);
+                g_autoptr(json_doc) doc = change_begin(call, json_root_const(write->body));
                 struct store_op op = {.verb = STORE_CREATE, .kind = call->target.kind, .namespace = call->target.namespace};
 
                 if (!doc || !guard_allows(call, NULL, doc) || !namespace_takes(call) || !events_fit(call))
@@ -286,13 +259,25 @@ static bool answer_unchanged(struct write *write, const struct store_object *bas
 
 static void dry_modify(struct call *call, const struct store_object *base, struct json_doc *doc)
 {
-        const char *revision = json_find_string(base->root, "metadata", "resourceVersion", NULL);
-        struct store_op op = {.verb = STORE_UPDATE, .kind = base->kind, .namespace = base->namespace, .name = base->name};
+        struct store_op op = {.verb = base ? STORE_UPDATE : STORE_CREATE,
+                              .kind = call->target.kind,
+                              .namespace = call->target.namespace,
+                              .name = call->target.name};
 
         if (!dry_write(call, &op, doc))
                 return;
-        json_set_string(doc, json_get(json_root(doc), "metadata"), "resourceVersion", revision);
-        call_reply_doc(call, 200, doc);
+        if (base)
+                json_set_string(doc, json_get(json_root(doc), "metadata"), "resourceVersion",
+                                json_find_string(base->root, "metadata", "resourceVersion", NULL));
+        call_reply_doc(call, base ? 200 : 201, doc);
+}
+
+/* Whoever takes the last finalizer off a deleted object lets it go. */
+static enum store_verb verb_of(const struct store_object *base, const struct json_doc *doc)
+{
+        if (!base)
+                return STORE_CREATE;
+        return object_is_deleting(json_root_const(doc)) && !object_holds(json_root_const(doc)) ? STORE_DELETE : STORE_UPDATE;
 }
 
 /* One round of read, change, write. 0: answered or on its way; else an outcome. */
@@ -305,23 +290,26 @@ static int modify_once(struct write *write, bool *ret_owned_by_commit)
         g_autoptr(json_doc) doc = NULL;
         int r;
 
-        if (!base)
+        if (!base && (write->type != BODY_APPLY || status_only))
                 return STORE_E_NOT_FOUND;
+        /* An apply of what is not there yet creates it. */
+        if (!base && (!call_authorise(call, "create") || !namespace_takes(call)))
+                return 0;
         doc = change_make(&(struct change){
                 .call = call, .type = write->type, .body = json_root_const(write->body), .base = base, .status_only = status_only});
-        if (!doc || !guard_allows(call, base, doc) || answer_unchanged(write, base, doc))
+        if (!doc || !guard_allows(call, base, doc) || (base && answer_unchanged(write, base, doc)))
                 return 0;
         if (call->params.dry_run) {
                 dry_modify(call, base, doc);
                 return 0;
         }
-        op.expect_revision = base->revision;
-        /* Whoever takes the last finalizer off a deleted object lets it go. */
-        op.verb = object_is_deleting(json_root(doc)) && !object_holds(json_root(doc)) ? STORE_DELETE : STORE_UPDATE;
-        op.doc = op.verb == STORE_UPDATE ? g_steal_pointer(&doc) : NULL;
+        write->code = base ? 200 : 201;
+        op.expect_revision = base ? base->revision : 0;
+        op.verb = verb_of(base, doc);
+        op.doc = op.verb == STORE_DELETE ? NULL : g_steal_pointer(&doc);
         r = commit(write, &op);
         *ret_owned_by_commit = r == 0;
-        return r;
+        return r == STORE_E_EXISTS ? STORE_E_CONFLICT : r;
 }
 
 void write_modify(struct call *call, enum body_type type, struct json_doc *body)
@@ -349,13 +337,27 @@ static void on_too_large(struct http_request *request, void *userdata)
         call_refuse_words(userdata, 413, "the body of the request is too large: at most %u bytes are taken", LIMIT_HTTP_BODY_BYTES);
 }
 
+static bool force_fits(struct call *call, enum body_type type)
+{
+        g_autoptr(schema_faults) faults = schema_faults_new();
+
+        if (!call->params.force || type == BODY_APPLY)
+                return true;
+        schema_faults_add(faults, "force", REASON_FIELD_VALUE_FORBIDDEN, "Forbidden: may not be specified for non-apply patch");
+        call_refuse(call, &(struct refusal){.code = 422,
+                                            .message = "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be "
+                                                       "specified for non-apply patch",
+                                            .faults = faults});
+        return false;
+}
+
 static void on_change_body(struct http_request *request, const char *text, size_t len, void *userdata)
 {
         g_autoptr(call) call = call_ref(userdata);
         struct json_doc *body;
         enum body_type type;
 
-        if (!body_type_of(call, &type))
+        if (!body_type_of(call, &type) || !force_fits(call, type))
                 return;
         body = body_parse(call, type, text, len);
         if (!body)

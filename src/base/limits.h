@@ -44,6 +44,10 @@
 #define LIMIT_WATCH_AHEAD_BYTES       (256u << 10)
 #define LIMIT_WATCH_AHEAD_LEAST_BYTES (16u << 10)
 #define LIMIT_WATCHES_AHEAD_BYTES     (64u << 20)
+#define LIMIT_MANAGED_FIELDS_BYTES    (256u << 10) /* who owns which field of one object: older updates are forgotten beyond it */
+#define LIMIT_FIELD_APPLIERS          100          /* managers that apply one object */
+#define LIMIT_FIELD_UPDATERS          10           /* managers that update one object; older ones are folded into one */
+#define LIMIT_WARNINGS                32           /* warnings in the headers of one answer */
 #define LIMIT_LABELS_BYTES            (256u << 10) /* annotations of one object, all together */
 #define LIMIT_USER_DATA_BYTES         2048         /* inline cloud-init (requirement D82) */
 #define LIMIT_SECRET_BYTES            (1u << 20)

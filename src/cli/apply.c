@@ -33,7 +33,7 @@ static void applied_free(void *item)
 
 static const char *query(enum apply_mode mode)
 {
-        return mode == APPLY_NOW ? "" : "?dryRun=All";
+        return mode == APPLY_NOW ? "?fieldValidation=Strict" : "?fieldValidation=Strict&dryRun=All";
 }
 
 static void say_done(const struct applied *applied, enum apply_mode mode, const char *what)

@@ -69,6 +69,16 @@ int json_parse_yaml(const char *text, size_t len, struct json_doc **ret_doc, str
 int json_parse_yaml_stream(const char *text, size_t len, int (*each)(struct json_doc *doc, void *userdata), void *userdata,
                            struct json_fault *reterr_fault);
 
+/* More keys that stand twice than these are refused like one elsewhere. */
+#define JSON_DUPLICATES_MAX 64
+/**
+ * json_parse_lenient() - one document, YAML or JSON (which is YAML but for odd white space), whose keys may stand twice: the last
+ * counts
+ * @duplicates: gets the path of each such key, "spec.disks[1].name", as a text to be freed
+ */
+int json_parse_lenient(const char *text, size_t len, GPtrArray *duplicates, struct json_doc **ret_doc,
+                       struct json_fault *reterr_fault);
+
 struct json_value *json_root(struct json_doc *doc);
 const struct json_value *json_root_const(const struct json_doc *doc);
 void json_set_root(struct json_doc *doc, struct json_value *value);

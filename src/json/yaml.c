@@ -22,6 +22,7 @@ struct reader {
         bool empty; /* the document is nothing at all, not even the word null */
         const char *text;
         struct json_fault *fault;
+        GPtrArray *duplicates; /* NULL: a key that stands twice is refused; else where they are */
 };
 
 static int refuse(struct reader *reader, int outcome, const yaml_mark_t *mark, const char *reason, const char *detail)
@@ -89,6 +90,33 @@ static bool awaits_key(const struct reader *reader)
         return frame && frame->container->type == JSON_OBJECT && !frame->key;
 }
 
+/* "spec.disks[1].name" of member @key of the innermost container. */
+static char *path_of(const struct reader *reader, const char *key)
+{
+        g_autoptr(GString) path = g_string_new(NULL);
+
+        for (unsigned i = 1; i < reader->depth; i++) {
+                const struct json_value *container = reader->stack[i].container;
+
+                if (container->key)
+                        g_string_append_printf(path, "%s%s", path->len ? "." : "", container->key);
+                else
+                        g_string_append_printf(path, "[%u]", reader->stack[i - 1].container->len - 1);
+        }
+        g_string_append_printf(path, "%s%s", path->len ? "." : "", key);
+        return g_string_free(g_steal_pointer(&path), FALSE);
+}
+
+/* The later one counts, where that is allowed. */
+static bool forget_earlier(struct reader *reader, struct json_value *object, const char *key, size_t len)
+{
+        if (!reader->duplicates || reader->duplicates->len >= JSON_DUPLICATES_MAX)
+                return false;
+        g_ptr_array_add(reader->duplicates, path_of(reader, key));
+        json_remove_len(object, key, len);
+        return true;
+}
+
 static int read_key(struct reader *reader, const yaml_event_t *event)
 {
         struct frame *frame = &reader->stack[reader->depth - 1];
@@ -97,7 +125,7 @@ static int read_key(struct reader *reader, const yaml_event_t *event)
 
         if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && strcmp(text, "<<") == 0)
                 return refuse(reader, JSON_E_SYNTAX, &event->start_mark, "merge keys are not allowed", NULL);
-        if (json_get_len(frame->container, text, len))
+        if (json_get_len(frame->container, text, len) && !forget_earlier(reader, frame->container, text, len))
                 return refuse(reader, JSON_E_SYNTAX, &event->start_mark, "duplicate key", text);
         frame->key = arena_strndup(reader->doc->arena, text, len);
         frame->key_len = len;
@@ -217,8 +245,8 @@ static int read_stream(struct reader *reader, int (*each)(struct json_doc *doc, 
         return r;
 }
 
-int json_parse_yaml_stream(const char *text, size_t len, int (*each)(struct json_doc *doc, void *userdata), void *userdata,
-                           struct json_fault *reterr_fault)
+static int parse_stream(const char *text, size_t len, int (*each)(struct json_doc *doc, void *userdata), void *userdata,
+                        GPtrArray *duplicates, struct json_fault *reterr_fault)
 {
         g_autofree struct reader *reader = NULL;
         int r;
@@ -231,6 +259,7 @@ int json_parse_yaml_stream(const char *text, size_t len, int (*each)(struct json
         }
         reader = g_new0(struct reader, 1);
         reader->fault = reterr_fault;
+        reader->duplicates = duplicates;
         reader->text = text;
         if (!yaml_parser_initialize(&reader->parser))
                 return -ENOMEM;
@@ -240,6 +269,12 @@ int json_parse_yaml_stream(const char *text, size_t len, int (*each)(struct json
         yaml_parser_delete(&reader->parser);
         json_doc_free(reader->doc);
         return r;
+}
+
+int json_parse_yaml_stream(const char *text, size_t len, int (*each)(struct json_doc *doc, void *userdata), void *userdata,
+                           struct json_fault *reterr_fault)
+{
+        return parse_stream(text, len, each, userdata, NULL, reterr_fault);
 }
 
 struct single {
@@ -260,19 +295,12 @@ static int take_single(struct json_doc *doc, void *userdata)
         return 0;
 }
 
-int json_parse_yaml(const char *text, size_t len, struct json_doc **ret_doc, struct json_fault *reterr_fault)
+static int parse_single(const char *text, size_t len, GPtrArray *duplicates, struct json_doc **ret_doc,
+                        struct json_fault *reterr_fault)
 {
         struct single single = {0};
-        size_t space = 0;
-        int r;
+        int r = parse_stream(text, len, take_single, &single, duplicates, reterr_fault);
 
-        assert(ret_doc);
-        while (space < len && strchr(" \t\r\n", text[space]) && text[space])
-                space++;
-        /* JSON that YAML readers stumble over (tabs, surrogate pairs) is welcome too */
-        if (space < len && text[space] == '{' && json_parse(text, len, ret_doc, NULL) == 0)
-                return 0;
-        r = json_parse_yaml_stream(text, len, take_single, &single, reterr_fault);
         if (r == 0 && !single.doc) {
                 json_fault_set(reterr_fault, 0, 1, "there is no document");
                 return JSON_E_SYNTAX;
@@ -285,4 +313,24 @@ int json_parse_yaml(const char *text, size_t len, struct json_doc **ret_doc, str
         }
         *ret_doc = single.doc;
         return 0;
+}
+
+int json_parse_yaml(const char *text, size_t len, struct json_doc **ret_doc, struct json_fault *reterr_fault)
+{
+        size_t space = 0;
+
+        assert(ret_doc);
+        while (space < len && strchr(" \t\r\n", text[space]) && text[space])
+                space++;
+        /* JSON that YAML readers stumble over (tabs, surrogate pairs) is welcome too */
+        if (space < len && text[space] == '{' && json_parse(text, len, ret_doc, NULL) == 0)
+                return 0;
+        return parse_single(text, len, NULL, ret_doc, reterr_fault);
+}
+
+int json_parse_lenient(const char *text, size_t len, GPtrArray *duplicates, struct json_doc **ret_doc,
+                       struct json_fault *reterr_fault)
+{
+        assert(duplicates && ret_doc);
+        return parse_single(text, len, duplicates, ret_doc, reterr_fault);
 }

@@ -72,6 +72,7 @@ enum {
         SCHEMA_OPEN = 1 << 4,      /* on a type: unknown members are kept without a fault (annotations of foreign tools) */
         SCHEMA_VOLATILE = 1 << 5,  /* progress-like: changes of it alone make no history row */
         SCHEMA_NOT_EMPTY = 1 << 6, /* a present string, list or map must have content */
+        SCHEMA_UNVIEWED = 1 << 7,  /* not in the view: decoding passes it by, an overlay leaves it as it is */
 };
 
 struct schema_type;
@@ -185,6 +186,11 @@ enum schema_unknown { SCHEMA_UNKNOWN_KEEP, SCHEMA_UNKNOWN_REFUSE, SCHEMA_UNKNOWN
  *  A null in place of a known member means absent, as in Kubernetes: it is removed unless the field is nullable. */
 void schema_check_shape(const struct schema_kind *kind, struct json_value *object, enum schema_unknown unknown,
                         struct schema_faults *faults);
+
+/** schema_sift_unknown() - what else can be done with unknown members: keep or drop them (@unknown) with a word to @warnings (may
+ * be NULL), but those at the paths of @known (a set of texts; NULL: none) stay without a word. */
+void schema_sift_unknown(const struct schema_kind *kind, struct json_value *object, enum schema_unknown unknown, GHashTable *known,
+                         struct schema_faults *warnings, struct schema_faults *faults);
 
 /** schema_default() - fill absent fields that have defaults (in present parents; a default object applies where the parent is
  * absent), then the kind's prepare(). */

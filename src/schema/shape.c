@@ -9,6 +9,8 @@
 
 struct shape {
         enum schema_unknown unknown;
+        GHashTable *known;              /* paths of unknown members that stay; or NULL */
+        struct schema_faults *warnings; /* or NULL */
         struct schema_faults *faults;
 };
 
@@ -150,14 +152,26 @@ static const char *nearest(const struct schema_type *type, const char *name)
         return best;
 }
 
+/* Whether an unknown member that is no fault stays. */
+static bool sift(struct shape *shape, const struct walk_path *path)
+{
+        g_autofree char *text = shape->known || shape->warnings ? walk_text(path) : NULL;
+
+        if (shape->known && g_hash_table_contains(shape->known, text))
+                return true;
+        if (shape->warnings)
+                schema_faults_add(shape->warnings, text, REASON_FIELD_VALUE_UNKNOWN, "unknown field \"%s\"", text);
+        return shape->unknown == SCHEMA_UNKNOWN_KEEP;
+}
+
 static bool keep_unknown(struct shape *shape, const struct schema_type *type, const char *name, const struct walk_path *path)
 {
         const char *meant;
 
-        if ((type->flags & SCHEMA_OPEN) || shape->unknown == SCHEMA_UNKNOWN_KEEP)
+        if (type->flags & SCHEMA_OPEN)
                 return true;
-        if (shape->unknown == SCHEMA_UNKNOWN_DROP)
-                return false;
+        if (shape->unknown != SCHEMA_UNKNOWN_REFUSE)
+                return sift(shape, path);
         meant = nearest(type, name);
         if (meant)
                 walk_fault(shape->faults, path, REASON_FIELD_VALUE_UNKNOWN, "Unknown field: did you mean %s?", meant);
@@ -189,15 +203,28 @@ static void check_type(struct shape *shape, const struct schema_type *type, stru
         }
 }
 
+static void check(struct shape *shape, const struct schema_kind *kind, struct json_value *object)
+{
+        assert(kind && shape->faults);
+        if (json_is(object, JSON_OBJECT))
+                check_type(shape, kind->type, object, NULL);
+        else
+                wrong_type(shape, object, 0, NULL, "an object");
+}
+
 void schema_check_shape(const struct schema_kind *kind, struct json_value *object, enum schema_unknown unknown,
                         struct schema_faults *faults)
 {
         struct shape shape = {.unknown = unknown, .faults = faults};
 
-        assert(kind && faults);
-        if (!json_is(object, JSON_OBJECT)) {
-                wrong_type(&shape, object, 0, NULL, "an object");
-                return;
-        }
-        check_type(&shape, kind->type, object, NULL);
+        check(&shape, kind, object);
+}
+
+void schema_sift_unknown(const struct schema_kind *kind, struct json_value *object, enum schema_unknown unknown, GHashTable *known,
+                         struct schema_faults *warnings, struct schema_faults *faults)
+{
+        struct shape shape = {.unknown = unknown, .known = known, .warnings = warnings, .faults = faults};
+
+        assert(unknown != SCHEMA_UNKNOWN_REFUSE);
+        check(&shape, kind, object);
 }

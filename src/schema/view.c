@@ -148,7 +148,7 @@ static void decode_into(const struct schema_type *type, const struct json_value 
         for (const struct schema_field *field = type->fields; field->name; field++) {
                 const struct json_value *member = json_get(value, field->name);
 
-                if (!member || json_is(member, JSON_NULL))
+                if (!member || json_is(member, JSON_NULL) || (field->flags & SCHEMA_UNVIEWED))
                         continue;
                 if (field->shape == SCHEMA_SINGLE)
                         decode_single(field, member, view, decoding, depth);
@@ -318,7 +318,8 @@ static void overlay_type(const struct schema_type *type, const void *view, struc
 {
         assert(depth <= WALK_DEPTH_MAX);
         for (const struct schema_field *field = type->fields; field->name; field++)
-                overlay_field(field, view, doc, target, depth);
+                if (!(field->flags & SCHEMA_UNVIEWED))
+                        overlay_field(field, view, doc, target, depth);
 }
 
 struct json_value *schema_encode(const struct schema_type *type, const void *view, struct json_doc *doc)
