@@ -431,6 +431,17 @@ static void run_verb(struct call *call, const struct verb *verb)
                 verb->run(call);
 }
 
+static void refuse_subresource(struct call *call)
+{
+        g_autofree char *resource = target_resource_text(&call->target);
+
+        if (strcmp(call->target.subresource, "scale") == 0)
+                call_refuse_words(call, 404, "%s do not scale: an object stands for one thing, make another one for more of it",
+                                  resource);
+        else
+                call_refuse_words(call, 404, "the server could not find the requested resource");
+}
+
 static void run_resource(struct call *call)
 {
         const struct target *target = &call->target;
@@ -448,7 +459,7 @@ static void run_resource(struct call *call)
         resource_attributes(call, verb ? verb->name : path_verb(call->request));
         if (target->subresource && !(target->kind->has_status && strcmp(target->subresource, "status") == 0)) {
                 if (authorise(call))
-                        call_refuse_words(call, 404, "the server could not find the requested resource");
+                        refuse_subresource(call);
         } else if (!verb) {
                 if (authorise(call))
                         call_refuse_words(call, 405, "the server does not allow this method on the requested resource");

@@ -106,6 +106,7 @@ void call_account(struct call *call, int status)
                                                                                        .peer = call->peer,
                                                                                        .request_id = call->request_id,
                                                                                        .allowed = status != 401 && status != 403,
+                                                                                       .dry_run = call->params.dry_run,
                                                                                        .status = status});
 }
 

@@ -157,6 +157,42 @@ static struct json_value *merge_list(struct merge *merge, const struct json_valu
         return list;
 }
 
+/* Whether two elements are the same one: by their key, or as values without one. */
+static bool same_element(const struct json_value *a, const struct json_value *b, const char *key)
+{
+        return key ? same_key(a, b, key) : json_equal(a, b);
+}
+
+static struct json_value *find_element(struct merge *merge, const struct json_value *list, const struct json_value *element,
+                                       const char *key)
+{
+        for (struct json_value *value = json_first(list); value && spend(merge, 1); value = json_next(value))
+                if (same_element(value, element, key))
+                        return value;
+        return NULL;
+}
+
+/* The elements that "$setElementOrder/x" names in its order; others stay behind the element that they followed. */
+static struct json_value *in_order(struct merge *merge, struct json_value *list, const struct json_value *order, const char *key)
+{
+        struct json_value *sorted = json_new(merge->doc, JSON_ARRAY);
+        const struct json_value *next = json_first(order);
+
+        for (const struct json_value *value = json_first(list); value; value = json_next(value)) {
+                const struct json_value *found = NULL;
+
+                if (!find_element(merge, order, value, key)) {
+                        json_append(sorted, json_copy(merge->doc, value));
+                        continue;
+                }
+                for (; next && !found; next = json_next(next))
+                        found = find_element(merge, list, next, key);
+                if (found)
+                        json_append(sorted, json_copy(merge->doc, found));
+        }
+        return sorted;
+}
+
 static bool contains(const struct json_value *list, const struct json_value *value)
 {
         for (const struct json_value *element = json_first(list); element; element = json_next(element))
@@ -224,16 +260,50 @@ static void retain_keys(struct merge *merge, struct json_value *map, const struc
         }
 }
 
+/* What is set must be among what is retained, else the patch contradicts itself. */
+static void check_retained(struct merge *merge, const struct json_value *patch, const struct json_value *keys)
+{
+        for (const struct json_value *value = json_first(patch); value && !merge->why; value = json_next(value)) {
+                bool named = is_directive(json_key(value)) || json_is(value, JSON_NULL);
+
+                if (!spend(merge, 1 + json_length(keys)))
+                        return;
+                for (const struct json_value *key = json_first(keys); key && !named; key = json_next(key))
+                        named = strcmp(json_string(key, ""), json_key(value)) == 0;
+                if (!named)
+                        merge->why = "$retainKeys must name every member that the patch sets";
+        }
+}
+
+static void set_order(struct merge *merge, struct json_value *map, const char *name, const struct json_value *order)
+{
+        struct json_value *list = json_get(map, name);
+        const char *key = NULL;
+
+        if (!json_is(list, JSON_ARRAY) || !json_is(order, JSON_ARRAY))
+                return;
+        for (size_t i = 0; i < G_N_ELEMENTS(merge_lists); i++)
+                if (strcmp(merge_lists[i].list, name) == 0)
+                        key = merge_lists[i].key;
+        if (key || g_strv_contains(set_lists, name))
+                json_set(merge->doc, map, name, in_order(merge, list, order, key));
+}
+
 static void apply_directives(struct merge *merge, struct json_value *map, const struct json_value *patch)
 {
         for (const struct json_value *value = json_first(patch); value; value = json_next(value)) {
                 const char *key = json_key(value);
 
-                if (g_str_has_prefix(key, DELETE_PREFIX))
+                if (g_str_has_prefix(key, DELETE_PREFIX)) {
                         remove_from_list(merge, json_get(map, key + strlen(DELETE_PREFIX)), value);
-                else if (strcmp(key, "$retainKeys") == 0)
+                } else if (strcmp(key, "$retainKeys") == 0) {
+                        check_retained(merge, patch, value);
                         retain_keys(merge, map, value);
+                }
         }
+        for (const struct json_value *value = json_first(patch); value; value = json_next(value))
+                if (g_str_has_prefix(json_key(value), ORDER_PREFIX))
+                        set_order(merge, map, json_key(value) + strlen(ORDER_PREFIX), value);
 }
 
 static struct json_value *merge_map(struct merge *merge, const struct json_value *target, const struct json_value *patch,

@@ -286,6 +286,8 @@ void auth_audit_record(struct auth_audit *audit, const struct auth_audit_entry *
         set_text(doc, "peer", entry->peer);
         set_text(doc, "requestId", entry->request_id);
         set_attributes(doc, entry->attributes);
+        if (entry->dry_run)
+                json_set_bool(doc, json_root(doc), "dryRun", true);
         json_set_bool(doc, json_root(doc), "allowed", entry->allowed);
         json_set_int(doc, json_root(doc), "status", entry->status);
         line_end(audit, doc);

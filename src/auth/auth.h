@@ -197,7 +197,8 @@ struct auth_audit_entry {
         const char *peer; /* "127.0.0.1:40000" */
         const char *request_id;
         bool allowed;
-        int status; /* HTTP; 0: not known, the request was handed to another facade */
+        bool dry_run; /* nothing was to be written */
+        int status;   /* HTTP; 0: not known, the request was handed to another facade */
 };
 /** auth_audit_record() - one line for one request: who, from where, what, decision, HTTP status. Never a body. Allowed reads (get,
  *  list, watch) of kinds other than Secret and of paths, and reports of agents, are only counted. */
