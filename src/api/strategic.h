@@ -6,8 +6,8 @@
 /*
  * Strategic merge patch, as far as kubectl sends it to core kinds: maps merge, null removes, lists are replaced except those that
  * Kubernetes merges by a key (owner references by uid, conditions and addresses by type) or as sets (finalizers); the directives
- * $patch: delete | replace | merge, $deleteFromPrimitiveList/x and $retainKeys; $setElementOrder/x is also taken as a sign that list x
- * is merged by its key (taints).
+ * $patch: delete | replace | merge, $deleteFromPrimitiveList/x and $retainKeys; $setElementOrder/x is also taken as a sign that
+ * list x is merged by its key (taints).
  */
 
 /* strategic_merge() outcomes */
