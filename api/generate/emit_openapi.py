@@ -8,8 +8,9 @@ from load import SCALARS
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 META_TYPES = {"ObjectMeta", "ManagedFieldsEntry", "OwnerReference", "Condition", "LabelSelector", "LabelSelectorRequirement"}
-PATCHES = ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
-           "application/apply-patch+yaml"]
+PATCHES = ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"]
+# kubectl sends what it reads here: our own kinds take no strategic merge patch.
+CORE_PATCHES = PATCHES[:2] + ["application/strategic-merge-patch+json"] + PATCHES[2:]
 SCALAR_SCHEMAS = {
     "string": {"type": "string"},
     "int": {"type": "integer", "format": "int64"},
@@ -120,7 +121,7 @@ class Builder:
         schema["x-kubernetes-list-type"] = field.shape.replace("listmap", "map").replace("list", "atomic")
         if field.keys:
             schema["x-kubernetes-list-map-keys"] = field.keys
-        if field.shape in ("set", "listmap"):
+        if field.shape == "set" or len(field.keys) == 1:
             schema["x-kubernetes-patch-strategy"] = "merge"
         if len(field.keys) == 1:
             schema["x-kubernetes-patch-merge-key"] = field.keys[0]
@@ -225,9 +226,8 @@ class Builder:
     def item(self, kind, gvk, suffix=""):
         name = definition_name(kind.type)
         write = ["dryRun", "fieldManager", "fieldValidation"]
-        # A client computes a strategic patch for a kind that is said to take it, and own kinds do not.
-        taken = [media for media in PATCHES if kind.core or "strategic" not in media]
-        patch = self.operation(kind, gvk, "patch" + suffix, write + ["force"], name, f"{META}.Patch", taken)
+        patch = self.operation(kind, gvk, "patch" + suffix, write + ["force"], name, f"{META}.Patch",
+                               CORE_PATCHES if kind.core else PATCHES)
         result = {"get": self.operation(kind, gvk, "read" + suffix, ["resourceVersion"], name),
                   "put": self.operation(kind, gvk, "replace" + suffix, write, name, name),
                   "patch": patch}

@@ -363,6 +363,11 @@ static void run_subresource(struct call *call, const struct api_subresource *ent
                 write_refuse_absent(call);
                 return;
         }
+        /* Nobody must find a console opened, or a machine moved, by what was to change nothing. */
+        if (!entry->dry_runs && http_request_query(call->request, "dryRun")) {
+                call_refuse_words(call, 400, "the subresource %s has no dry run", entry->name);
+                return;
+        }
         if (entry->run) {
                 entry->run(call, object);
                 return;

@@ -195,6 +195,7 @@ void eviction_init(struct gateway *gateway)
         const struct api_subresource eviction = {
                 .kind = &api_pod_kind,
                 .name = "eviction",
+                .dry_runs = true,
                 .method = "POST",
                 .verb = "create",
                 .as_group = "policy",
