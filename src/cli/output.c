@@ -116,10 +116,22 @@ static void print_json(const char *text)
         }
 }
 
+/* Who set which field is for programs: as in kubectl, people are not shown it. */
+static struct json_value *without_owners(struct json_doc *doc, const struct json_value *object)
+{
+        struct json_value *shown = json_copy(doc, object);
+
+        json_remove(json_get(shown, "metadata"), "managedFields");
+        for (struct json_value *item = json_first(json_get(shown, "items")); item; item = json_next(item))
+                json_remove(json_get(item, "metadata"), "managedFields");
+        return shown;
+}
+
 void cli_print_object(const struct json_value *object, const char *format)
 {
         assert(format);
 
+        g_autoptr(json_doc) doc = json_doc_new();
         g_autoptr(GString) text = g_string_new(NULL);
 
         if (g_str_equal(format, "name")) {
@@ -130,10 +142,10 @@ void cli_print_object(const struct json_value *object, const char *format)
                 return;
         }
         if (g_str_equal(format, "yaml")) {
-                json_write_yaml(object, text);
+                json_write_yaml(without_owners(doc, object), text);
                 fputs(text->str, stdout);
         } else {
-                json_write_pretty(object, text);
+                json_write_pretty(without_owners(doc, object), text);
                 print_json(text->str);
         }
         if (text->len == 0 || text->str[text->len - 1] != '\n')
