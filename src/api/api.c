@@ -2,6 +2,7 @@
 #include "api/access.h"
 #include "api/credentials.h"
 #include "api/guard.h"
+#include "api/once.h"
 #include "api/review.h"
 #include "api/service.h"
 #include "api/splice.h"
@@ -18,6 +19,7 @@
 int api_new(const struct api_options *options, struct api **ret_api)
 {
         g_autoptr(api) api = g_new0(struct api, 1);
+        int r;
 
         assert(options && options->loop && options->store && options->clock && options->random && options->seal && ret_api);
         api->options = *options;
@@ -32,7 +34,9 @@ int api_new(const struct api_options *options, struct api **ret_api)
         api->watches = api->access ? watch_hub_new(api) : NULL;
         if (!api->watches)
                 return -ENOMEM;
-        int r = credentials_new(api, &api->credentials);
+        r = once_new(&api->options, &api->once);
+        if (r >= 0)
+                r = credentials_new(api, &api->credentials);
         if (r < 0)
                 return r;
         *ret_api = g_steal_pointer(&api);
@@ -44,6 +48,7 @@ struct api *api_free(struct api *api)
         if (!api)
                 return NULL;
         credentials_free(api->credentials);
+        once_free(api->once);
         watch_hub_free(api->watches);
         access_free(api->access);
         metrics_free(api->metrics);

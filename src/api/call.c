@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/call.h"
+#include "api/once.h"
 #include "api/splice.h"
 #include "base/limits.h"
 
@@ -11,14 +12,6 @@ static const char json_type_text[] = "application/json";
 
 /* --- life
  * --------------------------------------------------------------------------------------------------------------------------- */
-
-static bool is_request_id(const char *text)
-{
-        size_t len = text ? strlen(text) : 0;
-
-        return len > 0 && len < CALL_REQUEST_ID_MAX &&
-               strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") == len;
-}
 
 static void call_gone(struct http_request *request, void *userdata)
 {
@@ -41,7 +34,7 @@ static void call_drained(struct http_request *request, void *userdata)
 struct call *call_new(struct api *api, struct http_request *request)
 {
         struct call *call = g_new0(struct call, 1);
-        const char *asked = http_request_header(request, "X-Request-Id");
+        const char *asked = http_request_header(request, ONCE_HEADER) ?: http_request_header(request, "X-Request-Id");
 
         *call = (struct call){
                 .refs = 1,
@@ -50,7 +43,7 @@ struct call *call_new(struct api *api, struct http_request *request)
                 .peer = g_strdup(http_request_peer(request)),
                 .begun_us = clock_monotonic_us(api->options.clock),
         };
-        if (is_request_id(asked))
+        if (asked && once_header_is_valid(asked))
                 g_strlcpy(call->request_id, asked, sizeof(call->request_id));
         else
                 uuid_generate(api->options.random, call->request_id);
@@ -79,6 +72,9 @@ struct call *call_unref(struct call *call)
         g_clear_pointer(&call->duplicates, g_ptr_array_unref);
         g_free(call->peer);
         g_free(call->only_name);
+        g_free(call->once_id);
+        g_free(call->once_name);
+        g_free(call->once_digest);
         g_free(call);
         return NULL;
 }

@@ -11,11 +11,12 @@
 
 #include <glib.h>
 
-#define CALL_REQUEST_ID_MAX 65
+#define CALL_REQUEST_ID_MAX 129
 
 struct access;
 struct credentials;
 struct watch_hub;
+struct once;
 
 struct api_metrics_hook {
         void (*write)(GString *out, void *userdata);
@@ -34,6 +35,7 @@ struct api {
         struct access *access;
         struct watch_hub *watches;
         struct credentials *credentials;
+        struct once *once;
         char *not_ready; /* NULL: ready */
 };
 
@@ -53,6 +55,7 @@ struct call {
         char *only_name; /* of a collection, when its field selector names one object; or NULL */
         struct params params;
         struct accept accept;
+        char *once_id, *once_name, *once_digest; /* of a write that is carried out once: see once.h; or NULL */
         uint64_t begun_us;
         GPtrArray *warnings;   /* texts for the headers of the answer; NULL: none */
         GPtrArray *duplicates; /* paths of keys that stand twice in the body; NULL: none */

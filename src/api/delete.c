@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/object.h"
+#include "api/once.h"
 #include "api/selector.h"
 #include "api/write.h"
 #include "base/limits.h"
@@ -218,8 +219,8 @@ void write_delete(struct call *call, struct json_doc *options)
         autostoreobject object = store_get_newest(store_of(call), call->target.kind, call->target.namespace, call->target.name);
         enum write_propagation propagation;
         enum write_deletion deletion;
-        struct store_txn txn = {.n_ops = 1};
-        struct store_op op;
+        struct store_op ops[2];
+        struct store_txn txn = {.ops = ops, .n_ops = 1};
         int r;
 
         if (!options_are_valid(call, json_root_const(taken), &propagation))
@@ -235,17 +236,19 @@ void write_delete(struct call *call, struct json_doc *options)
                                   call->target.name);
                 return;
         }
-        deletion = write_deletion_op(object, call->api->options.clock, propagation, &op);
+        deletion = write_deletion_op(object, call->api->options.clock, propagation, &ops[0]);
         if (deletion == WRITE_MARKED_YET || call->params.dry_run) {
-                reply_without_write(call, object, op.doc, deletion);
-                json_doc_free(op.doc);
+                reply_without_write(call, object, ops[0].doc, deletion);
+                json_doc_free(ops[0].doc);
                 return;
         }
-        txn.ops = &op;
         txn.actor = call_actor(call);
+        txn.n_ops += once_op(call, 200, object->root, &ops[1]);
         r = store_commit(store_of(call), &txn, on_deleted, call_ref(call), NULL);
-        if (r == 0)
+        if (r == 0) {
+                once_accepted(call);
                 return;
+        }
         write_refuse_outcome(call, r);
         call_unref(call);
 }
@@ -352,6 +355,10 @@ void write_delete_collection(struct call *call, struct json_doc *options)
 
         if (!options_are_valid(call, json_root_const(taken), &propagation))
                 return;
+        if (call->once_id) {
+                call_refuse_words(call, 400, "a deletion of many takes no " ONCE_HEADER ": it is of many transactions");
+                return;
+        }
         selector = selector_new(call->target.kind, call->params.label_selector, call->params.field_selector, &why);
         if (!selector) {
                 call_refuse_words(call, 400, "%s", why);

@@ -317,10 +317,16 @@ static const char *headers_of(const char *method)
 void ask_together(struct world *world, const char *method, const char *path, const char *const *bodies, size_t n,
                   struct answer **ret_answers)
 {
+        ask_together_with(world, method, path, headers_of(method), bodies, n, ret_answers);
+}
+
+void ask_together_with(struct world *world, const char *method, const char *path, const char *headers, const char *const *bodies,
+                       size_t n, struct answer **ret_answers)
+{
         g_autofree int *fds = g_new(int, n);
 
         for (size_t i = 0; i < n; i++) {
-                g_autofree char *request = request_text(world->admin, method, path, headers_of(method), bodies[i], true);
+                g_autofree char *request = request_text(world->admin, method, path, headers, bodies[i], true);
 
                 fds[i] = dial(world);
                 g_assert_cmpint(send(fds[i], request, strlen(request), MSG_NOSIGNAL), ==, strlen(request));

@@ -57,6 +57,9 @@ struct answer *ask(struct world *world, const char *method, const char *path, co
 /** ask_together() - @n requests on connections of their own, all sent before the first answer is awaited. */
 void ask_together(struct world *world, const char *method, const char *path, const char *const *bodies, size_t n,
                   struct answer **ret_answers);
+/** ask_together_with() - the same with headers of their own. */
+void ask_together_with(struct world *world, const char *method, const char *path, const char *headers, const char *const *bodies,
+                       size_t n, struct answer **ret_answers);
 /** ask_and_leave() - send a request and close the connection without awaiting the answer. */
 void ask_and_leave(struct world *world, const char *method, const char *path, const char *body);
 /** answer_text() - a string in the answer by JSON pointer; "" when absent, numbers verbatim. */

@@ -3,6 +3,7 @@
 #include "api/change.h"
 #include "api/guard.h"
 #include "api/object.h"
+#include "api/once.h"
 #include "base/limits.h"
 #include "generated/api_types.h"
 #include "generated/reasons.h"
@@ -119,12 +120,19 @@ static void on_committed(int result, const struct store_object *const *objects, 
                 write_refuse_outcome(write->call, result < 0 ? result : -EIO);
 }
 
-/* 0 when the commit is on its way (then @write belongs to it), or the outcome. */
-static int commit(struct write *write, struct store_op *op)
+/* 0 when the commit is on its way (then @write belongs to it), or the outcome. @before: the object, or NULL when it is created. */
+static int commit(struct write *write, struct store_op *op, const struct store_object *before)
 {
-        struct store_txn txn = {.ops = op, .n_ops = 1, .actor = call_actor(write->call)};
+        struct store_op ops[2] = {*op};
+        struct store_txn txn = {.ops = ops, .n_ops = 1, .actor = call_actor(write->call)};
+        const struct json_value *object = op->doc ? json_root_const(op->doc) : before->root;
+        int r;
 
-        return store_commit(store_of(write->call), &txn, on_committed, write, NULL);
+        txn.n_ops += once_op(write->call, write->code, object, &ops[1]);
+        r = store_commit(store_of(write->call), &txn, on_committed, write, NULL);
+        if (r == 0)
+                once_accepted(write->call);
+        return r;
 }
 
 /* --- create
@@ -224,7 +232,7 @@ static void create_attempt(struct write *taken)
                 }
                 op.name = call->target.name;
                 op.doc = g_steal_pointer(&doc);
-                r = commit(write, &op);
+                r = commit(write, &op, NULL);
         }
         if (r == 0)
                 write = NULL; /* the commit has it */
@@ -240,6 +248,40 @@ void write_create(struct call *call, enum body_type type, struct json_doc *body)
 /* --- update and patch
  * ---------------------------------------------------------------------------------------------------------------- */
 
+static void on_noted(int result, const struct store_object *const *objects, size_t n_objects, void *userdata)
+{
+        g_autoptr(call) call = userdata;
+        autostoreobject object = store_get(store_of(call), call->target.kind, call->target.namespace, call->target.name);
+
+        if (result < 0)
+                write_refuse_outcome(call, result);
+        else if (object)
+                call_reply_object(call, 200, object);
+        else
+                write_refuse_absent(call);
+}
+
+/* A request that changes nothing is remembered like any other: sent again after somebody else's change, it would change something.
+ */
+static void note_unchanged(struct call *call, const struct store_object *base)
+{
+        struct store_op op;
+        struct store_txn txn = {.ops = &op, .n_ops = 1, .actor = call_actor(call)};
+        int r;
+
+        if (!once_op(call, 200, base->root, &op)) {
+                call_reply_object(call, 200, base);
+                return;
+        }
+        r = store_commit(store_of(call), &txn, on_noted, call_ref(call), NULL);
+        if (r == 0) {
+                once_accepted(call);
+                return;
+        }
+        write_refuse_outcome(call, r);
+        call_unref(call);
+}
+
 /* Nothing differs: the answer is the object as it is, unless that is not durable yet; then the same is written again. */
 static bool answer_unchanged(struct write *write, const struct store_object *base, const struct json_doc *doc)
 {
@@ -253,7 +295,10 @@ static bool answer_unchanged(struct write *write, const struct store_object *bas
         published = store_get(store_of(write->call), base->kind, base->namespace, base->name);
         if (!published || published->revision != base->revision)
                 return false;
-        call_reply_object(write->call, write->code, base);
+        if (write->call->params.dry_run)
+                call_reply_object(write->call, write->code, base);
+        else
+                note_unchanged(write->call, base);
         return true;
 }
 
@@ -307,7 +352,7 @@ static int modify_once(struct write *write, bool *ret_owned_by_commit)
         op.expect_revision = base ? base->revision : 0;
         op.verb = verb_of(base, doc);
         op.doc = op.verb == STORE_DELETE ? NULL : g_steal_pointer(&doc);
-        r = commit(write, &op);
+        r = commit(write, &op, base);
         *ret_owned_by_commit = r == 0;
         return r == STORE_E_EXISTS ? STORE_E_CONFLICT : r;
 }
@@ -357,7 +402,7 @@ static void on_change_body(struct http_request *request, const char *text, size_
         struct json_doc *body;
         enum body_type type;
 
-        if (!body_type_of(call, &type) || !force_fits(call, type))
+        if (!body_type_of(call, &type) || !force_fits(call, type) || !once_begin(call, text, len))
                 return;
         body = body_parse(call, type, text, len);
         if (!body)
@@ -374,7 +419,7 @@ static void on_delete_body(struct http_request *request, const char *text, size_
         struct json_doc *options;
         enum body_type type;
 
-        if (len > 0 && !body_type_of(call, &type))
+        if ((len > 0 && !body_type_of(call, &type)) || !once_begin(call, text, len))
                 return;
         options = len > 0 ? body_parse(call, type, text, len) : json_doc_new();
         if (!options)

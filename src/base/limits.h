@@ -52,7 +52,9 @@
 #define LIMIT_USER_DATA_BYTES         2048         /* inline cloud-init (requirement D82) */
 #define LIMIT_SECRET_BYTES            (1u << 20)
 #define LIMIT_EVENTS_PER_NAMESPACE    5000 /* further ones of users are refused, of Gabbro dropped */
-#define LIMIT_FAULTS                  64   /* causes listed in one refusal; a last one says how many more */
+/* Requests of one user that are remembered by their Gabbro-Request-Id; beyond it the oldest go early. */
+#define LIMIT_REQUESTS_REMEMBERED 10000
+#define LIMIT_FAULTS              64 /* causes listed in one refusal; a last one says how many more */
 
 #define LIMIT_ROLE_RIGHTS      8192 /* what one role means: verbs x groups x resources x names of its rules */
 #define LIMIT_ROLE_AGGREGATION 8    /* roles that aggregate roles that aggregate roles ... */

@@ -30,7 +30,10 @@ struct cli {
         char *namespace;
         /* Global options as given; NULL: not given. */
         char *option_kubeconfig, *option_context, *option_namespace, *option_server, *option_token, *option_ca;
+        char *option_request_id;
         gboolean option_insecure;
+        char *request_id;  /* of this command: its writes are named by it and their number */
+        unsigned requests; /* writes so far */
 };
 
 /* One verb. */

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/client.h"
 
+#include "base/clock.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#define STALL_US 120000000u
+#define STALL_US      120000000u
+#define RETRIES       6
+#define RETRY_US      250000u /* the first pause; each is twice the one before */
+#define ID_MAX        112     /* the number of the request comes behind it */
+#define ID_HEADER     "Gabbro-Request-Id"
+#define ID_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~:"
 
 void cli_reply_clear(struct cli_reply *reply)
 {
@@ -26,7 +33,7 @@ struct http_client_options client_options(const struct cli *cli)
         };
 }
 
-char **client_headers(const struct cli *cli, const char *accept, const char *content_type)
+char **client_headers(const struct cli *cli, const char *accept, const char *content_type, const char *more)
 {
         g_autoptr(GStrvBuilder) headers = g_strv_builder_new();
         g_autofree char *accept_line = g_strdup_printf("Accept: %s", accept ?: "application/json");
@@ -40,6 +47,8 @@ char **client_headers(const struct cli *cli, const char *accept, const char *con
                 g_autofree char *bearer = g_strdup_printf("Authorization: Bearer %s", cli->token);
                 g_strv_builder_add(headers, bearer);
         }
+        if (more)
+                g_strv_builder_add(headers, more);
         return g_strv_builder_end(headers);
 }
 
@@ -55,12 +64,67 @@ void client_tell_unreachable(const struct cli *cli, int r, const char *words)
                 cli_note("Is gabbro-gateway running there? The address comes from --server or the kubeconfig.");
 }
 
-int cli_call(struct cli *cli, const struct cli_request *request, struct cli_reply *ret_reply)
+/* --- once
+ * --------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_write(const struct cli_request *request)
+{
+        return request->method && !request->upload && !g_str_equal(request->method, "GET");
+}
+
+/* Every write of a command has a name of its own, which it keeps when it is sent again: the gateway carries it out once. */
+static int name_request(struct cli *cli, const struct cli_request *request, char **ret_line)
+{
+        const char *given = cli->option_request_id;
+        char uuid[UUID_TEXT_MAX];
+
+        *ret_line = NULL;
+        if (!is_write(request))
+                return CLI_OK;
+        if (given && (!*given || strlen(given) > ID_MAX || given[strspn(given, ID_CHARACTERS)]))
+                return cli_usage("--request-id takes 1 to %d characters out of A-Z, a-z, 0-9 and -_.~:", ID_MAX);
+        if (!cli->request_id)
+                cli->request_id = g_strdup(given ?: uuid_generate(random_system(), uuid));
+        *ret_line = g_strdup_printf(ID_HEADER ": %s-%u", cli->request_id, ++cli->requests);
+        return CLI_OK;
+}
+
+/* The connection was lost with the answer, or, after that, the gateway is still starting. */
+static bool is_lost(int r, int status, unsigned attempt)
+{
+        return r == -EIO || (attempt > 0 && (r == -ECONNREFUSED || (r == 0 && status == 503)));
+}
+
+static int fetch(const struct cli *cli, const struct cli_request *request, const struct http_call_options *call,
+                 struct cli_reply *ret_reply, char **reterr_words)
 {
         struct http_client_options client = client_options(cli);
-        g_autofree char *url = g_strconcat(cli->server, request->path, NULL);
+        int r;
+
+        for (unsigned attempt = 0;; attempt++) {
+                r = http_fetch(&client, call, request->userdata, &ret_reply->status, &ret_reply->text, reterr_words);
+                if (attempt >= RETRIES || !is_write(request) || !is_lost(r, ret_reply->status, attempt))
+                        return r;
+                if (attempt == 0)
+                        cli_note("The connection to %s is lost; sending the request again under the same name.", cli->server);
+                g_clear_pointer(reterr_words, g_free);
+                cli_reply_clear(ret_reply);
+                g_usleep(RETRY_US << attempt);
+        }
+}
+
+int cli_call(struct cli *cli, const struct cli_request *request, struct cli_reply *ret_reply)
+{
+        g_autofree char *url = g_strconcat(cli->server, request->path, NULL), *words = NULL, *name = NULL;
         bool body = request->body || request->upload;
-        g_auto(GStrv) headers = client_headers(cli, request->accept, body ? request->content_type ?: "application/json" : NULL);
+        g_auto(GStrv) headers = NULL;
+        int r;
+
+        *ret_reply = (struct cli_reply){};
+        r = name_request(cli, request, &name);
+        if (r != CLI_OK)
+                return r;
+        headers = client_headers(cli, request->accept, body ? request->content_type ?: "application/json" : NULL, name);
         struct http_call_options call = {
                 .method = request->method,
                 .url = url,
@@ -73,10 +137,7 @@ int cli_call(struct cli *cli, const struct cli_request *request, struct cli_repl
                 .stall_timeout_us = STALL_US,
                 .max_body_bytes = CLIENT_LIST_BYTES,
         };
-        g_autofree char *words = NULL;
-
-        *ret_reply = (struct cli_reply){};
-        int r = http_fetch(&client, &call, request->userdata, &ret_reply->status, &ret_reply->text, &words);
+        r = fetch(cli, request, &call, ret_reply, &words);
         if (r < 0) {
                 client_tell_unreachable(cli, r, words);
                 return CLI_UNREACHABLE;

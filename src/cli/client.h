@@ -9,7 +9,8 @@
 
 /** client_options() - borrowed from @cli. */
 struct http_client_options client_options(const struct cli *cli);
-/** client_headers() - "Name: value" of a request; g_strfreev(). @accept NULL: JSON; @content_type NULL: none. */
-char **client_headers(const struct cli *cli, const char *accept, const char *content_type);
+/** client_headers() - "Name: value" of a request; g_strfreev(). @accept NULL: JSON; @content_type and
+ * @more (a whole line) NULL: none. */
+char **client_headers(const struct cli *cli, const char *accept, const char *content_type, const char *more);
 /** client_tell_unreachable() - print why there was no answer (@r of http_fetch(), its @words or NULL), and what to look at. */
 void client_tell_unreachable(const struct cli *cli, int r, const char *words);

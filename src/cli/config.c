@@ -153,9 +153,13 @@ void config_clear(struct cli *cli)
 {
         assert(cli);
 
-        char *owned[] = {cli->server,        cli->token,        cli->ca_pem,         cli->certificate_pem,
-                         cli->key_pem,       cli->namespace,    cli->option_context, cli->option_kubeconfig,
-                         cli->option_server, cli->option_token, cli->option_ca,      cli->option_namespace};
+        char *owned[] = {cli->server,         cli->token,
+                         cli->ca_pem,         cli->certificate_pem,
+                         cli->key_pem,        cli->namespace,
+                         cli->option_context, cli->option_kubeconfig,
+                         cli->option_server,  cli->option_token,
+                         cli->option_ca,      cli->option_namespace,
+                         cli->request_id,     cli->option_request_id};
 
         for (size_t i = 0; i < G_N_ELEMENTS(owned); i++)
                 g_free(owned[i]);

@@ -44,6 +44,7 @@ static void print_help(FILE *out)
                      "  -n, --namespace NS   project\n"
                      "  --server URL, --token TOKEN, --certificate-authority FILE, --insecure\n"
                      "                       instead of a kubeconfig\n"
+                     "  --request-id ID      name of this run: run again under the same name, nothing is done twice\n"
                      "\ngabbro VERB --help tells more. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 not "
                      "reachable, 5 "
                      "time is up.\n");
@@ -53,7 +54,8 @@ static void print_help(FILE *out)
 static int verb_index(int argc, char **argv)
 {
         static const char *const with_value[] = {
-                "--kubeconfig", "--context", "-n", "--namespace", "--server", "--token", "--certificate-authority", NULL};
+                "--kubeconfig", "--context", "-n", "--namespace", "--server", "--token", "--certificate-authority",
+                "--request-id", NULL};
 
         for (int i = 1; i < argc; i++) {
                 if (argv[i][0] != '-')

@@ -83,7 +83,7 @@ static enum ending watch_once(struct cli *cli, struct watching *watching, uint64
         struct http_client_options client = client_options(cli);
         g_autofree char *url = g_strdup_printf("%s%s%cwatch=true&allowWatchBookmarks=true&resourceVersion=%s", cli->server,
                                                watch->path, strchr(watch->path, '?') ? '&' : '?', watch->resource_version ?: "0");
-        g_auto(GStrv) headers = client_headers(cli, watch->accept, NULL);
+        g_auto(GStrv) headers = client_headers(cli, watch->accept, NULL, NULL);
         struct http_call_options call = {
                 .url = url, .headers = (const char *const *)headers, .timeout_us = timeout_us, .on_piece = watch_piece};
         int status = 0;
