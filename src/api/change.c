@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/change.h"
+#include "admission/admission.h"
 #include "api/apply.h"
 #include "api/managed.h"
 #include "api/object.h"
@@ -383,15 +384,21 @@ static void tell_duplicates(struct call *call, struct schema_faults *faults)
 static void check(struct call *call, struct json_doc *doc, const struct json_value *old, bool status_only,
                   struct schema_faults *faults)
 {
+        const struct admission admission = {
+                .store = call->api->options.store, .kind = call->target.kind, .namespace = call->target.namespace, .old = old};
         g_autoptr(schema_faults) warnings = schema_faults_new();
 
         tell_duplicates(call, faults);
+        if (!status_only)
+                admission_default(&admission, doc);
         object_check(&(struct object_check){.kind = call->target.kind,
                                             .old = old,
                                             .status_only = status_only,
                                             .validation = call->params.validation,
                                             .warnings = warnings},
                      doc, faults);
+        if (!status_only)
+                admission_check(&admission, json_root(doc), faults);
         for (size_t i = 0; i < schema_faults_kept(warnings); i++)
                 call_warn(call, "%s", schema_faults_at(warnings, i)->message);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/write.h"
+#include "admission/admission.h"
 #include "api/change.h"
 #include "api/guard.h"
 #include "api/object.h"

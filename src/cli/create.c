@@ -158,7 +158,7 @@ static struct json_doc *machine_manifest(const struct create_options *options, c
         struct json_value *spec = json_ensure_object(doc, json_root(doc), "spec");
         struct json_value *cpu = json_ensure_object(doc, spec, "cpu");
 
-        json_set_string(doc, spec, "virtualMachineClassName", options->class_name ?: "generic");
+        json_set_string(doc, spec, "virtualMachineClassName", options->class_name);
         json_set_int(doc, cpu, "cores", options->cores);
         json_set_string(doc, cpu, "coreFraction", options->core_fraction);
         json_set_string(doc, json_ensure_object(doc, spec, "memory"), "size", options->memory ?: "1Gi");
@@ -270,7 +270,7 @@ int cli_create(struct cli *cli, int argc, char **argv)
 {
         struct create_options options = {.cores = 1};
         const GOptionEntry entries[] = {
-                {"class", 0, 0, G_OPTION_ARG_STRING, &options.class_name, "Class of the machine (generic)", "NAME"},
+                {"class", 0, 0, G_OPTION_ARG_STRING, &options.class_name, "Class of the machine (the default one)", "NAME"},
                 {"cores", 0, 0, G_OPTION_ARG_INT, &options.cores, "Virtual cores (1)", "N"},
                 {"core-fraction", 0, 0, G_OPTION_ARG_STRING, &options.core_fraction, "Guaranteed share of each core (100%)",
                  "PERCENT"},

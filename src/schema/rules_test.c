@@ -78,7 +78,20 @@ static const struct rule_case cases[] = {
         {&api_virtual_machine_kind, MACHINE,
          "{spec: {blockDeviceRefs: [{kind: VirtualDisk, name: a}, {kind: VirtualImage, name: a}]}}", ""},
         {&api_virtual_machine_kind, MACHINE, "{spec: {virtualMachineClassName: null, cpus: 3}}",
-         "spec.cpus: Unknown field: did you mean cpu?\nspec.virtualMachineClassName: Required value"},
+         "spec.cpus: Unknown field: did you mean cpu?\nspec.virtualMachineClassName: Required value: no class is "
+         "the default of the project or of all"},
+        {&api_virtual_machine_kind, MACHINE, "{spec: {cpu: null, memory: null}}",
+         "spec.cpu.cores: Required value: its class has no default for it\n"
+         "spec.memory.size: Required value: its class has no default for it"},
+        /* vm-api 2.6 */
+        {&api_virtual_machine_kind, MACHINE, "{metadata: {labels: {a.virtualization.deckhouse.io/b: c}}}",
+         "metadata.labels: Forbidden: \"a.virtualization.deckhouse.io/b\": keys with virtualization.deckhouse.io in them are set "
+         "by "
+         "the system alone"},
+        {&api_virtual_machine_kind, MACHINE, "{metadata: {labels: {a.virtualization.deckhouse.io/b: c}}}", "", true,
+         "{metadata: {labels: {a.virtualization.deckhouse.io/b: d}}}"},
+        {&api_virtual_machine_kind, MACHINE, "{spec: {cpu: {coreFraction: 10}}}",
+         "spec.cpu.coreFraction: Invalid value: 10: must be a string"},
         {&api_virtual_machine_kind, MACHINE, "{metadata: {lables: {a: b}}}",
          "metadata.lables: Unknown field: did you mean labels?"},
         {&api_virtual_machine_kind, MACHINE, "{metadata: {name: Linux_VM, labels: {'a b': c, d: 'e f'}}}",
@@ -178,6 +191,8 @@ static const struct rule_case cases[] = {
          "remove it otherwise"},
 
         {&api_virtual_disk_kind, DISK, NULL, ""},
+        {&api_virtual_disk_kind, DISK, "{metadata: {name: a.b}}", "metadata.name: Invalid value: \"a.b\": must not contain a dot"},
+        {&api_virtual_disk_kind, DISK, "{metadata: {name: a.b}}", "", true, "{metadata: {name: a.b}}"},
         {&api_virtual_disk_kind, DISK, "{spec: {dataSource: null, persistentVolumeClaim: null}}",
          "spec.persistentVolumeClaim.size: Required value: an empty disk has no source to take its size from"},
         {&api_virtual_disk_kind, DISK, "{spec: {persistentVolumeClaim: {size: 0}}}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quotas of projects as kubectl sees them. D11, D59; attack 18."""
+"""Quotas of projects as kubectl sees them. D11, D59; attacks 18, 19."""
 import concurrent.futures
 import json
 import time
@@ -49,3 +49,29 @@ def test_attack_18_of_many_machines_at_once_as_many_pass_as_fit(kubectl):
     assert sum(result.returncode == 0 for result in results) == 3
     assert all("exceeded quota" in result.stderr for result in results if result.returncode)
     used(kubectl, "q", {"machines": "3"})
+
+
+def test_d33_a_class_gives_sizes_and_refuses_all_that_breaks_its_policies(kubectl):
+    """vm-api 2.5, 3.5: also that kubectl sends a manifest that leaves class and sizes out."""
+    name = kubectl.namespace
+    kubectl("create", "-f", "-", stdin=json.dumps({
+        "apiVersion": "gabbro.dev/v1", "kind": "VirtualMachineClass", "metadata": {"name": name},
+        "spec": {"cpu": {"type": "Host"}, "defaults": {"cores": 2, "memory": "2Gi"},
+                 "sizingPolicies": [{"cores": {"min": 1, "max": 4}, "memory": {"min": "1Gi", "max": "4Gi"}, "coreFractions": ["20%", "100%"],
+                                     "defaultCoreFraction": "20%"}]}}))
+    kubectl("annotate", "namespace", name, f"gabbro.dev/default-class={name}")
+    bare = {"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachine", "metadata": {"name": "a"},
+            "spec": {"runPolicy": "Manual", "blockDeviceRefs": [{"kind": "VirtualDisk", "name": "d"}]}}
+    shown = json.loads(kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(bare)))["spec"]
+    assert (shown["virtualMachineClassName"], shown["cpu"], shown["memory"]) == (name, {"cores": 2, "coreFraction": "20%"}, {"size": "2Gi"})
+    kubectl("apply", "-f", "-", stdin=json.dumps(bare))
+    assert "unchanged" in kubectl("apply", "-f", "-", stdin=json.dumps(bare))
+    said = kubectl.fails("patch", "vm", "a", "--type=merge", "-p", json.dumps({"spec": {"cpu": {"coreFraction": "50%"}, "memory": {"size": "8Gi"}}}))
+    assert "spec.cpu.coreFraction" in said and "spec.memory.size" in said
+    if kubectl.kind == "gateway":
+        kubectl("wait", "vm/a", "--for=condition=SizingPolicyMatched", "--timeout=20s")
+        kubectl("patch", "vmclass", name, "--type=merge", "-p", json.dumps({"spec": {"defaults": None, "sizingPolicies": [{"cores": {"min": 3, "max": 4}}]}}))
+        kubectl("wait", "vm/a", "--for=condition=SizingPolicyMatched=False", "--timeout=20s")
+        assert "cores are in no sizing policy" in kubectl.fails("patch", "vm", "a", "--type=merge", "-p", '{"spec":{"osType":"Windows"}}')
+        kubectl("label", "vm", "a", "x=y")
+    kubectl("delete", "vm", "a")

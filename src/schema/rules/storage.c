@@ -8,12 +8,22 @@
 
 static const char size_field[] = "spec.persistentVolumeClaim.size";
 
+/* Names of images and disks are parts of names of files and volumes elsewhere (vm-api 1.3). */
+static void check_dots(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
+{
+        const struct json_value *name = json_find(object, "metadata", "name", NULL);
+
+        if (!old && strchr(json_string(name, ""), '.'))
+                rules_invalid(faults, "metadata.name", name, "must not contain a dot");
+}
+
 void rules_virtual_disk(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
 {
         const struct json_value *size = json_find(object, "spec", "persistentVolumeClaim", "size", NULL);
         const struct json_value *before = json_find(old, "spec", "persistentVolumeClaim", "size", NULL);
         uint64_t bytes, bytes_before;
 
+        check_dots(object, old, faults);
         rules_data_source(faults, object, old);
         if (!size && !json_find(object, "spec", "dataSource", NULL))
                 rules_required(faults, size_field, "an empty disk has no source to take its size from");
@@ -32,6 +42,7 @@ void rules_virtual_disk(const struct json_value *object, const struct json_value
 
 void rules_virtual_image(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
 {
+        check_dots(object, old, faults);
         rules_data_source(faults, object, old);
         if (old)
                 rules_frozen(faults, "spec.storage", json_find(object, "spec", "storage", NULL),
@@ -44,6 +55,7 @@ void rules_cluster_virtual_image(const struct json_value *object, const struct j
         const char *kind = json_find_string(reference, "kind", NULL);
         bool clustered = g_strcmp0(kind, "ClusterVirtualImage") == 0;
 
+        check_dots(object, old, faults);
         rules_data_source(faults, object, old);
         if (kind && !clustered && !json_get(reference, "namespace"))
                 rules_required(faults, "spec.dataSource.objectRef.namespace", "the source lives in a project");

@@ -150,11 +150,43 @@ static void check_terms(const struct json_value *affinity, const char *member, s
         }
 }
 
+/* What a class may give, and did not; kubectl would not even send a manifest without fields that are always required. */
+static void check_given(const struct json_value *spec, struct schema_faults *faults)
+{
+        static const char no_default[] = "its class has no default for it";
+
+        if (!json_get(spec, "virtualMachineClassName"))
+                rules_required(faults, "spec.virtualMachineClassName", "no class is the default of the project or of all");
+        if (!json_find(spec, "cpu", "cores", NULL))
+                rules_required(faults, "spec.cpu.cores", no_default);
+        if (!json_find(spec, "memory", "size", NULL))
+                rules_required(faults, "spec.memory.size", no_default);
+}
+
+#define FOREIGN_DOMAIN "virtualization.deckhouse.io"
+
+/* Keys of the domain belong to the system (vm-api 2.6); those that are there already stay. */
+static void check_keys(const struct json_value *object, const struct json_value *old, const char *member,
+                       struct schema_faults *faults)
+{
+        g_autofree char *place = g_strconcat("metadata.", member, NULL);
+
+        for (const struct json_value *value = json_first(json_find(object, "metadata", member, NULL)); value;
+             value = json_next(value))
+                if (strstr(json_key(value), FOREIGN_DOMAIN) && !json_find(old, "metadata", member, json_key(value), NULL))
+                        schema_faults_add(faults, place, REASON_FIELD_VALUE_FORBIDDEN,
+                                          "Forbidden: \"%.80s\": keys with " FOREIGN_DOMAIN " in them are set by the system alone",
+                                          json_key(value));
+}
+
 void rules_virtual_machine(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
 {
         const struct json_value *spec = json_get(object, "spec"), *affinity = json_get(spec, "affinity");
         const struct json_value *spread = json_get(spec, "topologySpreadConstraints");
 
+        check_keys(object, old, "labels", faults);
+        check_keys(object, old, "annotations", faults);
+        check_given(spec, faults);
         check_cores(spec, faults);
         check_memory(spec, faults);
         check_user_data(spec, faults);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admission/admission.h"
+
+#include "admission/machine.h"
+#include "generated/api_types.h"
+
+#include <assert.h>
+
+static const struct {
+        const struct schema_kind *kind;
+        void (*fill)(const struct admission *admission, struct json_doc *doc);
+        void (*check)(const struct admission *admission, const struct json_value *object, struct schema_faults *faults);
+} admissions[] = {
+        {&api_virtual_machine_kind, machine_default, machine_check},
+        {&api_virtual_machine_class_kind, NULL, class_check},
+};
+
+void admission_default(const struct admission *admission, struct json_doc *doc)
+{
+        assert(admission && admission->store && admission->kind && doc);
+        for (size_t i = 0; i < G_N_ELEMENTS(admissions); i++)
+                if (admissions[i].kind == admission->kind && admissions[i].fill)
+                        admissions[i].fill(admission, doc);
+}
+
+void admission_check(const struct admission *admission, const struct json_value *object, struct schema_faults *faults)
+{
+        assert(admission && admission->store && admission->kind && faults);
+        for (size_t i = 0; i < G_N_ELEMENTS(admissions); i++)
+                if (admissions[i].kind == admission->kind && admissions[i].check)
+                        admissions[i].check(admission, object, faults);
+}
