@@ -65,15 +65,14 @@ static void disk(const struct json_value *root, const struct count *count)
         add(count, disks, 1);
 }
 
-/* An image counts with its file in the library, from the moment in which its length is known. */
+/* An image counts with its file in the library, from the moment in which it is there. */
 static void image(const struct json_value *root, const struct count *count)
 {
         const struct json_value *status = json_get(root, "status");
         uint64_t stored = whole(json_find(status, "size", "storedBytes", NULL));
         uint64_t came = whole(json_find(status, "ingest", "sizeBytes", NULL));
-        uint64_t expected = whole(json_find(status, "ingest", "expectedBytes", NULL));
 
-        add(count, QUOTA_IMAGE_STORAGE, stored > 0 ? stored : came > 0 ? came : expected);
+        add(count, QUOTA_IMAGE_STORAGE, stored > 0 ? stored : came);
 }
 
 static const struct {

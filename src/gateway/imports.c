@@ -22,7 +22,7 @@ struct import {
         struct ingest_target target;
         char *url, *sha256;
         struct blob_intake *intake;
-        atomic_ullong received, expected;
+        atomic_ullong received, expected, room; /* room: what quotas leave for it */
         struct loop_source *progress;
         struct blob_facts facts;
         struct blob_fault fault;
@@ -67,7 +67,10 @@ static bool on_piece(struct http_call *call, const char *piece, size_t len, void
 
         if (length)
                 atomic_store(&import->expected, g_ascii_strtoull(length, NULL, 10));
-        import->write_error = blob_intake_write(import->intake, piece, len);
+        if (MAX(atomic_load(&import->expected), atomic_load(&import->received) + len) > atomic_load(&import->room))
+                import->write_error = -EDQUOT; /* not a byte more */
+        else
+                import->write_error = blob_intake_write(import->intake, piece, len);
         atomic_fetch_add(&import->received, len);
         return import->write_error == 0;
 }
@@ -111,6 +114,9 @@ static int fetch_once(struct import *import, bool *ret_again)
                 return fail(import, REASON_DISK_FULL, "the gateway's disk is full");
         if (import->write_error == -EFBIG)
                 return fail(import, REASON_IMAGE_TOO_LARGE, "the file is larger than an image may be");
+        if (import->write_error == -EDQUOT)
+                return fail(import, REASON_QUOTA_EXCEEDED,
+                            "exceeded quota: the file is larger than what the project has left of images.storage");
         if (import->write_error < 0)
                 return import->write_error;
         if (r == -EACCES) {
@@ -157,11 +163,19 @@ static void done(int result, void *userdata)
         import_free(import);
 }
 
+static void look_at_room(struct import *import)
+{
+        const char *quota;
+
+        atomic_store(&import->room, ingest_room(import->gateway, &import->target, &quota));
+}
+
 static void on_progress(struct loop_source *source, void *userdata)
 {
         struct import *import = userdata;
         unsigned long long expected = atomic_load(&import->expected), received = atomic_load(&import->received);
 
+        look_at_room(import);
         if (expected > 0 && received < expected)
                 ingest_report_progress(import->gateway, &import->target, (int)(received * 100 / expected));
         loop_timer_set(source, PROGRESS_INTERVAL_US);
@@ -187,6 +201,7 @@ static void consider(struct imports *imports, const struct store_object *object)
         import->url = g_strdup(url);
         import->sha256 = g_strdup(json_find_string(object->root, "spec", "dataSource", "http", "checksum", "sha256", NULL));
         ingest_target_set(&import->target, object);
+        look_at_room(import);
         g_hash_table_insert(imports->by_uid, import->target.uid, import);
         loop_timer(imports->gateway->loop, PROGRESS_INTERVAL_US, on_progress, import, &import->progress);
         loop_pool_submit(imports->pool, work, done, import);

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/ingest.h"
-#include "generated/api_types.h"
 
+#include "admission/quota.h"
+#include "base/quantity.h"
+#include "generated/api_types.h"
+#include "generated/reasons.h"
+#include "schema/quota_names.h"
+
+#include <errno.h>
 #include <string.h>
 
 const struct schema_kind *const ingest_kinds[] = {&api_cluster_virtual_image_kind, &api_virtual_image_kind, &api_virtual_disk_kind,
@@ -76,11 +82,36 @@ void ingest_report_progress(struct gateway *gateway, const struct ingest_target 
         write_report(gateway, target, &report, NULL, NULL);
 }
 
+uint64_t ingest_room(const struct gateway *gateway, const struct ingest_target *target, const char **ret_quota)
+{
+        *ret_quota = NULL;
+        if (target->kind != &api_virtual_image_kind || !gateway->quota)
+                return UINT64_MAX;
+        return quota_left(gateway->quota, target->namespace, QUOTA_IMAGE_STORAGE, ret_quota);
+}
+
+char *ingest_over_quota(const struct gateway *gateway, const struct ingest_target *target, uint64_t bytes)
+{
+        char asked[32], left[32];
+        const char *quota;
+        uint64_t room = ingest_room(gateway, target, &quota);
+
+        if (bytes <= room)
+                return NULL;
+        return g_strdup_printf("exceeded quota: %s, requested: images.storage=%s, of which %s are left", quota,
+                               quantity_format_bytes(bytes, asked), quantity_format_bytes(room, left));
+}
+
 int ingest_report_facts(struct gateway *gateway, const struct ingest_target *target, const struct blob_facts *facts,
                         store_done_fn done, void *userdata)
 {
         struct report report = {.percent = 100, .facts = facts};
+        g_autofree char *over = ingest_over_quota(gateway, target, facts->size_bytes);
 
+        if (over) {
+                (void)ingest_report_fault(gateway, target, REASON_QUOTA_EXCEEDED, over);
+                return -EDQUOT;
+        }
         return write_report(gateway, target, &report, done, userdata);
 }
 

@@ -19,8 +19,12 @@ void ingest_target_clear(struct ingest_target *target);
 
 /** ingest_report_progress() - 0..100; at most what changed is written. */
 void ingest_report_progress(struct gateway *gateway, const struct ingest_target *target, int percent);
+/** ingest_room() - bytes that the file may have by the quotas of its project; @ret_quota: the tightest, borrowed for the turn. */
+uint64_t ingest_room(const struct gateway *gateway, const struct ingest_target *target, const char **ret_quota);
+/** ingest_over_quota() - why a file of @bytes may not come, or NULL; g_free(). */
+char *ingest_over_quota(const struct gateway *gateway, const struct ingest_target *target, uint64_t bytes);
 /** ingest_report_facts() / ingest_report_fault() - the end. An object that is gone meanwhile is no fault. @done as objects_edit().
- */
+ *  A file that a quota has no room for is a fault of its own: -EDQUOT. */
 int ingest_report_facts(struct gateway *gateway, const struct ingest_target *target, const struct blob_facts *facts,
                         store_done_fn done, void *userdata);
 int ingest_report_fault(struct gateway *gateway, const struct ingest_target *target, const char *reason, const char *message);

@@ -117,7 +117,11 @@ static void finish_done(int result, void *userdata)
         }
         upload->busy = true;
         int r = ingest_report_facts(upload->gateway, &upload->target, &upload->facts, answer_done, upload);
-        if (r) {
+        if (r == -EDQUOT) {
+                upload->busy = false;
+                library_release(upload->gateway, upload->facts.digest);
+                refuse(upload, 403, "Forbidden", "the file is larger than what the project's quota leaves of images.storage");
+        } else if (r) {
                 upload->busy = false;
                 library_release(upload->gateway, upload->facts.digest);
                 refuse(upload, 409, "Conflict", "the image was deleted or replaced meanwhile");
@@ -232,6 +236,12 @@ static void handle_upload(struct http_request *request, const struct auth_identi
         }
         if (g_hash_table_size(gateway->uploads->by_uid) >= UPLOADS_MAX) {
                 api_reply_status(request, 429, "TooManyRequests", "too many uploads are under way", NULL);
+                return;
+        }
+        struct ingest_target target = {.kind = object->kind, .namespace = (char *)object->namespace};
+        g_autofree char *over = ingest_over_quota(gateway, &target, (uint64_t)MAX(http_request_content_length(request), 0));
+        if (over) {
+                api_reply_status(request, 403, "Forbidden", over, NULL);
                 return;
         }
         struct blob_intake *intake = NULL;

@@ -63,6 +63,16 @@ class Gateway:
         finally:
             connection.close()
 
+    def put(self, path, data):
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=ssl._create_unverified_context(), timeout=30)
+        try:
+            connection.request("PUT", path, data, {"Authorization": f"Bearer {self.token}", "Content-Type": "application/octet-stream"},
+                               encode_chunked=not isinstance(data, bytes))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
     def end(self):
         if self.process and self.process.poll() is None:
             self.process.terminate()

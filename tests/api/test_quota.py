@@ -2,7 +2,12 @@
 """Quotas of projects as kubectl sees them. D11, D59; attacks 18, 19."""
 import concurrent.futures
 import json
+import select
 import time
+
+import pytest
+
+from test_once import Gateway
 
 MACHINE = {"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachine",
            "spec": {"virtualMachineClassName": "sized", "cpu": {"cores": 2, "coreFraction": "50%"}, "memory": {"size": "1Gi"},
@@ -75,3 +80,35 @@ def test_d33_a_class_gives_sizes_and_refuses_all_that_breaks_its_policies(kubect
         assert "cores are in no sizing policy" in kubectl.fails("patch", "vm", "a", "--type=merge", "-p", '{"spec":{"osType":"Windows"}}')
         kubectl("label", "vm", "a", "x=y")
     kubectl("delete", "vm", "a")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_attack_6_an_image_that_exceeds_the_quota_leaves_nothing(tmp_path, told):
+    """images.storage: refused before the first byte when the length is told, else at the end; the space is returned."""
+    gateway = Gateway(tmp_path)
+    try:
+        gateway.begin()
+        project = "/api/v1/namespaces/default/resourcequotas"
+        images = "/apis/gabbro.dev/v1/namespaces/default/virtualimages"
+        assert gateway.ask("POST", project, {"metadata": {"name": "q"}, "spec": {"hard": {"images.storage": "1Ki"}}})[0] == 201
+        assert gateway.ask("POST", images, {"metadata": {"name": "i"}, "spec": {"dataSource": {"type": "Upload"}}})[0] == 201
+        phase(gateway, images, "WaitForUserUpload")
+        data = bytes(4096)
+        status, said = gateway.put(f"{images}/i/upload", data if told else iter([data]))
+        assert status == 403, said
+        assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file() and path.read_bytes() == data]
+        if not told:
+            failed = phase(gateway, images, "Failed")
+            assert "exceeded quota: q, requested: images.storage=" in json.dumps(failed["status"]["conditions"])
+    finally:
+        gateway.end()
+
+
+def phase(gateway, images, wanted):
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        image = gateway.ask("GET", f"{images}/i")[1]
+        if image.get("status", {}).get("phase") == wanted:
+            return image
+        select.select([], [], [], 0.05)
+    raise AssertionError(f"{image}, not {wanted}")
