@@ -63,7 +63,7 @@ struct api_subresource {
         /* What discovery says of its body when that is no object of @kind ("policy", "v1", "Eviction"), or NULL. */
         const char *as_group, *as_version, *as_kind;
         void (*run)(struct call *call, const struct store_object *object); /* instead of @handle: parts of this folder */
-        bool dry_runs;      /* @handle heeds dryRun; else a request with it is refused */
+        bool dry_runs; /* @handle heeds dryRun; else a request with it is refused */
         void (*handle)(struct http_request *request, const struct auth_identity *identity, const struct store_object *object,
                        void *userdata);
         void *userdata;

@@ -43,6 +43,8 @@ const struct schema_kind *const controllers_kinds[] = {
         &api_node_kind,
         &api_node_identity_kind,
         &api_lease_kind,
+        &api_user_kind,
+        &api_service_account_kind,
         &api_secret_kind,
         &api_config_map_kind,
         &api_resource_quota_kind,
