@@ -263,12 +263,22 @@ static void add_reviews(struct json_doc *doc, struct json_value *resources, cons
         }
 }
 
-static bool names_bodies(const char *group, const char *version)
+/* The subresources that take such bodies, without verbs, for they are served under their own kind. Clients do not keep what they
+ * discovered of a group that has no resources, and would ask again at every command. */
+static void add_bodies(struct json_doc *doc, struct json_value *resources, const struct api *api, const char *group,
+                       const char *version)
 {
-        for (size_t i = 0; i < G_N_ELEMENTS(body_groups); i++)
-                if (strcmp(body_groups[i].group, group) == 0 && strcmp(body_groups[i].version, version) == 0)
-                        return true;
-        return false;
+        for (size_t i = 0; i < G_N_ELEMENTS(body_groups); i++) {
+                if (strcmp(body_groups[i].group, group) != 0 || strcmp(body_groups[i].version, version) != 0)
+                        continue;
+                for (guint k = 0; k < api->subresources->len; k++) {
+                        const struct api_subresource *other = &g_array_index(api->subresources, struct api_subresource, k);
+
+                        if (g_strcmp0(other->as_group, group) == 0)
+                                json_set_string(doc, json_append(resources, new_resource(doc, other->kind, other->name, NULL)), "kind",
+                                                other->as_kind);
+                }
+        }
 }
 
 GString *discovery_resources(const struct api *api, const char *group, const char *version)
@@ -287,5 +297,6 @@ GString *discovery_resources(const struct api *api, const char *group, const cha
                 if (is_served_as(api, schema_kinds[i], group, version, &alias))
                         add_kind(doc, resources, api, schema_kinds[i], alias);
         add_reviews(doc, resources, group, version);
-        return json_length(resources) || names_bodies(group, version) ? text_of(root) : NULL;
+        add_bodies(doc, resources, api, group, version);
+        return json_length(resources) ? text_of(root) : NULL;
 }

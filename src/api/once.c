@@ -242,6 +242,7 @@ static void answer(struct call *call, const struct store_object *record)
         (void)json_int64(json_get(spec, "code"), &code);
         g_free(call->target.name);
         call->target.name = g_strdup(json_find_string(spec, "name", NULL));
+        call->attributes.name = call->target.name;
         if (call->request)
                 http_reply_header(call->request, "Gabbro-Request-Repeated", "true");
         if (object)

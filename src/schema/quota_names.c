@@ -44,9 +44,10 @@ char *quota_count_name(const struct schema_kind *kind)
         return g_strconcat("count/", kind->plural, *kind->group ? "." : "", kind->group, NULL);
 }
 
+/* What the gateway itself projects is not the project's to use: a quota must not stop it. */
 static bool is_counted(const struct schema_kind *kind)
 {
-        return kind->namespaced && !kind->internal;
+        return kind->namespaced && !kind->internal && !kind->projected;
 }
 
 static bool has_group(const struct schema_kind *kind, const char *group)

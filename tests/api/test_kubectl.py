@@ -62,7 +62,8 @@ def test_get_all_shows_machines_and_no_intents(kubectl):
 
 def test_explain_knows_fields(kubectl):
     out = kubectl("explain", "vm.spec.cpu")
-    assert "cores" in out and "-required-" in out
+    assert "cores" in out and "class's defaults" in " ".join(out.split())
+    assert "-required-" in kubectl("explain", "vm.spec.blockDeviceRefs")
     assert "GROUP" not in kubectl.fails("explain", "vm.spec.nothing")
 
 

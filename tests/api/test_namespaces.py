@@ -20,7 +20,7 @@ def contents(namespace):
              (OWN, "SecurityGroup", {"spec": {}}), (OWN, "VirtualDisk", {"spec": SIZE}), (OWN, "VirtualImage", {"spec": UPLOAD}),
              (OWN, "VirtualMachineIPAddress", {"spec": {"type": "Auto"}}),
              (OWN, "VirtualMachine", {"spec": {"virtualMachineClassName": "nowhere", "cpu": {"cores": 1}, "memory": {"size": "1Gi"},
-                                               "blockDeviceRefs": [{"kind": "VirtualDisk", "name": "m"}]}}),
+                                               "virtualMachineIPAddressName": "m", "blockDeviceRefs": [{"kind": "VirtualDisk", "name": "m"}]}}),
              (OWN, "VirtualMachineOperation", {"spec": {"virtualMachineName": "m", "type": "Start"}})]
     return [{"apiVersion": api, "kind": kind, "metadata": {"name": "m", "namespace": namespace}, **more} for api, kind, more in table]
 

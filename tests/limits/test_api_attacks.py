@@ -104,8 +104,8 @@ def test_attack_13_free_text_comes_back_as_it_was(gateway):
 
 ALIASES = b"a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + b"".join(b"a%d: &a%d [%s]\n" % (i, i, b",".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 12))
 BODIES = [
-    ("duplicate keys", JSON, b'{"metadata":{"name":"x"},"data":{"a":"1","a":"2"}}', (400,)),
-    ("duplicate metadata", JSON, b'{"metadata":{"name":"x"},"metadata":{"name":"y"}}', (400,)),
+    ("duplicate keys", JSON, b'{"metadata":{"name":"x"},"data":{"a":"1","a":"2"}}', (400, 422)),
+    ("duplicate metadata", JSON, b'{"metadata":{"name":"x"},"metadata":{"name":"y"}}', (400, 422)),
     ("a depth of 100,000", JSON, b'{"a":' * 100000 + b"1" + b"}" * 100000, (400, 413)),
     ("an array that never ends", JSON, b"[" * 100000, (400, 413)),
     ("NaN", JSON, b'{"metadata":{"name":"x"},"data":{"a":NaN}}', (400,)),
@@ -122,7 +122,7 @@ BODIES = [
     ("a string of three megabytes", JSON, b'{"metadata":{"name":"x"},"data":{"a":"' + b"x" * (LIMIT["OBJECT_BYTES"] + 1) + b'"}}', (400, 413, 422)),
     ("an alias bomb", "application/yaml", ALIASES, (400, 413, 415)),
     ("a tag that makes an object", "application/yaml", b"metadata: !!python/object/apply:os.system ['reboot']", (400, 415)),
-    ("duplicate keys in YAML", "application/yaml", b"metadata: {name: x}\nmetadata: {name: y}", (400, 415)),
+    ("duplicate keys in YAML", "application/yaml", b"metadata: {name: x}\nmetadata: {name: y}", (400, 422)),
     ("a list for an object", JSON, b"[]", (400,)),
     ("nothing", JSON, b"", (400,)),
 ]
@@ -131,11 +131,24 @@ BODIES = [
 @pytest.mark.parametrize("kind,body,expected", [b[1:] for b in BODIES], ids=[b[0].replace(" ", "-") for b in BODIES])
 def test_attack_15_a_body_means_one_thing_or_nothing(gateway, kind, body, expected):
     memory = gateway.resident()
-    status, told = send(gateway, "POST", VMS.format("default") if b"spec" in body else PATH, body, kind)
+    path = VMS.format("default") if b"spec" in body else PATH
+    status, told = send(gateway, "POST", path + "?fieldValidation=Strict", body, kind)
     assert status in expected and told["kind"] == "Status" and len(json.dumps(told)) < 4096, told
     assert send(gateway, "GET", PATH + "/x")[0] == 404 and send(gateway, "GET", PATH + "/y")[0] == 404
     assert gateway.resident() - memory < 64 << 20
     attack(15, "bodies that are ambiguous, endless, too deep or no text", "refused with a Status, in bounded memory; nothing is made")
+
+
+@pytest.mark.parametrize("kind,body", [(JSON, b'{"metadata":{"name":"d"},"data":{"a":"1","a":"2"}}'),
+                                       ("application/yaml", b"metadata: {name: d}\ndata: {a: '1', a: '2'}")], ids=["JSON", "YAML"])
+def test_attack_15_what_is_written_twice_holds_as_last_written_and_is_told(gateway, kind, body):
+    """As Kubernetes has it where fieldValidation does not say Strict."""
+    with gateway.connect() as one:
+        one.sendall(gateway.head("POST", PATH + "?dryRun=All", f"Content-Type: {kind}", f"Content-Length: {len(body)}", "Connection: close") + body)
+        answer = b"".join(iter(lambda: one.recv(65536), b"")).decode()
+    assert answer.startswith("HTTP/1.1 201") and 'Warning: 299 - "duplicate field \\"data.a\\""' in answer
+    assert '"data":{"a":"2"}' in answer
+    attack(15, "the same key twice, fieldValidation not Strict", "the last one holds, and a warning names it")
 
 
 # What a user may put into a patch, and what of it must not be taken.
