@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measure, each figure beside its peer in the same run. usage: run.py [--rounds N] [--only store|fleet|peers|api|start|memory|adopt|scale]
+"""Measure, each figure beside its peer in the same run. usage: run.py [--rounds N] [--only PART...]
 
 Everything runs in an emulated host of its own (tests/lab/host.sh); nothing is left behind. Printed are medians, and the ratio to the
 peer. The machines are shared and noisy: compare ratios, never absolute figures of different runs.
@@ -423,10 +423,98 @@ def bench_beside(folder, rounds):
         gateway.kill()
 
 
+# --- long lists, many watches ---------------------------------------------------------------------------------------------------------------
+
+LISTED = 20000
+AS_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+
+
+def filled(folder, machines):
+    """A gateway over a store with so many machines, at rest."""
+    data = folder / f"filled-{machines}" / "data"
+    data.parent.mkdir()
+    gateway = Lone(data)
+    gateway.begin()
+    gateway.process.terminate()
+    gateway.process.wait()
+    if machines:
+        subprocess.run([BUILD / "bench/fleet", "fill", data / "store.db", str(machines)], check=True, stdout=subprocess.DEVNULL)
+    gateway.begin()
+    gateway.until_quiet()
+    return gateway
+
+
+def cpu_ms(process):
+    return int(pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/schedstat").read_text().split()[0]) / 1e6
+
+
+def drain(gateway, path, accept):
+    """Take a whole answer as it comes; its bytes."""
+    text = (gateway.data / "admin.kubeconfig").read_text()
+    context = ssl.create_default_context(cadata=base64.b64decode(re.search(r"authority-data: (\S+)", text).group(1)).decode())
+    connection = http.client.HTTPSConnection("127.0.0.1", int(gateway.port.group(1)), context=context)
+    connection.request("GET", path, headers={"Authorization": "Bearer " + re.search(r"token: (\S+)", text).group(1), "Accept": accept})
+    answer, total, room = connection.getresponse(), 0, memoryview(bytearray(1 << 18))
+    if answer.status != 200:
+        raise SystemExit(f"bench: GET {path}: {answer.status}")
+    while n := answer.readinto(room):
+        total += n
+    connection.close()
+    return total
+
+
+def bench_list(folder, rounds):
+    """The time that the gateway's loop takes for a list, and by how much its memory grows meanwhile."""
+    gateway = filled(folder, LISTED)
+    pid = gateway.process.pid
+    for name, accept, aim in (("kubectl table", AS_TABLE, "< 100"), ("whole objects", "application/json", "")):
+        times, size = [], 0
+        before = gateway.memory()[0]
+        pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+        for _ in range(rounds):
+            begun = cpu_ms(gateway.process)
+            size = drain(gateway, "/apis/gabbro.dev/v1/virtualmachines", accept)
+            times.append(cpu_ms(gateway.process) - begun)
+        high = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1)) << 10
+        show(f"list {LISTED:,} machines as {name}, {size / 2**20:.1f} MiB", statistics.median(times), "ms CPU", aim=aim)
+        show("  memory that it takes at most", (high - before) / 2**20, "MiB")
+    gateway.kill()
+
+
+WATCHERS, EVENTS = 1000, 300
+
+
+def bench_watch(folder, rounds):
+    """Events that reach a thousand clients; the peer writes as many bytes to as many connections and does nothing else."""
+    gateway = filled(folder, 0)
+    text = (gateway.data / "admin.kubeconfig").read_text()
+    token = re.search(r"token: (\S+)", text).group(1)
+    path = "/api/v1/namespaces/default/configmaps/watched"
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "watched"}, "data": {"n": "0", "text": "x" * 1000}}
+    context = ssl.create_default_context(cadata=base64.b64decode(re.search(r"authority-data: (\S+)", text).group(1)).decode())
+    connection = http.client.HTTPSConnection("127.0.0.1", int(gateway.port.group(1)), context=context)
+    connection.request("POST", path.rsplit("/", 1)[0], json.dumps(body), {"Authorization": "Bearer " + token, "Content-Type": "application/json"})
+    size = len(connection.getresponse().read()) + 48
+    ours, bare = [], []
+    for _ in range(rounds):
+        ours.append(float(watchers("read", gateway.port.group(1), token, path, WATCHERS, EVENTS)))
+        peer = subprocess.Popen([BUILD / "bench/watchers", "serve", str(WATCHERS), str(EVENTS), str(size)], stdout=subprocess.PIPE, text=True)
+        bare.append(float(watchers("read", peer.stdout.readline().strip(), "-", path, WATCHERS, EVENTS)))
+        peer.kill()
+        peer.wait()
+    show(f"events to {WATCHERS:,} watches, {size} bytes each", statistics.median(ours) / 1000, "1,000/s", statistics.median(bare) / 1000,
+         ">= 100, or ratio 0.5")
+    gateway.kill()
+
+
+def watchers(*words):
+    return subprocess.run([str(word) for word in (BUILD / "bench/watchers", *words)], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 def main():
     parser = argparse.ArgumentParser(description="Measure, each figure beside its peer.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "peers", "api", "start", "memory", "adopt", "scale"])
+    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "peers", "list", "watch", "scale", "api", "start", "memory", "adopt"])
     args = parser.parse_args()
 
     def wanted(part):
@@ -442,6 +530,10 @@ def main():
             bench_fleet(folder, args.rounds)
         if wanted("peers"):
             bench_beside(folder, args.rounds)
+        if wanted("list"):
+            bench_list(folder, args.rounds)
+        if wanted("watch"):
+            bench_watch(folder, args.rounds)
         if wanted("scale"):
             bench_scale(args.rounds)
         if any(wanted(part) for part in ("api", "start", "memory", "adopt")):

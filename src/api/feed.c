@@ -22,15 +22,28 @@ GPtrArray *feed_objects_new(void)
         return g_ptr_array_new_with_free_func(unref_object);
 }
 
+struct portion {
+        struct feed *feed;
+        GString *chunk;
+};
+
+static void encode_one(const struct store_object *object, void *userdata)
+{
+        struct portion *portion = userdata;
+        const struct feed_options *options = &portion->feed->options;
+
+        options->encode(object, portion->feed->next, portion->chunk, options->userdata);
+}
+
 static void queue_chunk(struct feed *feed)
 {
         GString *chunk = g_string_sized_new(FEED_CHUNK_BYTES + 4096);
+        struct portion portion = {.feed = feed, .chunk = chunk};
         GBytes *bytes;
 
-        while (feed->next < feed->options.objects->len && chunk->len < FEED_CHUNK_BYTES) {
-                feed->options.encode(feed->options.objects->pdata[feed->next], feed->next, chunk, feed->options.userdata);
-                feed->next++;
-        }
+        /* Each object is given up as soon as it is told. */
+        for (; feed->next < feed->options.objects->len && chunk->len < FEED_CHUNK_BYTES; feed->next++)
+                store_show(g_steal_pointer(&feed->options.objects->pdata[feed->next]), encode_one, &portion);
         bytes = g_string_free_to_bytes(chunk);
         /* Refused only when the client left meanwhile: what is queued stays far below the bound. */
         (void)http_stream_write(feed->options.call->request, bytes);

@@ -5,7 +5,8 @@
 
 /*
  * Many objects on their way into one streamed answer, as fast as the client takes them: long lists, and the first state of a watch.
- * The objects are held by reference, so that the answer shows one state of the store however long it takes.
+ * The objects are held by reference, so that the answer shows one state of the store however long it takes; without their trees,
+ * which are made one by one.
  */
 struct feed;
 

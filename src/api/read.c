@@ -166,8 +166,10 @@ static void collect_newest(struct listing *listing, const struct continue_token 
         struct store *store = listing->call->api->options.store;
 
         listing->count = store_count(store, target->kind, target->namespace);
-        if (from->after_key || !collect_one(listing))
-                listing->page.revision = store_list(store, target->kind, target->namespace, from->after_key, collect, listing);
+        if (!from->after_key && collect_one(listing))
+                return;
+        listing->page.revision = (selector_is_empty(listing->selector) ? store_list_bare : store_list)(
+                store, target->kind, target->namespace, from->after_key, collect, listing);
 }
 
 static void list_head(const struct listing *listing, GString *out)
@@ -205,12 +207,26 @@ static void encode(const struct store_object *object, guint index, GString *out,
                 splice_object(object, listing->table.api_version, 0, out);
 }
 
+struct encoding {
+        struct listing *listing;
+        GString *text;
+        guint index;
+};
+
+static void encode_next(const struct store_object *object, void *userdata)
+{
+        struct encoding *encoding = userdata;
+
+        encode(object, encoding->index++, encoding->text, encoding->listing);
+}
+
 static void reply_whole(struct listing *listing)
 {
         GString *text = g_string_sized_new(listing->bytes + 1024);
+        struct encoding encoding = {.listing = listing, .text = text};
 
         for (guint i = 0; i < listing->objects->len; i++)
-                encode(listing->objects->pdata[i], i, text, listing);
+                store_show(g_steal_pointer(&listing->objects->pdata[i]), encode_next, &encoding);
         if (listing->objects->len == 0 && listing->call->accept.form == ACCEPT_TABLE)
                 table_begin(&listing->table, &listing->page, true, text);
         else if (listing->objects->len == 0)

@@ -64,70 +64,75 @@ static bool is_number(const char *text)
         return *text && strspn(text, "0123456789.-") == strlen(text);
 }
 
-/* Clients print strings, numbers and booleans as they are; null is an empty cell. */
-static struct json_value *new_cell(struct json_doc *doc, const struct schema_column *column, const char *text)
+static bool is_json(const char *text)
 {
-        bool number = strcmp(column->type, "integer") == 0 || strcmp(column->type, "number") == 0;
+        g_autoptr(json_doc) doc = NULL;
 
-        if (!text)
-                return strcmp(column->type, "date") == 0 ? json_new_string(doc, "<unknown>") : json_new(doc, JSON_NULL);
-        if (number && is_number(text)) {
-                struct json_doc *parsed = NULL;
-                struct json_value *value;
-
-                if (json_parse(text, strlen(text), &parsed, NULL) != 0)
-                        return json_new_string(doc, text);
-                value = json_copy(doc, json_root_const(parsed));
-                json_doc_free(parsed);
-                return value;
-        }
-        if (strcmp(column->type, "boolean") == 0 && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0))
-                return json_new_bool(doc, *text == 't');
-        return json_new_string(doc, text);
+        return json_parse(text, strlen(text), &doc, NULL) == 0;
 }
 
-static struct json_value *partial_metadata(struct json_doc *doc, const struct table_options *options,
-                                           const struct store_object *object, uint64_t revision)
+/* Clients print strings, numbers and booleans as they are; null is an empty cell. */
+static void write_cell(const struct schema_column *column, const char *text, GString *out)
 {
-        struct json_value *partial = json_new(doc, JSON_OBJECT), *metadata;
-        char version[32], text[24];
+        bool number = strcmp(column->type, "integer") == 0 || strcmp(column->type, "number") == 0;
+        bool boolean = strcmp(column->type, "boolean") == 0;
 
-        g_snprintf(version, sizeof(version), "meta.k8s.io/%s", options->version);
-        json_set_string(doc, partial, "kind", "PartialObjectMetadata");
-        json_set_string(doc, partial, "apiVersion", version);
-        metadata = json_set(doc, partial, "metadata", json_copy(doc, json_get(object->root, "metadata")));
-        g_snprintf(text, sizeof(text), "%" PRIu64, revision ?: object->revision);
+        if (!text)
+                g_string_append(out, strcmp(column->type, "date") == 0 ? "\"<unknown>\"" : "null");
+        else if ((number && is_number(text) && is_json(text)) ||
+                 (boolean && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)))
+                g_string_append(out, text);
+        else
+                json_write_string(text, strlen(text), out);
+}
+
+/* As stored, or with another revision. */
+static void write_metadata(const struct store_object *object, uint64_t revision, GString *out)
+{
+        const struct json_value *stored = json_get(object->root, "metadata");
+        g_autoptr(json_doc) doc = NULL;
+        struct json_value *metadata;
+        char text[24];
+
+        if (!revision || revision == object->revision) {
+                json_write(stored, out);
+                return;
+        }
+        doc = json_doc_new();
+        metadata = json_copy(doc, stored);
+        g_snprintf(text, sizeof(text), "%" PRIu64, revision);
         json_set_string(doc, metadata, "resourceVersion", text);
-        return partial;
+        json_write(metadata, out);
 }
 
 void table_metadata(const struct table_options *options, const struct store_object *object, uint64_t revision, GString *out)
 {
-        g_autoptr(json_doc) doc = json_doc_new();
-
         assert(options && object && out);
-        json_write(partial_metadata(doc, options, object, revision), out);
+        g_string_append_printf(
+                out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/%s\",\"metadata\":", options->version);
+        write_metadata(object, revision, out);
+        g_string_append_c(out, '}');
 }
 
 void table_row(const struct table_options *options, const struct store_object *object, uint64_t revision, GString *out)
 {
-        g_autoptr(json_doc) doc = json_doc_new();
-        struct json_value *row = json_new(doc, JSON_OBJECT), *cells;
+        const char *before = "{\"cells\":[";
 
         assert(options && object && out);
-        cells = json_ensure_array(doc, row, "cells");
         for (const struct schema_column *column = options->kind->columns; column && column->name; column++) {
                 g_autofree char *text = schema_cell(column, object->root, options->now_us);
 
-                json_append(cells, new_cell(doc, column, text));
+                g_string_append(out, before);
+                write_cell(column, text, out);
+                before = ",";
         }
-        if (strcmp(options->include_object, "Metadata") == 0)
-                json_set(doc, row, "object", partial_metadata(doc, options, object, revision));
-        json_write(row, out);
-        if (strcmp(options->include_object, "Object") != 0)
-                return;
-        g_string_truncate(out, out->len - 1);
-        g_string_append(out, ",\"object\":");
-        splice_object(object, options->api_version, revision, out);
+        g_string_append(out, *before == ',' ? "]" : "{\"cells\":[]");
+        if (strcmp(options->include_object, "Metadata") == 0) {
+                g_string_append(out, ",\"object\":");
+                table_metadata(options, object, revision, out);
+        } else if (strcmp(options->include_object, "Object") == 0) {
+                g_string_append(out, ",\"object\":");
+                splice_object(object, options->api_version, revision, out);
+        }
         g_string_append_c(out, '}');
 }

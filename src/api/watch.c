@@ -556,8 +556,9 @@ static uint64_t collect_first(struct stream *stream)
 {
         struct call *call = stream->call;
         struct collector collector = {.stream = stream, .objects = feed_objects_new()};
-        uint64_t revision =
-                store_list(call->api->options.store, call->target.kind, call->target.namespace, NULL, collect, &collector);
+        bool bare = selector_is_empty(stream->selector);
+        uint64_t revision = (bare ? store_list_bare : store_list)(call->api->options.store, call->target.kind,
+                                                                  call->target.namespace, NULL, collect, &collector);
 
         stream->feed = feed_new(&(struct feed_options){
                 .call = call, .objects = collector.objects, .encode = encode_first, .done = first_told, .userdata = stream});

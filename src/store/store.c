@@ -120,8 +120,25 @@ bool store_key_range(const struct schema_kind *kind, const char *namespace, char
         return true;
 }
 
-uint64_t store_list(struct store *store, const struct schema_kind *kind, const char *namespace, const char *after_key,
-                    bool (*each)(const struct store_object *object, void *userdata), void *userdata)
+struct list_walk {
+        bool (*each)(const struct store_object *object, void *userdata);
+        void *userdata;
+        bool bare;
+};
+
+static bool list_tell(struct store *store, struct version *version, const struct list_walk *walk)
+{
+        bool had_tree = version->doc, more;
+
+        if (walk->bare)
+                return walk->each(&version->public, walk->userdata);
+        more = walk->each(version_public(version), walk->userdata);
+        warm_release(store->warm, version, had_tree);
+        return more;
+}
+
+static uint64_t list_walk(struct store *store, const struct schema_kind *kind, const char *namespace, const char *after_key,
+                          const struct list_walk *walk)
 {
         char first[STORE_KEY_MAX], end[STORE_KEY_MAX];
         struct order_place place;
@@ -129,7 +146,7 @@ uint64_t store_list(struct store *store, const struct schema_kind *kind, const c
         struct order *order;
         bool more = true;
 
-        assert(store && kind && each);
+        assert(store && kind && walk->each);
         order = store_kind_state(store, kind)->order;
         if (!store_key_range(kind, namespace, first, end))
                 return store->revision;
@@ -138,14 +155,23 @@ uint64_t store_list(struct store *store, const struct schema_kind *kind, const c
         else
                 place = order_seek(order, namespace ? first : NULL, false);
         while (more && (version = (struct version *)order_next(order, &place))) {
-                bool had_tree = version->doc;
-
                 if (namespace && strcmp(version->public.key, end) >= 0)
                         break;
-                more = each(version_public(version), userdata);
-                warm_release(store->warm, version, had_tree);
+                more = list_tell(store, version, walk);
         }
         return store->revision;
+}
+
+uint64_t store_list(struct store *store, const struct schema_kind *kind, const char *namespace, const char *after_key,
+                    bool (*each)(const struct store_object *object, void *userdata), void *userdata)
+{
+        return list_walk(store, kind, namespace, after_key, &(struct list_walk){.each = each, .userdata = userdata});
+}
+
+uint64_t store_list_bare(struct store *store, const struct schema_kind *kind, const char *namespace, const char *after_key,
+                         bool (*each)(const struct store_object *object, void *userdata), void *userdata)
+{
+        return list_walk(store, kind, namespace, after_key, &(struct list_walk){.each = each, .userdata = userdata, .bare = true});
 }
 
 size_t store_count(struct store *store, const struct schema_kind *kind, const char *namespace)

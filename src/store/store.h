@@ -173,6 +173,11 @@ struct store_past {
  */
 int store_list_past(struct store *store, const struct store_past *past,
                     bool (*each)(const struct store_object *object, void *userdata), void *userdata, size_t *ret_count);
+/** store_list_bare() - store_list() for who looks at few of them or at their bytes: an object's root may be NULL. */
+uint64_t store_list_bare(struct store *store, const struct schema_kind *kind, const char *namespace, const char *after_key,
+                         bool (*each)(const struct store_object *object, void *userdata), void *userdata);
+/** store_show() - call @show with @object and its root, which goes again where nobody else needs it. Takes a reference over. */
+void store_show(const struct store_object *object, void (*show)(const struct store_object *object, void *userdata), void *userdata);
 /** store_revision() - of the newest published write; 1 when there was none yet, the first write gets 2. */
 uint64_t store_revision(struct store *store);
 /** store_count() - published objects of a kind. */

@@ -97,6 +97,20 @@ void version_shrink(struct version *version)
         version->doc = json_doc_free(version->doc);
 }
 
+void store_show(const struct store_object *object, void (*show)(const struct store_object *object, void *userdata), void *userdata)
+{
+        struct version *version = version_of(object);
+        bool had_tree, stays;
+
+        assert(object && show);
+        had_tree = version->doc;
+        show(version_public(version), userdata);
+        stays = version->own > 0; /* then it outlives the reference */
+        version_unref(version);
+        if (stays && !had_tree)
+                version_shrink(version);
+}
+
 size_t version_cost(const struct version *version)
 {
         return version ? version->size : 0;
