@@ -275,8 +275,8 @@ static void add_bodies(struct json_doc *doc, struct json_value *resources, const
                         const struct api_subresource *other = &g_array_index(api->subresources, struct api_subresource, k);
 
                         if (g_strcmp0(other->as_group, group) == 0)
-                                json_set_string(doc, json_append(resources, new_resource(doc, other->kind, other->name, NULL)), "kind",
-                                                other->as_kind);
+                                json_set_string(doc, json_append(resources, new_resource(doc, other->kind, other->name, NULL)),
+                                                "kind", other->as_kind);
                 }
         }
 }
