@@ -26,6 +26,11 @@ static bool is_role(const struct schema_kind *kind)
         return kind == role_kinds[0] || kind == role_kinds[1];
 }
 
+static bool is_binding(const struct schema_kind *kind)
+{
+        return kind == binding_kinds[0] || kind == binding_kinds[1];
+}
+
 static void take(struct access *access, const struct store_object *object, bool gone)
 {
         (is_role(object->kind) ? auth_policy_set_role : auth_policy_set_binding)(access->policy, object->namespace, object->name,
@@ -38,10 +43,11 @@ static void on_event(const struct store_event *event, void *userdata)
 
         if (!event)
                 return;
-        if (event->object->kind != &api_token_kind)
+        if (is_role(event->object->kind) || is_binding(event->object->kind))
                 take(access, event->object, event->verb == STORE_DELETE);
-        else if (event->verb == STORE_CREATE)
-                return; /* a new credential takes nothing away */
+        else if (event->verb == STORE_CREATE || (event->verb == STORE_UPDATE && event->object->kind == &api_token_kind))
+                return; /* a new credential takes nothing away; what a token is good for never changes, that it was used is often
+                           noted */
         loop_defer_set(access->settle, true);
 }
 
@@ -106,9 +112,16 @@ static bool take_first(const struct store_object *object, void *userdata)
 
 struct access *access_new(struct api *api)
 {
-        static const struct schema_kind *const kinds[] = {&api_role_kind,         &api_cluster_role_kind,
-                                                          &api_role_binding_kind, &api_cluster_role_binding_kind,
-                                                          &api_token_kind,        NULL};
+        static const struct schema_kind *const kinds[] = {&api_role_kind,
+                                                          &api_cluster_role_kind,
+                                                          &api_role_binding_kind,
+                                                          &api_cluster_role_binding_kind,
+                                                          &api_token_kind,
+                                                          &api_node_identity_kind,
+                                                          &api_user_kind,
+                                                          &api_password_kind,
+                                                          &api_service_account_kind,
+                                                          NULL};
         struct access *access = g_new0(struct access, 1);
         struct store *store = api->options.store;
 

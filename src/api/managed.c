@@ -49,7 +49,6 @@ static struct part *part_free(struct part *part)
         g_free(part);
         return NULL;
 }
-AUTOPTR(part, part_free);
 
 static void free_part(gpointer part)
 {

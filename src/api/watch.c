@@ -35,8 +35,7 @@ struct watch_hub {
         GPtrArray *streams;  /* struct stream */
         GHashTable *of_user; /* user -> number of streams */
         struct loop_source *tick;
-        struct store_watch *credentials; /* tokens and nodes: a revocation ends watches at once */
-        struct store_watch *namespaces;  /* one that is gone ends the watches in it */
+        struct store_watch *namespaces; /* one that is gone ends the watches in it */
         struct frame frames[N_FRAME_TYPES];
 };
 
@@ -77,7 +76,7 @@ static void stream_bookmark(struct stream *stream, uint64_t revision, bool ends_
 static void stream_end(struct stream *stream);
 static void stream_end_with(struct stream *stream, const struct refusal *refusal);
 
-/* Roles or bindings have changed: who may no longer watch is told so. */
+/* Roles, bindings or credentials have changed: who may no longer watch is told so, who is nobody any more is not. */
 static void end_forbidden(void *userdata)
 {
         struct watch_hub *hub = userdata;
@@ -86,29 +85,14 @@ static void end_forbidden(void *userdata)
         for (guint i = 0; i < hub->streams->len; i++) {
                 struct stream *stream = hub->streams->pdata[i];
 
+                if (!identity_still_valid(&hub->api->identities, stream->call->identity)) {
+                        stream_end(stream);
+                        continue;
+                }
                 auth_authorise(access_policy(hub->api->access), stream->call->identity, &stream->call->attributes, &decision);
                 if (!decision.allowed)
                         stream_end_with(stream, &(struct refusal){.code = 403, .message = decision.reason});
         }
-}
-
-static void end_revoked(struct watch_hub *hub)
-{
-        for (guint i = 0; i < hub->streams->len; i++) {
-                struct stream *stream = hub->streams->pdata[i];
-
-                if (!identity_still_valid(&hub->api->identities, stream->call->identity))
-                        stream_end(stream);
-        }
-}
-
-static void on_credential(const struct store_event *event, void *userdata)
-{
-        /* What a token is good for never changes; that it was used is noted in it often. */
-        bool used = event && event->verb == STORE_UPDATE && event->object->kind == &api_token_kind;
-
-        if (event && event->verb != STORE_CREATE && !used)
-                end_revoked(userdata);
 }
 
 /* Whether all up to the store's revision has been written. */
@@ -156,8 +140,6 @@ static void on_tick(struct loop_source *source, void *userdata)
 
 struct watch_hub *watch_hub_new(struct api *api)
 {
-        static const struct schema_kind *const kinds[] = {&api_token_kind,    &api_node_identity_kind,   &api_user_kind,
-                                                          &api_password_kind, &api_service_account_kind, NULL};
         static const struct schema_kind *const namespaces[] = {&api_namespace_kind, NULL};
         struct watch_hub *hub = g_new0(struct watch_hub, 1);
 
@@ -165,8 +147,6 @@ struct watch_hub *watch_hub_new(struct api *api)
         hub->streams = g_ptr_array_new();
         hub->of_user = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         if (loop_timer(api->options.loop, UINT64_MAX, on_tick, hub, &hub->tick) < 0 ||
-            store_watch(api->options.store, kinds, store_revision(api->options.store), on_credential, hub, &hub->credentials) !=
-                    0 ||
             store_watch(api->options.store, namespaces, store_revision(api->options.store), on_namespace, hub, &hub->namespaces) !=
                     0)
                 return watch_hub_free(hub);
@@ -182,7 +162,6 @@ struct watch_hub *watch_hub_free(struct watch_hub *hub)
         for (size_t i = 0; i < N_FRAME_TYPES; i++)
                 frame_clear(&hub->frames[i]);
         loop_source_free(hub->tick);
-        store_watch_free(hub->credentials);
         store_watch_free(hub->namespaces);
         g_ptr_array_unref(hub->streams);
         g_hash_table_unref(hub->of_user);

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a manifest to a booted guest: what `make demo` leaves, seen from outside, from kubectl, from libvirt and from within."""
+import contextlib
+import json
 import os
 import pty
 import re
@@ -7,6 +9,7 @@ import select
 import subprocess
 import time
 
+import pytest
 from cloud import BIN
 
 
@@ -147,6 +150,33 @@ def test_D20_console_login_and_escape(cloud):
                            ("$", "echo marker-$((6*7))\r"), ("marker-42", "exit\r"), ("login:", "\x1d"))
     assert "Successfully connected to first-vm console" in seen
     assert status == 0
+
+
+@pytest.mark.parametrize("gone", ["rolebinding/of-guest", "serviceaccount/guest"])
+def test_D72_a_console_ends_with_the_right_to_it(cloud, gone):
+    """Who loses the role, or is no more, has no terminal into the guest left."""
+    cloud.kubectl("create", "serviceaccount", "guest")
+    cloud.kubectl("create", "rolebinding", "of-guest", "--clusterrole=gabbro:operator", "--serviceaccount=default:guest")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    asked = cloud.kubectl("create", "--raw", "/api/v1/namespaces/default/serviceaccounts/guest/token", "-f", "-", input=json.dumps(request))
+    token = json.loads(asked.stdout)["status"]["token"]
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execvpe(str(cloud.argv()[0]), cloud.argv(BIN / "gabbro", "--kubeconfig", cloud.kubeconfig, "--token", token, "console", "first-vm"), cloud.env)
+    seen, acted = "", False
+    try:
+        with contextlib.suppress(OSError):
+            while select.select([master], [], [], 60)[0] and (data := os.read(master, 4096)):
+                seen += data.decode(errors="replace")
+                if not acted and "The escape sequence is" in seen:
+                    acted = True
+                    cloud.kubectl("delete", gone, timeout=30)
+        assert acted and "you may no longer use this console" in seen, seen
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        os.close(master)
+        cloud.kubectl("delete", "rolebinding/of-guest", "serviceaccount/guest", "--ignore-not-found")
 
 
 def test_second_demo_is_quick_and_harmless(cloud):
