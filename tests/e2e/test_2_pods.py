@@ -24,7 +24,8 @@ def test_D18_pods_show_what_a_host_holds(cloud, node):
     assert pod["spec"]["nodeName"] == node and pod["status"]["phase"] == "Running"
     assert pod["status"]["podIP"] == machine["status"]["ipAddress"]
     assert [(o["kind"], o["uid"], o["controller"]) for o in pod["metadata"]["ownerReferences"]] == [("VirtualMachine", machine["metadata"]["uid"], True)]
-    assert cloud.kubectl("get", "pods").stdout.split("\n")[1].split()[:4] == ["first-vm", "True", "Running", "0"]
+    shown = cloud.kubectl("get", "pods").stdout.split("\n")[1].split()
+    assert shown[:4] == ["first-vm", "True", "Running", str(pod["status"]["containerStatuses"][0]["restartCount"])]
     assert "first-vm" in cloud.kubectl("describe", "node", node).stdout.split("Non-terminated Pods")[1]
     assert "VirtualMachine/first-vm" in cloud.kubectl("describe", "pod", "first-vm").stdout
     assert "pod/" not in cloud.kubectl("get", "all", "-o", "name").stdout
@@ -54,7 +55,8 @@ def test_D18_a_drain_says_why_the_machine_stays(cloud, node):
 def test_D18_D19_a_drain_stops_machines_that_allow_it(cloud, node):
     """A18: asked twice, it is stopped once; uncordoned in the middle, it ends all the same."""
     cloud.kubectl("annotate", "vm", "first-vm", "gabbro.dev/eviction-policy=Stop")
-    assert "evicted" in cloud.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--dry-run=server").stdout
+    assert "evicting pod default/first-vm (server dry run)" in cloud.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data",
+                                                                             "--dry-run=server").stdout
     assert cloud.vm("first-vm")["status"]["phase"] == "Running"
     said = cloud.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s").stdout
     assert "pod/first-vm evicted" in said
