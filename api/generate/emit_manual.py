@@ -3,6 +3,7 @@
 
 import json
 
+import pools
 from load import SCALARS
 
 TYPE_WORDS = {"string": "text", "int": "whole number", "bool": "true or false", "quantity": "quantity", "time": "time",
@@ -121,12 +122,13 @@ def index_page(model):
             continue
         group = f"{kind.group}/{kind.version}" if kind.group else kind.version
         out.append(f"| [{kind.kind}]({kind.singular}.md) | `{group}` | {', '.join(kind.short)} | {cell(kind.doc)} |")
-    return "\n".join(out + ["", "[Reasons](reasons.md)", ""])
+    return "\n".join(out + ["", "[Reasons](reasons.md)", "", "[What storage can](capabilities.md)", ""])
 
 
 def pages(model):
     """File name -> text."""
-    result = {"index.md": index_page(model), "reasons.md": reasons_page(model)}
+    result = {"index.md": index_page(model), "reasons.md": reasons_page(model),
+              "capabilities.md": pools.page(model.matrix)}
     for kind in model.kinds:
         if not kind.internal:
             result[f"{kind.singular}.md"] = kind_page(model, kind)

@@ -16,6 +16,7 @@ import emit_manual  # noqa: E402
 import emit_openapi  # noqa: E402
 import gnostic  # noqa: E402
 import load  # noqa: E402
+import pools  # noqa: E402
 
 
 def openapi_c(model):
@@ -38,6 +39,8 @@ def outputs(model):
         "reasons.h": emit_c.emit_reasons_h(model),
         "reasons.c": emit_c.emit_reasons_c(model),
         "openapi.c": openapi_c(model),
+        "capabilities.h": pools.emit_h(model.matrix, emit_c.HEAD),
+        "capabilities.c": pools.emit_c(model.matrix, emit_c.HEAD),
     }
 
 
@@ -45,6 +48,7 @@ def build(files):
     """The checked model."""
     model = load.load(files)
     check.check(model)
+    pools.check(model.matrix, model.reasons)
     return model
 
 
@@ -62,7 +66,7 @@ def main(arguments):
     options = parser.parse_args(arguments)
     try:
         model = build(options.files)
-    except load.SchemaError as error:
+    except (load.SchemaError, pools.PoolError) as error:
         print(f"api: {error}", file=sys.stderr)
         return 1
     write(pathlib.Path(options.output), outputs(model))

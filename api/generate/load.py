@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
+import pools
+
 
 class SchemaError(Exception):
     """A schema that is refused; the text names file and field."""
@@ -103,6 +105,7 @@ class Model:
     kinds: list = field(default_factory=list)
     types: dict = field(default_factory=dict)  # every type by name, those of kinds included
     reasons: list = field(default_factory=list)
+    matrix: pools.Matrix = field(default_factory=pools.Matrix)
 
 
 class UniqueLoader(yaml.SafeLoader):
@@ -364,6 +367,10 @@ def load(files):
             raise SchemaError(f"{path.name}: a schema is a map")
         if "kind" in data:
             parse_kind(data, path.name, model)
+        elif "pool" in data:
+            pools.parse_pool(data, path.name, model.matrix)
+        elif "operations" in data:
+            pools.parse_operations(data, path.name, model.matrix)
         elif "reasons" in data:
             parse_reasons(data, path.name, model)
         else:

@@ -24,6 +24,7 @@ import generate  # noqa: E402
 import gnostic  # noqa: E402
 import load  # noqa: E402
 import names  # noqa: E402
+import pools  # noqa: E402
 
 API = HERE.parent
 GOLDEN = HERE / "golden"
@@ -368,3 +369,66 @@ def test_every_page_of_the_manual_has_its_links(product):
 def test_check_follows_paths_through_any(product):
     assert check.split_path(".a.b[C/d.e].f") == ["a", "b", "[C/d.e]", "f"]
     assert check.split_path(".a..b") is None
+
+
+# --- the capability matrix
+
+OPERATIONS = """
+facts:
+  Reflink: it shares blocks -- Tried.
+operations:
+  create: pool -- Make a disk.
+  clone: pool disk -- Copy a disk.
+"""
+POOL = """
+pool: Shelf
+available: true
+since: "0.1"
+lock: none
+doc: A shelf.
+facts:
+  - It is made of wood.
+operations:
+  create: yes
+  clone:
+    - no NoBlocks unless Reflink -- Wood.
+    - yes
+"""
+REASONS = "reasons:\n  NoBlocks: No blocks. -- Take others.\n  PoolTypeNotYet: Not yet. -- Wait.\n"
+
+
+def build_matrix(folder, pool=POOL, operations=OPERATIONS):
+    for name, text in (("pool_operations", operations), ("pool_shelf", pool), ("reasons", REASONS)):
+        (folder / f"{name}.yaml").write_text(text)
+    return generate.build(sorted(folder.glob("*.yaml"))).matrix
+
+
+def test_a_matrix_is_read(tmp_path):
+    matrix = build_matrix(tmp_path)
+    assert [rule.code for rule in matrix.pools[0].rules["clone"]] == ["NoBlocks", ""]
+    assert "no [NoBlocks](reasons.md) unless it shares blocks; else yes" in pools.page(matrix)
+    assert "- `clone`: Wood." in pools.page(matrix)
+
+
+@pytest.mark.parametrize("old,new,words", [
+    ("  create: yes\n", "", "create is not answered"),
+    ("create: yes", "create: yes\n  fly: yes", "no operation fly"),
+    ("create: yes", "create: perhaps", "cannot read 'perhaps'"),
+    ("create: yes", "create: no Wheels", "no reason Wheels"),
+    ("create: yes", "create: later", "name what is missing"),
+    ("create: yes", "create: yes when Wet", "no fact Wet"),
+    ("create: yes", "create: yes when Reflink", "the last rule holds always"),
+    ("    - yes", "    - yes\n    - yes", "never reached"),
+    ("available: true", "available: false", "answers 'later'"),
+    ("lock: none\n", "", "compulsory"),
+])
+def test_a_wrong_matrix_is_refused(tmp_path, old, new, words):
+    assert old in POOL
+    with pytest.raises(pools.PoolError, match=words):
+        build_matrix(tmp_path, POOL.replace(old, new, 1))
+
+
+def test_the_pages_of_the_product_have_the_matrix(product):
+    page = emit_manual.pages(product)["capabilities.md"]
+    assert "[MachineSnapshotNotOnRbd](reasons.md)" in page
+    assert all(f"### {name}" in page for name in ("Directory", "LVM", "LVMThin", "NFS", "ISCSI", "GlusterFS", "RBD", "DRBD"))

@@ -168,6 +168,9 @@ static void gather_pools(struct gathering *gathering, struct api_node_virtualiza
                                 .has_capacity_bytes = true,
                                 .available_bytes = info.available_bytes,
                                 .has_available_bytes = true,
+                                .filesystem = arena_strdup(gathering->arena, info.filesystem),
+                                .reflink = info.reflink,
+                                .has_reflink = info.filesystem != NULL,
                         };
                 }
                 virt_pool_info_clear(&info);

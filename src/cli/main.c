@@ -28,6 +28,7 @@ const struct cli_verb cli_verbs[] = {
         {"token", "create|list|revoke [ID]", "Tokens, sessions and certificates", cli_token},
         {"audit", "list|verify", "Who did what, read on the gateway's host; whether the log is whole", cli_audit},
         {"doctor", "", "Look for what is lost, left over or in disagreement, on every host and in the store", cli_doctor},
+        {"explain", "capability WHAT [OPERATION]", "What a pool, a disk or a machine can do now, and why it cannot do the rest", cli_explain},
         {"version", "", "Versions of this program and of the gateway", cli_version},
         {"completion", "bash|zsh|fish", "Print a completion script for the shell", cli_completion},
         {},

@@ -133,7 +133,7 @@ void cloud_expect_no_effects(struct cloud *cloud)
         struct control_stats stats;
         uint64_t before;
 
-        cloud_advance(cloud, 3 * SECOND_US); /* numbers of used addresses follow after a while */
+        cloud_advance(cloud, 11 * SECOND_US); /* numbers of used addresses and sizes of pools follow after a while */
         before = store_revision(cloud->store);
         control_free(cloud->control);
         cache_free(cloud->cache);

@@ -10,8 +10,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 
 #define POOL_MODE 0711
@@ -30,6 +34,7 @@ static const char *const shared_folders[] = {
 void virt_pool_info_clear(struct virt_pool_info *info)
 {
         g_free(info->path);
+        g_free(info->filesystem);
         *info = (struct virt_pool_info){};
 }
 
@@ -247,6 +252,39 @@ int virt_pool_ensure(struct virt *virt, const struct virt_pool_options *options,
         return 0;
 }
 
+/* Blocks are shared when two new files without names can be; an empty one is refused as well where it cannot be done. */
+static bool try_reflink(const char *path)
+{
+        autofd from = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), to = -1;
+
+        if (from < 0)
+                return false;
+        to = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        return to >= 0 && ioctl(to, FICLONE, from) == 0;
+}
+
+static void look_at_filesystem(struct virt_pool_info *info)
+{
+        static const struct {
+                long magic;
+                const char *name;
+        } known[] = {
+                {EXT4_SUPER_MAGIC, "ext4"}, {XFS_SUPER_MAGIC, "xfs"},         {BTRFS_SUPER_MAGIC, "btrfs"},
+                {TMPFS_MAGIC, "tmpfs"},     {OVERLAYFS_SUPER_MAGIC, "overlay"}, {NFS_SUPER_MAGIC, "nfs"},
+                {FUSE_SUPER_MAGIC, "fuse"}, {F2FS_SUPER_MAGIC, "f2fs"},
+        };
+        struct statfs fs;
+
+        if (statfs(info->path, &fs) < 0)
+                return;
+        for (size_t i = 0; i < G_N_ELEMENTS(known) && !info->filesystem; i++)
+                if (known[i].magic == (long)fs.f_type)
+                        info->filesystem = g_strdup(known[i].name);
+        if (!info->filesystem)
+                info->filesystem = g_strdup_printf("%lx", (unsigned long)fs.f_type);
+        info->reflink = try_reflink(info->path);
+}
+
 /* libvirt's numbers of a folder are those of its last refresh, which opens every file in it; the file system knows them now. */
 static void measure(struct virt_pool_info *info)
 {
@@ -278,8 +316,10 @@ static int read_info(virStoragePoolPtr pool, struct virt_pool_info *ret_info, st
                 .allocation_bytes = info.allocation,
                 .available_bytes = info.available,
         };
-        if (is_dir)
+        if (is_dir) {
                 measure(ret_info);
+                look_at_filesystem(ret_info);
+        }
         return 0;
 }
 

@@ -9,6 +9,8 @@
 struct virt_pool_info {
         char *path; /* as libvirt says; g_free() or virt_pool_info_clear() */
         uint64_t capacity_bytes, allocation_bytes, available_bytes;
+        char *filesystem; /* of a folder: "ext4", "xfs", "btrfs", …, else its number in hexadecimal digits; NULL: not known */
+        bool reflink;     /* of a folder: its file system shares blocks between files, tried */
 };
 void virt_pool_info_clear(struct virt_pool_info *info);
 

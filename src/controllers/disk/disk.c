@@ -3,6 +3,7 @@
 
 #include "base/quantity.h"
 #include "controllers/object.h"
+#include "controllers/pool/capabilities.h"
 #include "generated/reasons.h"
 
 #include <assert.h>
@@ -157,6 +158,11 @@ static void disk_use(struct disk_turn *disk)
 static enum turn_result disk_say(struct disk_turn *disk, const char *phase, const char *status, const char *reason,
                                  const char *words)
 {
+        struct capability_question question;
+        bool known = capabilities_of_disk(disk->cache, disk->object, disk->status.storage_class_name, disk->user, &question);
+
+        disk->status.capabilities =
+                capabilities_view(turn_arena(disk->turn), &question, known ? 1 : 0, CAPABILITY_OF_DISK, false);
         disk->status.phase = phase;
         conditions_say(&disk->conditions, "Ready", status, reason, "%s", words);
         turn_update_status(disk->turn, disk->object, &disk->status);
@@ -387,6 +393,11 @@ static bool pool_moved(const struct cache_object *before, const struct cache_obj
 
         if (object_moved(before, now))
                 return true;
+        for (size_t i = 0; new->status && i < new->status->n_nodes; i++)
+                if (!old->status || i >= old->status->n_nodes ||
+                    old->status->nodes[i].has_reflink != new->status->nodes[i].has_reflink ||
+                    old->status->nodes[i].reflink != new->status->nodes[i].reflink)
+                        return true;
         return g_strcmp0(old->status ? old->status->phase : NULL, new->status ? new->status->phase : NULL) != 0 ||
                g_strcmp0(object_annotation(before, ANNOTATION_DEFAULT_POOL), object_annotation(now, ANNOTATION_DEFAULT_POOL)) != 0;
 }

@@ -6,6 +6,7 @@
 #include "controllers/object.h"
 #include "controllers/placement/placement.h"
 #include "controllers/placement/selector.h"
+#include "controllers/pool/capabilities.h"
 #include "generated/reasons.h"
 
 #include <assert.h>
@@ -26,8 +27,9 @@ struct pool_turn {
         GPtrArray *tasks;   /* of this pool */
         unsigned next_task; /* number in the name of the next one */
         GArray *nodes;      /* struct api_pool_node */
-        uint64_t capacity, available;
+        uint64_t capacity, available, allocated;
         size_t n_ready, n_failed;
+        bool low; /* a node is nearly full */
         const char *why;
 };
 
@@ -93,8 +95,27 @@ static void pool_count(struct pool_turn *pool, struct api_pool_node *there, cons
         there->capacity_bytes = facts ? facts->capacity_bytes : status ? status->capacity_bytes : 0;
         there->available_bytes = facts ? facts->available_bytes : status ? status->available_bytes : 0;
         there->has_capacity_bytes = there->has_available_bytes = there->capacity_bytes > 0;
+        there->filesystem = facts ? facts->filesystem : NULL;
+        there->has_reflink = facts && facts->has_reflink;
+        there->reflink = facts && facts->reflink;
         pool->capacity += (uint64_t)there->capacity_bytes;
         pool->available += (uint64_t)there->available_bytes;
+}
+
+uint64_t pool_allocated(const struct cache *cache, const char *name, const char *node)
+{
+        assert(cache && name && node);
+
+        g_autofree char *key = g_strdup_printf("%s/%s", name, node);
+        g_autoptr(GPtrArray) volumes = cache_lookup(cache, INDEX_VOLUME_BY_PLACE, key);
+        uint64_t bytes = 0;
+
+        for (guint i = 0; volumes && i < volumes->len; i++) {
+                const struct api_volume *volume = ((const struct cache_object *)volumes->pdata[i])->view;
+
+                bytes += (uint64_t)volume->spec->capacity_bytes;
+        }
+        return bytes;
 }
 
 static bool look_at_node(const struct cache_object *node, void *userdata)
@@ -107,6 +128,9 @@ static bool look_at_node(const struct cache_object *node, void *userdata)
 
         if (!belongs(pool, node))
                 return true;
+        there.allocated_bytes = (int64_t)pool_allocated(pool->cache, pool->object->name, node->name);
+        there.has_allocated_bytes = true;
+        pool->allocated += (uint64_t)there.allocated_bytes;
         if (!task && placement_node_ready(node) && turn_room(pool->turn) > 2)
                 task_create(pool, node->name);
         if (g_strcmp0(state, "Succeeded") == 0) {
@@ -152,6 +176,7 @@ static void pool_say_space(struct pool_turn *pool)
                         part = (uint64_t)(there->available_bytes / (there->capacity_bytes / 100));
                 }
         }
+        pool->low = worst && part < SPACE_LOW_PERCENT;
         if (!worst)
                 condition_remove(&pool->conditions, "SpaceAvailable");
         else if (part >= SPACE_LOW_PERCENT)
@@ -161,6 +186,28 @@ static void pool_say_space(struct pool_turn *pool)
                                part < SPACE_NONE_PERCENT ? REASON_POOL_FULL : REASON_POOL_NEARLY_FULL,
                                "on %s less than %d %% of it are free", worst->name,
                                part < SPACE_NONE_PERCENT ? SPACE_NONE_PERCENT : SPACE_LOW_PERCENT);
+}
+
+static void pool_say_numbers(struct pool_turn *pool)
+{
+        bool known = pool->n_ready > 0;
+
+        pool->status.capacity = known ? bytes_text(pool, pool->capacity) : NULL;
+        pool->status.available = known ? bytes_text(pool, pool->available) : NULL;
+        pool->status.used = known ? bytes_text(pool, pool->capacity - MIN(pool->available, pool->capacity)) : NULL;
+        pool->status.allocated = bytes_text(pool, pool->allocated);
+        pool->status.health = pool->n_ready == 0                  ? (pool->n_failed > 0 ? "Failed" : "Unknown")
+                              : pool->n_failed > 0 || pool->low ? "Degraded"
+                                                                : "Healthy";
+}
+
+static void pool_say_capabilities(struct pool_turn *pool)
+{
+        struct capability_question question = capabilities_of_pool(pool->object, pool->status.nodes, pool->status.n_nodes);
+
+        pool->status.storage_lock = question.pool ? question.pool->lock : NULL;
+        pool->status.capabilities =
+                capabilities_view(turn_arena(pool->turn), &question, question.pool ? 1 : 0, CAPABILITY_OF_POOL, true);
 }
 
 static void pool_say(struct pool_turn *pool)
@@ -173,8 +220,8 @@ static void pool_say(struct pool_turn *pool)
         pool->status.nodes = list;
         pool->status.n_nodes = n;
         pool_say_space(pool);
-        pool->status.capacity = pool->n_ready > 0 ? bytes_text(pool, pool->capacity) : NULL;
-        pool->status.available = pool->n_ready > 0 ? bytes_text(pool, pool->available) : NULL;
+        pool_say_numbers(pool);
+        pool_say_capabilities(pool);
         if (pool->n_ready > 0) {
                 pool->status.phase = "Ready";
                 conditions_say(&pool->conditions, "Ready", "True", REASON_READY, "it can be used on %zu of %zu nodes%s%s",
@@ -290,6 +337,15 @@ static void pool_related(const struct cache *cache, const struct cache_object *b
 
                 if (task->spec && task->spec->owner && g_strcmp0(task->spec->owner->kind, "StoragePool") == 0)
                         controller_enqueue(queue, NULL, task->spec->owner->name);
+        } else if (object->kind == &api_volume_kind) {
+                const struct api_volume *volume = object->view;
+                const struct cache_object *owner =
+                        volume->spec && volume->spec->pool && object_moved(before, now)
+                                ? cache_get(cache, &api_storage_pool_kind, NULL, volume->spec->pool->name)
+                                : NULL;
+
+                if (owner)
+                        (void)pool_later(owner, queue);
         } else if (object->kind == &api_virtual_disk_kind && !now) {
                 kind_enqueue(cache, &api_storage_pool_kind, NULL, queue);
         }

@@ -2,7 +2,9 @@
 #include "controllers/vm/context.h"
 
 #include "base/quantity.h"
+#include "controllers/disk/disk.h"
 #include "controllers/placement/placement.h"
+#include "controllers/pool/capabilities.h"
 #include "generated/reasons.h"
 #include "schema/cpu_topology.h"
 
@@ -476,6 +478,31 @@ static void set_networks(struct vm_context *vm)
         vm->status.virtual_machine_ip_address_name = vm->nics[0].vmip_name;
 }
 
+/* What its disks allow; images are only read and hinder nothing. */
+static void set_capabilities(struct vm_context *vm, bool runs)
+{
+        struct capability_question questions[LIMIT_BLOCK_DEVICES];
+        size_t n = 0;
+
+        for (size_t i = 0; i < vm->n_devices; i++) {
+                const struct cache_object *object = vm->devices[i].image ? NULL : vm->devices[i].object;
+                const struct api_virtual_disk *disk = object ? object->view : NULL;
+                const struct capability_pool *pool = disk && disk->status && disk->status->capabilities
+                                                             ? capability_pool_find(disk->status->capabilities->pool_type)
+                                                             : NULL;
+                const struct cache_object *volume = pool ? disk_volume(vm->cache, object) : NULL;
+                struct capability_facts facts = {.known = CAPABILITY_RUNNING | CAPABILITY_RAW | CAPABILITY_EFI};
+
+                facts.set |= runs ? CAPABILITY_RUNNING : 0;
+                facts.set |= g_strcmp0(vm->spec->bootloader, "BIOS") != 0 ? CAPABILITY_EFI : 0;
+                if (volume && g_strcmp0(((const struct api_volume *)volume->view)->spec->format, "qcow2") != 0)
+                        facts.set |= CAPABILITY_RAW;
+                if (pool)
+                        questions[n++] = (struct capability_question){.pool = pool, .facts = facts};
+        }
+        vm->status.capabilities = capabilities_view(vm->arena, questions, n, CAPABILITY_OF_MACHINE, false);
+}
+
 static void set_facts(struct vm_context *vm, enum vm_phase phase, bool runs)
 {
         const struct api_instance_status *host = vm->view && !vm->made ? vm->view->status : NULL;
@@ -525,6 +552,7 @@ void vm_mirror(struct vm_context *vm)
         set_resources(vm);
         set_devices(vm, phase != VM_STOPPED && phase != VM_PENDING);
         set_networks(vm);
+        set_capabilities(vm, runs);
         set_facts(vm, phase, runs);
         turn_update_status(vm->turn, vm->object, &vm->status);
 }

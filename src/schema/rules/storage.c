@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/limits.h"
+#include "schema/capability.h"
 #include "schema/rules/rules.h"
 
 #include <string.h>
@@ -36,8 +37,9 @@ void rules_virtual_disk(const struct json_value *object, const struct json_value
         else if (bytes > LIMIT_IMAGE_BYTES)
                 rules_invalid(faults, size_field, size, "must be at most 4Ti");
         if (rules_bytes(before, &bytes_before) && bytes < bytes_before)
-                rules_invalid(faults, size_field, size, "a disk can grow, never shrink; it has %s",
-                              json_string(before, json_number_text(before)));
+                schema_faults_add(faults, size_field, REASON_SHRINK_NOT_OFFERED,
+                                  "Invalid value: \"%s\": a disk can grow, never shrink; it has %s",
+                                  json_string(size, json_number_text(size)), json_string(before, json_number_text(before)));
 }
 
 void rules_virtual_image(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
@@ -97,11 +99,27 @@ static bool is_system_folder(const char *path)
         return strcmp(path, "/") == 0;
 }
 
+/* Types that the matrix knows and that cannot be made yet say so, and nothing else about the pool matters then. */
+static bool type_is_available(const struct json_value *object, struct schema_faults *faults)
+{
+        const struct capability_pool *type = capability_pool_find(json_find_string(object, "spec", "type", NULL));
+        const struct reason *reason = reason_find(REASON_POOL_TYPE_NOT_YET);
+
+        if (!type || type->available)
+                return true;
+        schema_faults_add(faults, "spec.type", reason->code, "Forbidden: %s: %s %s", type->type, reason->text, reason->doc);
+        return false;
+}
+
 void rules_storage_pool(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
 {
         const struct json_value *value = json_find(object, "spec", "path", NULL);
         const char *path = json_string(value, NULL);
 
+        if (!type_is_available(object, faults))
+                return;
+        if (!value)
+                rules_required(faults, "spec.path", "a Directory is a folder of its nodes");
         if (path && is_system_folder(path))
                 rules_invalid(faults, "spec.path", value,
                               "the folder belongs to the system; choose one of its own, for example /var/lib/gabbro/pool");
