@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "admission/admission.h"
 #include "api/object.h"
 #include "api/once.h"
 #include "api/selector.h"
@@ -180,6 +181,21 @@ static bool is_undeletable(const struct schema_kind *kind, const char *name)
         return kind == &api_namespace_kind && g_strv_contains(names, name);
 }
 
+static bool is_kept(struct call *call, const struct store_object *object)
+{
+        const char *code = NULL;
+        g_autofree char *words = admission_keeps(object, &code);
+
+        if (!words)
+                return false;
+
+        g_autofree char *message = g_strdup_printf("%s \"%s\" cannot be deleted: %s", object->kind->plural, object->name, words);
+        const struct refusal refusal = {.code = 409, .message = message, .cause = code, .cause_message = words};
+
+        call_refuse(call, &refusal);
+        return true;
+}
+
 static void reply_gone(struct call *call, const char *uid)
 {
         call_reply_text(call, 200, status_success(call->target.name, call->target.group, call->target.kind->plural, uid));
@@ -236,6 +252,8 @@ void write_delete(struct call *call, struct json_doc *options)
                                   call->target.name);
                 return;
         }
+        if (is_kept(call, object))
+                return;
         deletion = write_deletion_op(object, call->api->options.clock, propagation, &ops[0]);
         if (deletion == WRITE_MARKED_YET || call->params.dry_run) {
                 reply_without_write(call, object, ops[0].doc, deletion);
@@ -280,7 +298,10 @@ static bool sweep_collect(const struct store_object *object, void *userdata)
 {
         struct sweep *sweep = userdata;
 
-        if (is_undeletable(object->kind, object->name))
+        const char *code;
+        g_autofree char *words = admission_keeps(object, &code);
+
+        if (words || is_undeletable(object->kind, object->name))
                 return true;
         if (selector_matches(sweep->selector, object->root))
                 g_ptr_array_add(sweep->names, g_strdup(object->name));

@@ -38,6 +38,7 @@ static void print_bash(void)
                "           user) COMPREPLY=($(compgen -W \"create list passwd disable enable delete groups certificate\" -- "
                "\"$word\")) ;;\n"
                "           token) COMPREPLY=($(compgen -W \"create list revoke\" -- \"$word\")) ;;\n"
+               "           pool) COMPREPLY=($(compgen -W \"drain resume refresh delete\" -- \"$word\")) ;;\n"
                "           explain) COMPREPLY=($(compgen -W capability -- \"$word\")) ;;\n"
                "           audit) COMPREPLY=($(compgen -W \"list verify\" -- \"$word\")) ;;\n"
                "           esac ;;\n"

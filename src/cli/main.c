@@ -19,6 +19,7 @@ const struct cli_verb cli_verbs[] = {
         {"console", "MACHINE", "Serial console; Ctrl+] leaves", cli_console},
         {"image", "upload FILE | import URL", "Bring an image into the library", cli_image},
         {"events", "", "What happened, oldest first; -w follows", cli_events},
+        {"pool", "drain|resume|... NAME", "Storage pools: take no new disks, look again, delete by a plan", cli_pool},
         {"node", "join-token", "Make a token with which a host joins", cli_node},
         {"role", "list|grant|revoke|who-can", "Who may what: give and take roles, ask who can", cli_role},
         {"login", "USER", "Log in with a password; the session goes into the kubeconfig", cli_login},

@@ -146,6 +146,7 @@ static void volume_by_place(const struct cache_object *object, struct cache_inde
                 g_autofree char *key = g_strdup_printf("%s/%s", view->spec->pool->name, view->spec->node_name);
 
                 cache_index_add(keys, key);
+                cache_index_add(keys, view->spec->pool->name);
         }
 }
 

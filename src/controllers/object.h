@@ -24,6 +24,7 @@
 #define ANNOTATION_BACK_OFF      "gabbro.dev/back-off"     /* Instance: "EPOCH COUNT TIME": its end without being asked */
 #define ANNOTATION_DEFAULT_CLASS "virtualmachineclass.virtualization.deckhouse.io/is-default-class"
 #define ANNOTATION_DEFAULT_POOL  "storagepool.gabbro.dev/is-default"
+#define ANNOTATION_REFRESH       "storagepool.gabbro.dev/refresh" /* StoragePool: any new value makes its nodes look again */
 
 /** object_meta() - the metadata of any object; never NULL. */
 const struct api_object_meta *object_meta(const struct cache_object *object);
@@ -85,7 +86,7 @@ char *device_key(const char *kind, const char *namespace, const char *name);
 #define INDEX_PORT_BY_MACHINE         "port-by-machine"         /* machine uid */
 #define INDEX_PORT_BY_MAC             "port-by-mac"             /* MAC address, in small letters */
 #define INDEX_VOLUME_BY_OWNER         "volume-by-owner"         /* uid of the disk or image */
-#define INDEX_VOLUME_BY_PLACE         "volume-by-place"         /* "<pool>/<node>" */
+#define INDEX_VOLUME_BY_PLACE         "volume-by-place"         /* "<pool>/<node>", and "<pool>" */
 #define INDEX_TASK_BY_OWNER           "task-by-owner"           /* uid of the pool */
 #define INDEX_VM_BY_CLASS             "vm-by-class"             /* class name */
 #define INDEX_VM_BY_DEVICE            "vm-by-device"            /* "<kind>/<namespace or ->/<name>" */

@@ -8,6 +8,7 @@
 #include "virt/xml.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -17,8 +18,11 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/xattr.h>
 
-#define POOL_MODE 0711
+#define POOL_MODE       0711
+#define OWNER_ATTRIBUTE "user.gabbro.pool"
+#define LABEL_MAX       63
 
 /* Folders that no pool may be, nor lie in. */
 static const char *const system_trees[] = {
@@ -183,6 +187,64 @@ static char *own_uuid(const char *name, const char *path)
         return g_strdup_printf("%.8s-%.4s-8%.3s-8%.3s-%.12s", hex, hex + 8, hex + 12, hex + 15, hex + 18);
 }
 
+/* --- whose folder it is: an extended attribute of the folder names the pool, and stays with it when libvirt forgets --- */
+
+static int say_foreign(struct virt_error *reterr, const char *path, const char *words, const char *what)
+{
+        return virt_say(reterr, VIRT_E_EXISTS, "PoolFolderForeign", "the folder %s %s %s; choose an empty one", path, words, what);
+}
+
+/* The first entry that a new file system does not bring along; g_free(). */
+static char *first_entry(int fd)
+{
+        autofd copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *folder = copy >= 0 ? fdopendir(copy) : NULL;
+        struct dirent *entry;
+        char *found = NULL;
+
+        if (!folder)
+                return NULL;
+        copy = -1;
+        while (!found && (entry = readdir(folder)))
+                if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && strcmp(entry->d_name, "lost+found") != 0)
+                        found = g_strdup(entry->d_name);
+        closedir(folder);
+        return found;
+}
+
+/* A folder becomes a pool when it is empty or was this pool before. Where a file system takes no attributes only empty ones do. */
+static int claim_folder(const struct virt_pool_options *options, bool known, struct virt_error *reterr)
+{
+        autofd fd = open_folder(options->path);
+        char owner[LABEL_MAX + 1] = "";
+        g_autofree char *entry = NULL, *quoted = NULL;
+
+        if (fd < 0)
+                return forbid(reterr, options->path, strerrordesc_np(-fd));
+        if (fgetxattr(fd, OWNER_ATTRIBUTE, owner, sizeof(owner) - 1) > 0) {
+                quoted = g_strescape(owner, NULL);
+                return strcmp(owner, options->name) == 0 || known ? 0
+                                                                  : say_foreign(reterr, options->path, "belongs to the pool", quoted);
+        }
+        entry = known ? NULL : first_entry(fd);
+        if (entry) {
+                quoted = g_strescape(entry, NULL);
+                return say_foreign(reterr, options->path, "is not empty and holds", quoted);
+        }
+        (void)fsetxattr(fd, OWNER_ATTRIBUTE, options->name, strlen(options->name), 0); /* not every file system takes it */
+        return 0;
+}
+
+/* An empty folder is nobody's again. */
+static void release_folder(const char *path)
+{
+        autofd fd = open_folder(path);
+        g_autofree char *entry = fd >= 0 ? first_entry(fd) : NULL;
+
+        if (fd >= 0 && !entry)
+                (void)fremovexattr(fd, OWNER_ATTRIBUTE); /* of a folder that never had one as well */
+}
+
 static int define_pool(virConnectPtr connection, const struct virt_pool_options *options, virStoragePoolPtr *ret_pool,
                        struct virt_error *reterr)
 {
@@ -239,8 +301,13 @@ int virt_pool_ensure(struct virt *virt, const struct virt_pool_options *options,
                 /* Several volumes may miss it at once. */
                 turn = virt_storage_turn();
                 r = find_pool(connection, options->name, &pool, reterr);
-                if (r == VIRT_E_MISSING)
-                        r = define_pool(connection, options, &pool, reterr);
+                if (r == VIRT_E_MISSING) {
+                        r = claim_folder(options, virt_is_test(virt), reterr);
+                        if (!r)
+                                r = define_pool(connection, options, &pool, reterr);
+                }
+        } else if (!r) {
+                r = claim_folder(options, true, reterr);
         }
         if (!r)
                 r = check_same(pool, options, reterr);
@@ -383,5 +450,6 @@ int virt_pool_remove(struct virt *virt, const char *pool, struct virt_error *ret
                 return virt_fail(reterr, "PoolFailed");
         if (virStoragePoolIsPersistent(found) == 1 && virStoragePoolUndefine(found) < 0)
                 return virt_fail(reterr, "PoolFailed");
+        release_folder(path);
         return 0;
 }

@@ -32,7 +32,9 @@ int virt_pool_path_check(const char *path, bool create, struct virt_error *reter
 /**
  * virt_pool_ensure() - the pool exists with this path, is active and starts with libvirt (C11, C17)
  *
- * VIRT_E_EXISTS (reason PoolPathConflict): the name is a pool of another path or type, or the path is another pool's.
+ * A folder that libvirt does not know as a pool yet must be empty or have been this pool before, as an attribute of the folder
+ * tells: else VIRT_E_EXISTS, reason PoolFolderForeign, and nothing is touched.
+ * VIRT_E_EXISTS (reason PoolFailed): the name is a pool of another path or type, or the path is another pool's.
  */
 int virt_pool_ensure(struct virt *virt, const struct virt_pool_options *options, struct virt_error *reterr);
 
@@ -64,7 +66,7 @@ void virt_volume_clear(struct virt_volume *volume);
  *
  * Facts of libvirt 9.0 with QEMU 7.2: lazy_refcounts, extended_l2, every cluster size and metadata preallocation go together in all
  * combinations on a stand-alone volume (compat 1.1); with a backing store preallocation is refused (decision 20). nocow is accepted
- * everywhere and does something on btrfs only, so it is not asked for. A preallocated file has the capacity as its length and is
+ * everywhere and does something on btrfs only, so it is asked for there. A preallocated file has the capacity as its length and is
  * sparse: clusters of 128 KiB (subclusters of 4 KiB) cost about 0.15 MiB of metadata a GiB, so volumes above 128 GiB get clusters
  * of 1 MiB. libvirt refuses a file that exists but follows a dangling link: what is in the folder is looked at without following.
  *

@@ -102,7 +102,7 @@ static int check_options(const struct virt_volume_options *options, struct virt_
         return 0;
 }
 
-static char *volume_xml(const struct virt_volume_options *options)
+static char *volume_xml(const struct virt_volume_options *options, bool nocow)
 {
         AUTO_XML doc = xml_new("volume");
         xmlNodePtr root = xml_root(doc), target, features;
@@ -114,6 +114,8 @@ static char *volume_xml(const struct virt_volume_options *options)
         target = xml_add(root, "target", NULL);
         xml_add(target, "format", "type", virt_format_to_text(options->format), NULL);
         xml_add_text(xml_add(target, "permissions", NULL), "mode", "0600");
+        if (nocow)
+                xml_add(target, "nocow", NULL);
         if (options->format == VIRT_FORMAT_QCOW2) {
                 xml_add_text(target, "compat", "1.1");
                 if (!options->no_extended_l2)
@@ -135,7 +137,7 @@ static int exists(struct virt_error *reterr, const char *name, const char *pool)
 }
 
 /* libvirt knows only what its last refresh saw, and follows a dangling link: look ourselves too (C29). */
-static int check_free(struct virt *virt, virStoragePoolPtr pool, const struct virt_volume_options *options,
+static int check_free(struct virt *virt, virStoragePoolPtr pool, const struct virt_volume_options *options, bool *ret_nocow,
                       struct virt_error *reterr)
 {
         AUTO_VOLUME known = virStorageVolLookupByName(pool, options->name);
@@ -154,6 +156,7 @@ static int check_free(struct virt *virt, virStoragePoolPtr pool, const struct vi
                 return r;
         }
         path = g_build_filename(info.path, options->name, NULL);
+        *ret_nocow = g_strcmp0(info.filesystem, "btrfs") == 0;
         virt_pool_info_clear(&info);
         if (lstat(path, &st) == 0)
                 return exists(reterr, options->name, options->pool);
@@ -198,6 +201,7 @@ int virt_volume_create(struct virt *virt, const struct virt_volume_options *opti
         AUTO_VOLUME volume = NULL;
         AUTO_POOL pool = NULL;
         unsigned flags = 0;
+        bool nocow = false;
         int r;
 
         assert(options && options->pool && options->name && ret_volume);
@@ -210,12 +214,12 @@ int virt_volume_create(struct virt *virt, const struct virt_volume_options *opti
         pool = virStoragePoolLookupByName(connection, options->pool);
         if (!pool)
                 return virt_fail(reterr, "PoolFailed");
-        r = check_free(virt, pool, options, reterr);
+        r = check_free(virt, pool, options, &nocow, reterr);
         if (r)
                 return r;
         if (options->format == VIRT_FORMAT_QCOW2 && !options->no_preallocation && !virt_is_test(virt))
                 flags |= VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA;
-        xml = volume_xml(options);
+        xml = volume_xml(options, nocow);
         turn = virt_storage_turn();
         volume = virStorageVolCreateXML(pool, xml, flags);
         if (!volume) {

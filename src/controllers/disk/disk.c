@@ -4,13 +4,15 @@
 #include "base/quantity.h"
 #include "controllers/object.h"
 #include "controllers/pool/capabilities.h"
+#include "controllers/pool/pool.h"
 #include "generated/reasons.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
-#define FINALIZER_DISK "gabbro.dev/vd-cleanup"
+#define FINALIZER_DISK          "gabbro.dev/vd-cleanup"
+#define OVER_COMMITTED_AGAIN_US 60000000ull
 
 const char *disk_volume_name(struct arena *arena, const struct cache_object *disk)
 {
@@ -181,14 +183,31 @@ static const char *bytes_text(struct disk_turn *disk, int64_t bytes)
         return arena_strdup(turn_arena(disk->turn), quantity_format_bytes((uint64_t)bytes, text));
 }
 
+/* Words when the pool's disks may not become so much larger together. */
+static const char *growth_refusal(struct disk_turn *disk, const struct api_volume_spec *spec, uint64_t more)
+{
+        const struct cache_object *pool = cache_get(disk->cache, &api_storage_pool_kind, NULL, spec->pool->name);
+        uint64_t limit, allocated;
+        char text[2][32];
+
+        if (!pool || !pool_limit(pool->view, spec->node_name, &limit))
+                return NULL;
+        allocated = pool_allocated(disk->cache, pool->name, spec->node_name);
+        if (allocated <= limit && more <= limit - allocated)
+                return NULL;
+        return arena_printf(turn_arena(disk->turn), "the disks in StoragePool %s on %s may have %s together and have %s", pool->name,
+                            spec->node_name, quantity_format_bytes(limit, text[0]), quantity_format_bytes(allocated, text[1]));
+}
+
 enum growth {
         GROWTH_NONE,
+        GROWTH_REFUSED, /* the pool's limit */
         GROWTH_UNDER_WAY,
         GROWTH_HELD_UP, /* the host says why */
 };
 
 /* The wanted size of a disk that exists already may grow. */
-static enum growth disk_grow(struct disk_turn *disk, const struct api_volume *volume, int64_t *ret_wanted)
+static enum growth disk_grow(struct disk_turn *disk, const struct api_volume *volume, int64_t *ret_wanted, const char **ret_words)
 {
         const struct api_virtual_disk *view = disk->object->view;
         const struct api_disk_volume_claim *claim = view->spec ? view->spec->persistent_volume_claim : NULL;
@@ -200,6 +219,9 @@ static enum growth disk_grow(struct disk_turn *disk, const struct api_volume *vo
                 return GROWTH_NONE;
         *ret_wanted = MAX((int64_t)wanted, spec.capacity_bytes);
         if ((int64_t)wanted > spec.capacity_bytes) {
+                *ret_words = growth_refusal(disk, &spec, wanted - (uint64_t)spec.capacity_bytes);
+                if (*ret_words)
+                        return GROWTH_REFUSED;
                 spec.capacity_bytes = (int64_t)wanted;
                 turn_update_spec(disk->turn, disk->volume, &spec);
                 return GROWTH_UNDER_WAY;
@@ -213,6 +235,7 @@ static enum turn_result disk_ready(struct disk_turn *disk, const struct api_volu
 {
         int64_t capacity = volume->status->has_capacity_bytes ? volume->status->capacity_bytes : volume->spec->capacity_bytes;
         int64_t wanted = volume->spec->capacity_bytes;
+        const char *words = NULL;
         enum growth growth;
         bool fresh = g_strcmp0(disk->status.phase, "Ready") != 0 && g_strcmp0(disk->status.phase, "Resizing") != 0;
 
@@ -220,7 +243,13 @@ static enum turn_result disk_ready(struct disk_turn *disk, const struct api_volu
         disk->status.progress = "100%";
         if (fresh)
                 turn_event(disk->turn, disk->object, false, REASON_READY, "the disk can be used");
-        growth = disk_grow(disk, volume, &wanted);
+        growth = disk_grow(disk, volume, &wanted, &words);
+        if (growth == GROWTH_REFUSED) {
+                conditions_say(&disk->conditions, "Resizing", "False", REASON_POOL_OVER_COMMITTED, "from %s to %s: %s",
+                               disk->status.capacity, bytes_text(disk, wanted), words);
+                turn_again_in(disk->turn, OVER_COMMITTED_AGAIN_US);
+                return disk_say(disk, "Ready", "True", REASON_READY, "the disk can be used; it does not grow");
+        }
         if (growth == GROWTH_HELD_UP) {
                 conditions_say(&disk->conditions, "Resizing", "False", REASON_RESIZE_NOT_SUPPORTED, "from %s to %s: %s",
                                disk->status.capacity, bytes_text(disk, wanted), volume->status->error->message);

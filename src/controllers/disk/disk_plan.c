@@ -89,6 +89,9 @@ static bool plan_pool(const struct cache *cache, const struct api_virtual_disk_s
                                   arena_printf(arena, "StoragePool %s is not ready: %s", plan->pool->name,
                                                ready && ready->message ? ready->message : "it is being deleted"));
         }
+        if (pool->spec->drain)
+                return plan_fault(plan, "Pending", "StorageClassReady", REASON_POOL_DRAINING,
+                                  arena_printf(arena, "StoragePool %s takes no new disks, for it is being drained", plan->pool->name));
         return true;
 }
 

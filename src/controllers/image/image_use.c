@@ -97,6 +97,11 @@ const char *image_volume_bind(struct turn *turn, const struct cache_object *imag
                 *reterr_words = "there is no default storage pool for the copy of the image";
                 return NULL;
         }
+        if (((const struct api_storage_pool *)pool->view)->spec->drain) {
+                *reterr_words = arena_printf(turn_arena(turn), "StoragePool %s takes no copy of the image, for it is being drained",
+                                             pool->name);
+                return NULL;
+        }
         return image_volume_create(turn, image, &content, pool, node);
 }
 

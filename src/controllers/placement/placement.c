@@ -4,6 +4,7 @@
 #include "base/quantity.h"
 #include "controllers/object.h"
 #include "controllers/placement/selector.h"
+#include "controllers/pool/pool.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -330,11 +331,30 @@ static const char *pool_words(struct judge *judge, const char *name)
         return NULL;
 }
 
+/* New disks must stay within what the pool's disks may become together on the node. */
+static const char *pool_room_words(struct judge *judge, const char *name, uint64_t bytes)
+{
+        const struct api_storage_pool *pool = cache_get(judge->cache, &api_storage_pool_kind, NULL, name)->view;
+        uint64_t limit, allocated;
+        char text[3][32];
+
+        if (bytes == 0 || !pool_limit(pool, judge->node->name, &limit))
+                return NULL;
+        allocated = pool_allocated(judge->cache, name, judge->node->name);
+        if (allocated <= limit && bytes <= limit - allocated)
+                return NULL;
+        return arena_printf(judge->arena, "may have disks of %s in storage pool %s, has %s, and %s more are needed",
+                            quantity_format_bytes(limit, text[0]), name, quantity_format_bytes(allocated, text[1]),
+                            quantity_format_bytes(bytes, text[2]));
+}
+
 static const char *rule_pools(struct judge *judge)
 {
         for (size_t i = 0; i < judge->request->n_pools; i++) {
-                const char *words = pool_words(judge, judge->request->pools[i]);
+                const char *name = judge->request->pools[i], *words = pool_words(judge, name);
 
+                if (!words && judge->request->pool_bytes)
+                        words = pool_room_words(judge, name, judge->request->pool_bytes[i]);
                 if (words)
                         return words;
         }
@@ -393,7 +413,7 @@ const struct placement_rule_doc placement_rules[] = {
         {"Processor", "The node can give guests the processor of the class."},
         {"Firmware", "The node has the boot firmware."},
         {"Data", "The node holds the machine's disks that lie on one node."},
-        {"Pools", "The node has the storage pools that the disks need."},
+        {"Pools", "The node has the storage pools that the disks need, and room in them within their over-commit limit."},
         {"Cpu", "The node can guarantee cores x coreFraction besides what others have."},
         {"Memory", "The node has the memory and the emulator's overhead free."},
         {NULL, NULL},

@@ -25,6 +25,7 @@ struct placement_request {
         const struct placement_pin *pins;
         size_t n_pins;
         const char *const *pools; /* StoragePools that must be usable */
+        const uint64_t *pool_bytes; /* sizes of new disks in each of them together; NULL: none */
         size_t n_pools;
         bool in_place; /* it runs there already and only starts anew: cordon and taints do not count */
 };

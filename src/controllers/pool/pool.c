@@ -14,6 +14,8 @@
 
 #define FINALIZER_POOL     "gabbro.dev/storagepool-cleanup"
 #define SIZES_AFTER_US     10000000ull
+#define ENSURE             "EnsurePool"
+#define REFRESH            "RefreshPool"
 #define SPACE_LOW_PERCENT  10
 #define SPACE_NONE_PERCENT 1
 
@@ -29,16 +31,20 @@ struct pool_turn {
         GArray *nodes;      /* struct api_pool_node */
         uint64_t capacity, available, allocated;
         size_t n_ready, n_failed;
-        bool low; /* a node is nearly full */
+        bool low;            /* a node is nearly full */
+        const char *refresh; /* the annotation; NULL: nobody wants its nodes to look again */
+        bool refreshing;     /* a node has not done so yet */
         const char *why;
 };
 
-static const struct cache_object *task_on(const struct pool_turn *pool, const char *node)
+static const struct cache_object *task_on(const struct pool_turn *pool, const char *node, const char *type)
 {
         for (guint i = 0; pool->tasks && i < pool->tasks->len; i++) {
                 const struct cache_object *task = pool->tasks->pdata[i];
+                const struct api_host_task_spec *spec = ((const struct api_host_task *)task->view)->spec;
 
-                if (g_strcmp0(((const struct api_host_task *)task->view)->spec->node_name, node) == 0)
+                if (g_strcmp0(spec->node_name, node) == 0 && strcmp(spec->type, type) == 0 &&
+                    (strcmp(type, ENSURE) == 0 || !object_deleting(task)))
                         return task;
         }
         return NULL;
@@ -55,13 +61,13 @@ static const char *free_task_name(struct pool_turn *pool)
         return name;
 }
 
-static void task_create(struct pool_turn *pool, const char *node)
+static void task_create(struct pool_turn *pool, const char *node, const char *type)
 {
         struct arena *arena = turn_arena(pool->turn);
         struct intent_owner owner = intent_owner_of(pool->object);
         struct api_object_ref ref = {.kind = owner.kind, .name = owner.name, .uid = owner.uid};
         struct api_host_task_spec spec = {
-                .node_name = node, .owner = &ref, .type = "EnsurePool", .pool = disk_pool_view(pool->object, arena)};
+                .node_name = node, .owner = &ref, .type = type, .pool = disk_pool_view(pool->object, arena)};
         struct api_host_task task = {.metadata = intent_meta(arena, &owner, free_task_name(pool), node), .spec = &spec};
 
         turn_create(pool->turn, &api_host_task_kind, &task);
@@ -118,10 +124,41 @@ uint64_t pool_allocated(const struct cache *cache, const char *name, const char 
         return bytes;
 }
 
+bool pool_limit(const struct api_storage_pool *pool, const char *node, uint64_t *ret_bytes)
+{
+        assert(pool && node && ret_bytes);
+
+        for (size_t i = 0; pool->spec->has_overcommit_percent && pool->status && i < pool->status->n_nodes; i++) {
+                const struct api_pool_node *there = &pool->status->nodes[i];
+
+                if (g_strcmp0(there->name, node) != 0 || !there->has_capacity_bytes)
+                        continue;
+                *ret_bytes = (uint64_t)there->capacity_bytes / 100 * (uint64_t)pool->spec->overcommit_percent;
+                return true;
+        }
+        return false;
+}
+
+/* Nodes are made to look at the pool again, each by a task that goes when all have done so. */
+static void refresh_on(struct pool_turn *pool, const struct cache_object *node)
+{
+        const struct cache_object *task = task_on(pool, node->name, REFRESH);
+        const struct api_host_task_status *status = task ? ((const struct api_host_task *)task->view)->status : NULL;
+        const char *state = status ? status->state : NULL;
+
+        if (!pool->refresh || g_strcmp0(pool->refresh, pool->status.refreshed) == 0 || !placement_node_ready(node))
+                return;
+        if (g_strcmp0(state, "Succeeded") == 0 || g_strcmp0(state, "Failed") == 0)
+                return;
+        pool->refreshing = true;
+        if (!task && turn_room(pool->turn) > 2)
+                task_create(pool, node->name, REFRESH);
+}
+
 static bool look_at_node(const struct cache_object *node, void *userdata)
 {
         struct pool_turn *pool = userdata;
-        const struct cache_object *task = task_on(pool, node->name);
+        const struct cache_object *task = task_on(pool, node->name, ENSURE);
         const struct api_host_task_status *status = task ? ((const struct api_host_task *)task->view)->status : NULL;
         struct api_pool_node there = {.name = node->name, .phase = "Pending"};
         const char *state = status ? status->state : NULL;
@@ -132,8 +169,9 @@ static bool look_at_node(const struct cache_object *node, void *userdata)
         there.has_allocated_bytes = true;
         pool->allocated += (uint64_t)there.allocated_bytes;
         if (!task && placement_node_ready(node) && turn_room(pool->turn) > 2)
-                task_create(pool, node->name);
+                task_create(pool, node->name, ENSURE);
         if (g_strcmp0(state, "Succeeded") == 0) {
+                refresh_on(pool, node);
                 there.phase = "Ready";
                 pool->n_ready++;
                 pool_count(pool, &there, node, status);
@@ -188,9 +226,20 @@ static void pool_say_space(struct pool_turn *pool)
                                part < SPACE_NONE_PERCENT ? SPACE_NONE_PERCENT : SPACE_LOW_PERCENT);
 }
 
+static int64_t count_under(const struct pool_turn *pool, const char *index)
+{
+        g_autoptr(GPtrArray) found = cache_lookup(pool->cache, index, pool->object->name);
+
+        return found ? found->len : 0;
+}
+
 static void pool_say_numbers(struct pool_turn *pool)
 {
         bool known = pool->n_ready > 0;
+
+        pool->status.disks = count_under(pool, INDEX_DISK_BY_POOL);
+        pool->status.volumes = count_under(pool, INDEX_VOLUME_BY_PLACE);
+        pool->status.has_disks = pool->status.has_volumes = true;
 
         pool->status.capacity = known ? bytes_text(pool, pool->capacity) : NULL;
         pool->status.available = known ? bytes_text(pool, pool->available) : NULL;
@@ -237,16 +286,19 @@ static void pool_say(struct pool_turn *pool)
         }
 }
 
-/* Disks keep a pool; its folders and their content stay on the hosts. */
+/* Disks and copies of images keep a pool; its folders and their content stay on the hosts. */
 static enum turn_result pool_end(struct pool_turn *pool)
 {
         const struct cache_object *disk = index_one(pool->cache, INDEX_DISK_BY_POOL, pool->object->name);
+        const struct cache_object *volume = index_one(pool->cache, INDEX_VOLUME_BY_PLACE, pool->object->name);
         bool none = true;
 
         pool->status.phase = "Terminating";
-        if (disk) {
-                conditions_say(&pool->conditions, "Ready", "False", REASON_IN_USE, "waits until its disks are gone, such as %s/%s",
-                               disk->namespace, disk->name);
+        if (disk || volume) {
+                const struct api_object_ref *owner = disk ? NULL : ((const struct api_volume *)volume->view)->spec->owner;
+
+                conditions_say(&pool->conditions, "Ready", "False", REASON_IN_USE, "waits until its %s are gone, such as %s/%s",
+                               disk ? "disks" : "volumes", disk ? disk->namespace : owner->kind, disk ? disk->name : owner->name);
                 turn_update_status(pool->turn, pool->object, &pool->status);
                 return TURN_WAIT;
         }
@@ -273,7 +325,9 @@ static void retire_strays(struct pool_turn *pool)
                 const struct api_host_task *task = object->view;
                 const struct cache_object *node = cache_get(pool->cache, &api_node_kind, NULL, task->spec->node_name);
 
-                if (object_deleting(object) || (node && !belongs(pool, node)))
+                if (object_deleting(object) || (node && !belongs(pool, node)) ||
+                    (strcmp(task->spec->type, REFRESH) == 0 &&
+                     (!pool->refresh || g_strcmp0(pool->refresh, pool->status.refreshed) == 0)))
                         (void)intent_retire(pool->turn, object, task->status ? task->status->state : NULL);
         }
 }
@@ -292,6 +346,7 @@ static enum turn_result pool_take_turn(struct turn *turn, const struct cache_obj
                 .tasks = tasks,
                 .next_task = tasks ? tasks->len : 0,
                 .nodes = nodes,
+                .refresh = object_annotation(object, ANNOTATION_REFRESH),
         };
 
         pool.conditions = (struct conditions){
@@ -308,12 +363,26 @@ static enum turn_result pool_take_turn(struct turn *turn, const struct cache_obj
         turn_add_finalizer(turn, object, FINALIZER_POOL);
         retire_strays(&pool);
         cache_each(pool.cache, &api_node_kind, NULL, look_at_node, &pool);
+        if (!pool.refreshing)
+                pool.status.refreshed = pool.refresh;
         pool_say(&pool);
         turn_update_status(turn, object, &pool.status);
         return TURN_DONE;
 }
 
-/* Sizes that nodes report move all the time: they are told a little later, together. */
+static bool sizes_moved(const struct cache_object *before, const struct cache_object *now)
+{
+        const struct api_node *old = before->view, *new = now->view;
+        const struct api_node_virtualization *was = old->status ? old->status->virtualization : NULL;
+        const struct api_node_virtualization *is = new->status ? new->status->virtualization : NULL;
+
+        for (size_t i = 0; is && i < is->n_pools; i++)
+                if (!was || i >= was->n_pools || was->pools[i].capacity_bytes != is->pools[i].capacity_bytes)
+                        return true;
+        return false;
+}
+
+/* Free space that nodes report moves all the time: it is told a little later, together. */
 static bool pool_later(const struct cache_object *object, void *userdata)
 {
         g_autofree char *key = g_strdup_printf("-/%s", object->name);
@@ -322,13 +391,31 @@ static bool pool_later(const struct cache_object *object, void *userdata)
         return true;
 }
 
+static const char *disk_pool_name(const struct cache_object *disk)
+{
+        const struct api_virtual_disk *view = disk ? disk->view : NULL;
+
+        return view && view->status ? view->status->storage_class_name : NULL;
+}
+
+/* One that waits for its end looks at once, any other counts a little later. */
+static void relate_content(const struct cache *cache, const char *name, struct workqueue *queue)
+{
+        const struct cache_object *pool = name ? cache_get(cache, &api_storage_pool_kind, NULL, name) : NULL;
+
+        if (pool && object_deleting(pool))
+                controller_enqueue(queue, NULL, name);
+        else if (pool)
+                (void)pool_later(pool, queue);
+}
+
 static void pool_related(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                          struct workqueue *queue)
 {
         const struct cache_object *object = now ? now : before;
 
         if (object->kind == &api_node_kind) {
-                if (node_moved(before, now))
+                if (node_moved(before, now) || sizes_moved(before, now))
                         kind_enqueue(cache, &api_storage_pool_kind, NULL, queue);
                 else if (!json_equal(json_get(cache_root(before), "status"), json_get(cache_root(now), "status")))
                         cache_each(cache, &api_storage_pool_kind, NULL, pool_later, queue);
@@ -339,15 +426,16 @@ static void pool_related(const struct cache *cache, const struct cache_object *b
                         controller_enqueue(queue, NULL, task->spec->owner->name);
         } else if (object->kind == &api_volume_kind) {
                 const struct api_volume *volume = object->view;
-                const struct cache_object *owner =
-                        volume->spec && volume->spec->pool && object_moved(before, now)
-                                ? cache_get(cache, &api_storage_pool_kind, NULL, volume->spec->pool->name)
-                                : NULL;
 
-                if (owner)
-                        (void)pool_later(owner, queue);
-        } else if (object->kind == &api_virtual_disk_kind && !now) {
-                kind_enqueue(cache, &api_storage_pool_kind, NULL, queue);
+                if (volume->spec && volume->spec->pool && object_moved(before, now))
+                        relate_content(cache, volume->spec->pool->name, queue);
+        } else if (object->kind == &api_virtual_disk_kind) {
+                const char *was = disk_pool_name(before), *is = disk_pool_name(now);
+
+                if (g_strcmp0(was, is) != 0) {
+                        relate_content(cache, was, queue);
+                        relate_content(cache, is, queue);
+                }
         }
 }
 

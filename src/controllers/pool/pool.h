@@ -2,6 +2,7 @@
 #pragma once
 
 #include "control/control.h"
+#include "generated/api_types.h"
 
 /*
  * StoragePool: a HostTask EnsurePool on every ready node that shall have it; its answers, and what nodes report of their pools, are
@@ -11,3 +12,5 @@ extern const struct controller pool_controller;
 
 /** pool_allocated() - the sizes of all volumes of pool @name on @node together, as their guests see them, in bytes. */
 uint64_t pool_allocated(const struct cache *cache, const char *name, const char *node);
+/** pool_limit() - what they may become together; false: there is no limit, or the pool's size there is not known yet. */
+bool pool_limit(const struct api_storage_pool *pool, const char *node, uint64_t *ret_bytes);

@@ -114,7 +114,8 @@ static size_t collect_pins(struct vm_context *vm, struct placement_pin *pins)
         return n;
 }
 
-static size_t collect_pools(struct vm_context *vm, const char **pools)
+/* The pools that the devices need, and how much of each new disks may become. */
+static size_t collect_pools(struct vm_context *vm, const char **pools, uint64_t *bytes)
 {
         const struct cache_object *pool;
         size_t n = 0;
@@ -122,15 +123,26 @@ static size_t collect_pools(struct vm_context *vm, const char **pools)
         for (size_t i = 0; i < vm->n_devices; i++) {
                 const struct vm_device *device = &vm->devices[i];
 
+                uint64_t more = 0;
+                size_t at = 0;
+
                 pool = disk_pool_default(vm->cache);
                 if (!device->image) {
                         struct disk_plan plan;
 
                         disk_plan(vm->cache, device->object, vm->arena, &plan);
                         pool = plan.pool;
+                        more = disk_volume(vm->cache, device->object) ? 0 : (uint64_t)plan.capacity_bytes;
                 }
-                if (pool && !strings_hold(pools, n, pool->name))
+                if (!pool)
+                        continue;
+                while (at < n && strcmp(pools[at], pool->name) != 0)
+                        at++;
+                if (at == n) {
+                        bytes[n] = 0;
                         pools[n++] = pool->name;
+                }
+                bytes[at] += more;
         }
         return n;
 }
@@ -149,6 +161,7 @@ static bool choose_node(struct vm_context *vm, bool in_place)
 {
         struct placement_pin pins[LIMIT_BLOCK_DEVICES + 1];
         const char *pools[LIMIT_BLOCK_DEVICES];
+        uint64_t pool_bytes[LIMIT_BLOCK_DEVICES];
         struct placement_request request = {
                 .machine = vm->object,
                 .class = vm->class,
@@ -157,7 +170,8 @@ static bool choose_node(struct vm_context *vm, bool in_place)
                 .pins = pins,
                 .n_pins = collect_pins(vm, pins),
                 .pools = pools,
-                .n_pools = collect_pools(vm, pools),
+                .pool_bytes = pool_bytes,
+                .n_pools = collect_pools(vm, pools, pool_bytes),
                 .in_place = in_place,
         };
         struct placement placement = placement_choose(vm->cache, &request, vm->arena);
