@@ -18,7 +18,7 @@ struct admission {
 
 /** admission_default() - fill in what @doc leaves out, before it is checked. */
 void admission_default(const struct admission *admission, struct json_doc *doc);
-/** admission_keeps() - why an object may not be deleted now: words, and the reason's code; NULL: it may. */
-char *admission_keeps(const struct store_object *object, const char **ret_code);
+/** admission_keeps() - why an object may not be deleted now: words (g_free()), and the reason's code; NULL: it may. */
+char *admission_keeps(struct store *store, const struct store_object *object, const char **ret_code);
 /** admission_check() - after the schema's checks, whose faults @faults may hold already. */
 void admission_check(const struct admission *admission, const struct json_value *object, struct schema_faults *faults);

@@ -232,20 +232,25 @@ static void grow(struct job *job, const struct api_volume_spec *spec, struct vir
 {
         g_autofree char *user = NULL;
         struct virt_error error = {};
-        int r = 0;
+        bool online = false;
+        int r;
 
-        if (!job->held_by) {
+        if (job->held_by) {
+                /* Its guest sees it at once; one that is just being started, or has just ended, has to be waited for. */
+                r = virt_file_grow_online(job->agent->virt, volume->path, wanted, &error);
+                online = r != VIRT_E_MISSING;
+        } else {
                 /* libvirt changes and deletes the file of a running guest without a word: we look first. */
                 r = virt_file_user(job->agent->virt, volume->path, &user, &error);
         }
-        if (job->held_by || user) {
+        if ((job->held_by && !online) || user) {
                 stay_small(job, volume,
                            job_error(job, REASON_RESIZE_NOT_SUPPORTED, "it grows when machine %s is stopped or restarted",
                                      job->held_by ? job->held_by : user));
                 job->again_us = IN_USE_AGAIN_US;
                 return;
         }
-        if (!r) {
+        if (!r && !online) {
                 r = virt_volume_grow(job->agent->virt, spec->pool->name, spec->volume_name, wanted, &error);
         }
         if (r) {
@@ -255,7 +260,8 @@ static void grow(struct job *job, const struct api_volume_spec *spec, struct vir
                 return;
         }
         volume->capacity_bytes = wanted;
-        log_info("volume has grown", "volume", job_key(job).name, "file", spec->volume_name);
+        log_info(online ? "volume has grown under its running machine" : "volume has grown", "volume", job_key(job).name, "file",
+                 spec->volume_name);
         succeed(job, volume, NULL);
 }
 

@@ -184,7 +184,7 @@ static bool is_undeletable(const struct schema_kind *kind, const char *name)
 static bool is_kept(struct call *call, const struct store_object *object)
 {
         const char *code = NULL;
-        g_autofree char *words = admission_keeps(object, &code);
+        g_autofree char *words = admission_keeps(store_of(call), object, &code);
 
         if (!words)
                 return false;
@@ -299,7 +299,7 @@ static bool sweep_collect(const struct store_object *object, void *userdata)
         struct sweep *sweep = userdata;
 
         const char *code;
-        g_autofree char *words = admission_keeps(object, &code);
+        g_autofree char *words = admission_keeps(store_of(sweep->call), object, &code);
 
         if (words || is_undeletable(object->kind, object->name))
                 return true;

@@ -218,17 +218,14 @@ static int has_file(virDomainPtr domain, const char *path, const char *name, boo
         return 0;
 }
 
-int virt_file_user(struct virt *virt, const char *path, char **ret_name, struct virt_error *reterr)
+/* The running domain that has the file, or NULL; to be freed. */
+static int find_user(virConnectPtr connection, const char *path, virDomainPtr *ret_user, struct virt_error *reterr)
 {
-        AUTO_CONNECTION connection = virt_use(virt, VIRT_QUERIES, reterr);
-        g_autofree char *name = NULL, *user = NULL;
+        g_autofree char *name = NULL;
+        AUTO_DOMAIN user = NULL;
         virDomainPtr *domains = NULL;
         int found, r = 0;
 
-        assert(path && ret_name && reterr);
-
-        if (!connection)
-                return VIRT_E_UNREACHABLE;
         found = virConnectListAllDomains(connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
         if (found < 0)
                 return virt_fail(reterr, "LibvirtUnreachable");
@@ -239,11 +236,55 @@ int virt_file_user(struct virt *virt, const char *path, char **ret_name, struct 
                 if (!r && !user)
                         r = has_file(domains[i], path, name, &has, reterr);
                 if (has)
-                        user = g_strdup(virDomainGetName(domains[i]));
-                virDomainFree(domains[i]);
+                        user = domains[i];
+                else
+                        virDomainFree(domains[i]);
         }
         free(domains);
         if (!r)
-                *ret_name = g_steal_pointer(&user);
+                *ret_user = g_steal_pointer(&user);
         return r;
+}
+
+int virt_file_user(struct virt *virt, const char *path, char **ret_name, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = virt_use(virt, VIRT_QUERIES, reterr);
+        AUTO_DOMAIN user = NULL;
+        int r;
+
+        assert(path && ret_name && reterr);
+
+        if (!connection)
+                return VIRT_E_UNREACHABLE;
+        r = find_user(connection, path, &user, reterr);
+        if (!r)
+                *ret_name = user ? g_strdup(virDomainGetName(user)) : NULL;
+        return r;
+}
+
+int virt_file_grow_online(struct virt *virt, const char *path, uint64_t capacity_bytes, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
+        AUTO_DOMAIN user = NULL;
+        virDomainBlockInfo info;
+        int r;
+
+        assert(path && capacity_bytes % 512 == 0 && reterr);
+
+        if (!connection)
+                return VIRT_E_UNREACHABLE;
+        r = find_user(connection, path, &user, reterr);
+        if (r)
+                return r;
+        if (!user)
+                return virt_say(reterr, VIRT_E_MISSING, "ResizeNotSupported", "no machine that runs has %s", path);
+        if (virDomainGetBlockInfo(user, path, &info, 0) < 0)
+                return virt_fail(reterr, "VolumeFailed");
+        /* libvirt makes a disk smaller without a word. */
+        if (capacity_bytes < info.capacity)
+                return virt_say(reterr, VIRT_E_INVALID, "ShrinkNotOffered", "the disk has %llu bytes and is not made smaller",
+                                info.capacity);
+        if (capacity_bytes > info.capacity && virDomainBlockResize(user, path, capacity_bytes, VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0)
+                return virt_fail(reterr, "VolumeFailed");
+        return 0;
 }

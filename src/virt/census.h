@@ -51,3 +51,12 @@ const struct virt_census_domain *virt_census_user(const struct virt_census *cens
  * One question for each running domain and none for the others: also a host with many is asked soon enough for each file.
  */
 int virt_file_user(struct virt *virt, const char *path, char **ret_name, struct virt_error *reterr);
+
+/**
+ * virt_file_grow_online() - make a disk of a running domain larger, so that its guest sees it at once
+ * @path: file of the disk
+ * @capacity_bytes: a multiple of 512; not less than now (VIRT_E_INVALID, reason ShrinkNotOffered), equal is 0
+ *
+ * VIRT_E_MISSING: no running domain has the file.
+ */
+int virt_file_grow_online(struct virt *virt, const char *path, uint64_t capacity_bytes, struct virt_error *reterr);

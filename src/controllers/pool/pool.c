@@ -14,6 +14,7 @@
 
 #define FINALIZER_POOL     "gabbro.dev/storagepool-cleanup"
 #define SIZES_AFTER_US     10000000ull
+#define CONTENT_AFTER_US   1000000ull
 #define ENSURE             "EnsurePool"
 #define REFRESH            "RefreshPool"
 #define SPACE_LOW_PERCENT  10
@@ -398,15 +399,18 @@ static const char *disk_pool_name(const struct cache_object *disk)
         return view && view->status ? view->status->storage_class_name : NULL;
 }
 
-/* One that waits for its end looks at once, any other counts a little later. */
+/* One that waits for its end looks at once; any other counts a little later, many changes together. */
 static void relate_content(const struct cache *cache, const char *name, struct workqueue *queue)
 {
         const struct cache_object *pool = name ? cache_get(cache, &api_storage_pool_kind, NULL, name) : NULL;
 
-        if (pool && object_deleting(pool))
+        if (pool && object_deleting(pool)) {
                 controller_enqueue(queue, NULL, name);
-        else if (pool)
-                (void)pool_later(pool, queue);
+        } else if (pool) {
+                g_autofree char *key = g_strdup_printf("-/%s", name);
+
+                workqueue_add_after(queue, key, CONTENT_AFTER_US);
+        }
 }
 
 static void pool_related(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
