@@ -105,9 +105,8 @@ static void answer_of_type(const struct capability_pool *pool, struct answer *an
 {
         static const char *const verdicts[] = {
                 [CAPABILITY_REFUSED] = "Refused", [CAPABILITY_SUPPORTED] = "Supported", [CAPABILITY_DEPENDS] = "Depends"};
-        struct capability_answer found =
-                capability_ask(pool, (enum capability_operation)capability_operation_find(answer->operation),
-                               (struct capability_facts){0});
+        struct capability_answer found = capability_ask(
+                pool, (enum capability_operation)capability_operation_find(answer->operation), (struct capability_facts){0});
 
         answer->verdict = verdicts[found.verdict];
         answer->code = found.rule->code;
@@ -121,8 +120,12 @@ static struct json_value *answer_json(const struct answer *answer, struct json_d
         struct json_value *object = json_new(doc, JSON_OBJECT);
         const struct {
                 const char *key, *text;
-        } members[] = {{"operation", answer->operation}, {"verdict", answer->verdict}, {"code", answer->code},
-                       {"message", answer->message},     {"since", answer->since},     {"remedy", answer->remedy},
+        } members[] = {{"operation", answer->operation},
+                       {"verdict", answer->verdict},
+                       {"code", answer->code},
+                       {"message", answer->message},
+                       {"since", answer->since},
+                       {"remedy", answer->remedy},
                        {"note", answer->note}};
 
         for (size_t i = 0; i < G_N_ELEMENTS(members); i++)
@@ -135,8 +138,11 @@ static void print_long(const char *of, const struct answer *answer)
 {
         const struct {
                 const char *label, *text;
-        } lines[] = {{"Reason", answer->code},  {"Message", answer->message}, {"Remedy", answer->remedy},
-                     {"Note", answer->note}, {"Since", answer->since}};
+        } lines[] = {{"Reason", answer->code},
+                     {"Message", answer->message},
+                     {"Remedy", answer->remedy},
+                     {"Note", answer->note},
+                     {"Since", answer->since}};
 
         cli_say("%s: %s: %s", of, answer->operation, answer->verdict);
         for (size_t i = 0; i < G_N_ELEMENTS(lines); i++)

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PLAN_DIGITS   16
+#define PLAN_DIGITS 16
 
 struct pool_options {
         gboolean with_disks;
@@ -222,7 +222,8 @@ static int delete_by_plan(struct cli *cli, const char *name, const struct json_v
         g_autofree char *plan = plan_name(disks);
 
         if (options->plan && !g_str_equal(options->plan, plan)) {
-                cli_error("the disks of storagepool/%s are not those of plan %s any more; look at the new plan", name, options->plan);
+                cli_error("the disks of storagepool/%s are not those of plan %s any more; look at the new plan", name,
+                          options->plan);
                 return CLI_FAILED;
         }
         if (show_plan(name, disks) > 0) {
@@ -261,7 +262,8 @@ int cli_pool(struct cli *cli, int argc, char **argv)
         } words[] = {{"drain", drain}, {"resume", resume}, {"refresh", refresh}, {"delete", pool_delete}};
         struct pool_options options = {.timeout_s = 120};
         const GOptionEntry entries[] = {
-                {"with-disks", 0, 0, G_OPTION_ARG_NONE, &options.with_disks, "delete: print the plan of what goes with the pool", NULL},
+                {"with-disks", 0, 0, G_OPTION_ARG_NONE, &options.with_disks, "delete: print the plan of what goes with the pool",
+                 NULL},
                 {"plan", 0, 0, G_OPTION_ARG_STRING, &options.plan, "delete: carry this plan out, if nothing has changed", "PLAN"},
                 {"timeout", 0, 0, G_OPTION_ARG_INT, &options.timeout_s, "How long to wait (120)", "SECONDS"},
                 {},
@@ -288,5 +290,6 @@ int cli_pool(struct cli *cli, int argc, char **argv)
                         return code;
                 }
         g_free(options.plan);
-        return code == CLI_OK ? cli_usage("there is no gabbro pool %s; there are drain, resume, refresh and delete", argv[1]) : code;
+        return code == CLI_OK ? cli_usage("there is no gabbro pool %s; there are drain, resume, refresh and delete", argv[1])
+                              : code;
 }

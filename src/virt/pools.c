@@ -223,8 +223,9 @@ static int claim_folder(const struct virt_pool_options *options, bool known, str
                 return forbid(reterr, options->path, strerrordesc_np(-fd));
         if (fgetxattr(fd, OWNER_ATTRIBUTE, owner, sizeof(owner) - 1) > 0) {
                 quoted = g_strescape(owner, NULL);
-                return strcmp(owner, options->name) == 0 || known ? 0
-                                                                  : say_foreign(reterr, options->path, "belongs to the pool", quoted);
+                return strcmp(owner, options->name) == 0 || known
+                               ? 0
+                               : say_foreign(reterr, options->path, "belongs to the pool", quoted);
         }
         entry = known ? NULL : first_entry(fd);
         if (entry) {
@@ -336,7 +337,7 @@ static void look_at_filesystem(struct virt_pool_info *info)
                 long magic;
                 const char *name;
         } known[] = {
-                {EXT4_SUPER_MAGIC, "ext4"}, {XFS_SUPER_MAGIC, "xfs"},         {BTRFS_SUPER_MAGIC, "btrfs"},
+                {EXT4_SUPER_MAGIC, "ext4"}, {XFS_SUPER_MAGIC, "xfs"},           {BTRFS_SUPER_MAGIC, "btrfs"},
                 {TMPFS_MAGIC, "tmpfs"},     {OVERLAYFS_SUPER_MAGIC, "overlay"}, {NFS_SUPER_MAGIC, "nfs"},
                 {FUSE_SUPER_MAGIC, "fuse"}, {F2FS_SUPER_MAGIC, "f2fs"},
         };

@@ -64,7 +64,7 @@ def test_a_folder_with_foreign_files_is_refused_and_left_alone(cloud):
     assert error["reason"] == "PoolFolderForeign" and "holiday.jpg" in error["message"], error
     assert [f.name for f in folder.iterdir()] == ["holiday.jpg"] and "foreign" not in cloud.virsh("pool-list", "--all", "--name").split()
     (folder / "holiday.jpg").unlink()
-    cloud.wait("storagepool", "foreign", "phase=Ready", 90)
+    cloud.eventually("it is tried again", lambda: cloud.get("sp", "foreign")["status"]["phase"] == "Ready", 90)
     cloud.gabbro("pool", "delete", "foreign")
 
 

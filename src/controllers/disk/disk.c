@@ -163,8 +163,7 @@ static enum turn_result disk_say(struct disk_turn *disk, const char *phase, cons
         struct capability_question question;
         bool known = capabilities_of_disk(disk->cache, disk->object, disk->status.storage_class_name, disk->user, &question);
 
-        disk->status.capabilities =
-                capabilities_view(turn_arena(disk->turn), &question, known ? 1 : 0, CAPABILITY_OF_DISK, false);
+        disk->status.capabilities = capabilities_view(turn_arena(disk->turn), &question, known ? 1 : 0, CAPABILITY_OF_DISK, false);
         disk->status.phase = phase;
         conditions_say(&disk->conditions, "Ready", status, reason, "%s", words);
         turn_update_status(disk->turn, disk->object, &disk->status);
@@ -195,8 +194,9 @@ static const char *growth_refusal(struct disk_turn *disk, const struct api_volum
         allocated = pool_allocated(disk->cache, pool->name, spec->node_name);
         if (allocated <= limit && more <= limit - allocated)
                 return NULL;
-        return arena_printf(turn_arena(disk->turn), "the disks in StoragePool %s on %s may have %s together and have %s", pool->name,
-                            spec->node_name, quantity_format_bytes(limit, text[0]), quantity_format_bytes(allocated, text[1]));
+        return arena_printf(turn_arena(disk->turn), "the disks in StoragePool %s on %s may have %s together and have %s",
+                            pool->name, spec->node_name, quantity_format_bytes(limit, text[0]),
+                            quantity_format_bytes(allocated, text[1]));
 }
 
 enum growth {
@@ -422,7 +422,7 @@ static bool pool_moved(const struct cache_object *before, const struct cache_obj
 
         if (object_moved(before, now))
                 return true;
-        for (size_t i = 0; new->status && i < new->status->n_nodes; i++)
+        for (size_t i = 0; new->status &&i < new->status->n_nodes; i++)
                 if (!old->status || i >= old->status->n_nodes ||
                     old->status->nodes[i].has_reflink != new->status->nodes[i].has_reflink ||
                     old->status->nodes[i].reflink != new->status->nodes[i].reflink)

@@ -90,8 +90,9 @@ static bool plan_pool(const struct cache *cache, const struct api_virtual_disk_s
                                                ready && ready->message ? ready->message : "it is being deleted"));
         }
         if (pool->spec->drain)
-                return plan_fault(plan, "Pending", "StorageClassReady", REASON_POOL_DRAINING,
-                                  arena_printf(arena, "StoragePool %s takes no new disks, for it is being drained", plan->pool->name));
+                return plan_fault(
+                        plan, "Pending", "StorageClassReady", REASON_POOL_DRAINING,
+                        arena_printf(arena, "StoragePool %s takes no new disks, for it is being drained", plan->pool->name));
         return true;
 }
 

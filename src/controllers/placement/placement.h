@@ -24,7 +24,7 @@ struct placement_request {
         uint64_t memory_mib;                /* with overhead */
         const struct placement_pin *pins;
         size_t n_pins;
-        const char *const *pools; /* StoragePools that must be usable */
+        const char *const *pools;   /* StoragePools that must be usable */
         const uint64_t *pool_bytes; /* sizes of new disks in each of them together; NULL: none */
         size_t n_pools;
         bool in_place; /* it runs there already and only starts anew: cordon and taints do not count */

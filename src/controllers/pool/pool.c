@@ -246,7 +246,7 @@ static void pool_say_numbers(struct pool_turn *pool)
         pool->status.available = known ? bytes_text(pool, pool->available) : NULL;
         pool->status.used = known ? bytes_text(pool, pool->capacity - MIN(pool->available, pool->capacity)) : NULL;
         pool->status.allocated = bytes_text(pool, pool->allocated);
-        pool->status.health = pool->n_ready == 0                  ? (pool->n_failed > 0 ? "Failed" : "Unknown")
+        pool->status.health = pool->n_ready == 0                ? (pool->n_failed > 0 ? "Failed" : "Unknown")
                               : pool->n_failed > 0 || pool->low ? "Degraded"
                                                                 : "Healthy";
 }

@@ -8,10 +8,11 @@
 
 static void report(struct cloud *cloud, const char *node, const char *filesystem, bool reflink)
 {
-        g_autofree char *json = g_strdup_printf("{\"virtualization\": {\"pools\": [{\"name\": \"default\", \"capacityBytes\": "
-                                                "107374182400, \"availableBytes\": 85899345920, \"filesystem\": \"%s\", \"reflink\": "
-                                                "%s}]}}",
-                                                filesystem, reflink ? "true" : "false");
+        g_autofree char *json =
+                g_strdup_printf("{\"virtualization\": {\"pools\": [{\"name\": \"default\", \"capacityBytes\": "
+                                "107374182400, \"availableBytes\": 85899345920, \"filesystem\": \"%s\", \"reflink\": "
+                                "%s}]}}",
+                                filesystem, reflink ? "true" : "false");
 
         cloud_status(cloud, NODE, node, json);
         cloud_advance(cloud, 11 * SECOND_US);
