@@ -84,6 +84,10 @@ def loops():
     return subprocess.run(["losetup", "-f"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
+def outside(*argv):
+    return subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
 class Mounted:
     """A StoragePool on a file system of its own in a file."""
 
@@ -92,14 +96,15 @@ class Mounted:
         self.path.mkdir()
         cloud.run("truncate", "-s", "1G", self.file)
         cloud.run(f"mkfs.{kind}", "-q", self.file)
-        self.device = cloud.run("losetup", "-f", "--show", self.file).stdout.strip()
+        self.device = outside("losetup", "-f", "--show", self.file)
+        cloud.run("mknod", self.device, "b", "7", self.device.removeprefix("/dev/loop"))  # the emulated host has devices of its own
         cloud.run("mount", self.device, self.path)
         pool(cloud, kind, self.path)
         cloud.wait("storagepool", kind, "phase=Ready")
 
     def grow(self, size):
         self.cloud.run("truncate", "-s", size, self.file)
-        self.cloud.run("losetup", "-c", self.device)
+        outside("losetup", "-c", self.device)
         self.cloud.run(*{"xfs": ["xfs_growfs", self.path], "btrfs": ["btrfs", "filesystem", "resize", "max", self.path]}[self.kind])
 
     def there(self):
@@ -107,7 +112,8 @@ class Mounted:
 
     def end(self):
         self.cloud.run("umount", "-l", self.path, check=False)
-        self.cloud.run("losetup", "-d", self.device, check=False)
+        self.cloud.run("rm", "-f", self.device)
+        outside("losetup", "-d", self.device)
 
 
 @pytest.fixture(scope="module", params=["xfs", "btrfs"])
