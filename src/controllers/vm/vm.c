@@ -203,6 +203,14 @@ static void relate_device(const struct cache *cache, const struct cache_object *
         index_enqueue(cache, INDEX_VM_BY_DEVICE, key, queue);
 }
 
+/* What a pool's owner changed may make room for machines that wait for a place. */
+static void relate_pool(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
+                        struct workqueue *queue)
+{
+        if (now && object_moved(before, now))
+                enqueue_waiting(cache, queue);
+}
+
 static void relate_port(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                         struct workqueue *queue)
 {
@@ -286,6 +294,7 @@ static const struct {
         {&api_network_kind, relate_network},
         {&api_security_group_kind, relate_group},
         {&api_node_kind, relate_node},
+        {&api_storage_pool_kind, relate_pool},
 };
 
 static void vm_related(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
