@@ -8,7 +8,7 @@ import pytest
 from conftest import BIN, OK, ROOT, USAGE
 
 VERBS = ["get", "describe", "apply", "delete", "create", "start", "stop", "restart", "force-off", "wait", "console", "image", "events",
-         "node", "role", "login", "logout", "whoami", "user", "token", "audit", "doctor", "version", "completion"]
+         "pool", "node", "role", "login", "logout", "whoami", "user", "token", "audit", "doctor", "explain", "version", "completion"]
 
 
 def test_no_word_at_all_prints_the_verbs(admin):
