@@ -417,11 +417,12 @@ static bool is_projected(struct call *call)
 
         if (!kind->projected)
                 return false;
-        call_refuse_words(
-                call, 405,
-                "%s show the machines that hosts hold and are only read: change, stop or delete the VirtualMachine instead "
-                "(kubectl edit vm, gabbro stop, kubectl delete vm)",
-                kind->plural);
+        if (kind == &api_pod_kind)
+                call_refuse_words(call, 405,
+                                  "pods show the machines that hosts hold and are only read: change, stop or delete the "
+                                  "VirtualMachine instead (kubectl edit vm, gabbro stop, kubectl delete vm)");
+        else
+                call_refuse_words(call, 405, "%s are made and removed by Gabbro and are only read", kind->plural);
         return true;
 }
 

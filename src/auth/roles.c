@@ -16,7 +16,7 @@ static const char *const all_verbs[] = {"create", "delete", "deletecollection", 
 static const char *const star[] = {"*", NULL};
 
 /* Kinds of a project that its administrator reads but does not write: what bounds it, and what the system tells. */
-static const char *const bounds_of_projects[] = {"resourcequotas", "events", "leases", "pods", NULL};
+static const char *const bounds_of_projects[] = {"resourcequotas", "events", "leases", NULL};
 
 /* What is shared by all projects and what every machine names. */
 static const char *const catalog[] = {"clustervirtualimages", "networks", "virtualmachineclasses", NULL};
@@ -61,7 +61,7 @@ static bool is_secret_of_project(const struct schema_kind *kind)
 
 static bool is_written_in_projects(const struct schema_kind *kind)
 {
-        return kind->namespaced && is_plain(kind) && !g_strv_contains(bounds_of_projects, kind->plural);
+        return kind->namespaced && is_plain(kind) && !kind->projected && !g_strv_contains(bounds_of_projects, kind->plural);
 }
 
 /* One rule for each group: all its kinds that @chooses. */
@@ -107,12 +107,14 @@ static void fill_operator(struct json_doc *doc)
 static void fill_project_admin(struct json_doc *doc)
 {
         static const char *const uploads[] = {"virtualdisks/upload", "virtualimages/upload", NULL};
+        static const char *const deliveries[] = {"callbacks/drop", "callbacks/retry", NULL};
         static const char *const reviews[] = {"localsubjectaccessreviews", NULL}, *const tokens[] = {"serviceaccounts/token", NULL};
         static const char *const create[] = {"create", NULL};
 
         add_kinds(doc, is_written_in_projects, false, write_verbs);
         add_kinds(doc, is_secret_of_project, false, all_verbs);
         add_resource_rule(doc, "gabbro.dev", uploads, create);
+        add_resource_rule(doc, "gabbro.dev", deliveries, create);
         add_resource_rule(doc, "authorization.k8s.io", reviews, create);
         add_resource_rule(doc, "", tokens, create);
 }

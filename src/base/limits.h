@@ -84,6 +84,11 @@
 #define LIMIT_IMAGE_BYTES      (4ull << 40) /* virtual size of an image or disk */
 #define LIMIT_DOMAIN_XML_BYTES (1u << 20)
 
+/* Callbacks */
+#define LIMIT_CALLBACKS_PER_PROJECT 20   /* those beyond it do nothing */
+#define LIMIT_CALLBACK_DELIVERIES   1000 /* of one callback: events that wait, and the last one of each object */
+#define LIMIT_CALLBACK_DEAD         100  /* of one callback: events that were given up; older ones go */
+
 /* Agent */
 #define LIMIT_MANIFESTS_PER_NODE      4 /* streams of one node; one more ends the oldest */
 #define LIMIT_GUEST_AGENT_REPLY_BYTES (1u << 20)

@@ -201,6 +201,7 @@ int cli_force_off(struct cli *cli, int argc, char **argv);
 int cli_wait(struct cli *cli, int argc, char **argv);
 int cli_console(struct cli *cli, int argc, char **argv);
 int cli_image(struct cli *cli, int argc, char **argv);
+int cli_callbacks(struct cli *cli, int argc, char **argv);
 int cli_events(struct cli *cli, int argc, char **argv);
 int cli_node(struct cli *cli, int argc, char **argv);
 int cli_role(struct cli *cli, int argc, char **argv);

@@ -32,6 +32,7 @@ static void print_bash(void)
                "                COMPREPLY=($(compgen -W \"$(gabbro get vm -o name 2>/dev/null | sed 's|.*/||')\" -- \"$word\")) "
                ";;\n"
                "           image) COMPREPLY=($(compgen -W \"upload import\" -- \"$word\")) ;;\n"
+               "           callbacks) COMPREPLY=($(compgen -W \"list deliveries retry drop\" -- \"$word\")) ;;\n"
                "           create) COMPREPLY=($(compgen -W vm -- \"$word\")) ;;\n"
                "           role) COMPREPLY=($(compgen -W \"list grant revoke who-can permissions\" -- \"$word\")) ;;\n"
                "           node) COMPREPLY=($(compgen -W join-token -- \"$word\")) ;;\n"
@@ -48,6 +49,9 @@ static void print_bash(void)
                "-- \"$word\")) ;;\n"
                "           role) COMPREPLY=($(compgen -W \"viewer operator project-admin admin $(gabbro get clusterrole -o name "
                "2>/dev/null | sed 's|.*/||')\" -- \"$word\")) ;;\n"
+               "           callbacks)\n"
+               "                COMPREPLY=($(compgen -W \"$(gabbro get callbacks -o name 2>/dev/null | sed 's|.*/||')\" "
+               "-- \"$word\")) ;;\n"
                "           user)\n"
                "                COMPREPLY=($(compgen -W \"$(gabbro get users -o name 2>/dev/null | sed 's|.*/||')\" "
                "-- \"$word\")) ;;\n"
@@ -67,6 +71,7 @@ static void print_fish(void)
         print_kinds();
         printf("'\n");
         printf("complete -c gabbro -n '__fish_seen_subcommand_from role' -f -a 'list grant revoke who-can permissions'\n");
+        printf("complete -c gabbro -n '__fish_seen_subcommand_from callbacks' -f -a 'list deliveries retry drop'\n");
 }
 
 int cli_completion(struct cli *cli, int argc, char **argv)

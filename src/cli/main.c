@@ -18,6 +18,8 @@ const struct cli_verb cli_verbs[] = {
         {"wait", "KIND NAME... --for WHAT", "Wait for phase=X, condition=TYPE[=STATUS] or delete", cli_wait},
         {"console", "MACHINE", "Serial console; Ctrl+] leaves", cli_console},
         {"image", "upload FILE | import URL", "Bring an image into the library", cli_image},
+        {"callbacks", "list|deliveries|retry|drop", "What is told of images to endpoints, and what could not be told",
+         cli_callbacks},
         {"events", "", "What happened, oldest first; -w follows", cli_events},
         {"pool", "drain|resume|... NAME", "Storage pools: take no new disks, look again, delete by a plan", cli_pool},
         {"node", "join-token", "Make a token with which a host joins", cli_node},

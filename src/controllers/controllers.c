@@ -2,6 +2,7 @@
 #include "controllers/controllers.h"
 
 #include "controllers/address/address.h"
+#include "controllers/callback/callback.h"
 #include "controllers/class/class.h"
 #include "controllers/disk/disk.h"
 #include "controllers/gc/gc.h"
@@ -32,6 +33,7 @@ const struct controller *const controllers_all[] = {
         &network_controller,
         &security_group_controller,
         &pod_controller,
+        &callback_controller,
         &gc_controller,
         &gc_task_controller,
         &namespace_controller,
@@ -69,6 +71,8 @@ const struct schema_kind *const controllers_kinds[] = {
         &api_host_task_kind,
         &api_instance_kind,
         &api_pod_kind,
+        &api_callback_kind,
+        &api_callback_delivery_kind,
         NULL,
 };
 
@@ -307,6 +311,14 @@ static void cluster_image_by_digest(const struct cache_object *object, struct ca
                 cache_index_add(keys, view->status->target->digest);
 }
 
+static void delivery_by_callback(const struct cache_object *object, struct cache_index_keys *keys)
+{
+        const struct api_callback_delivery *view = object->view;
+
+        if (view->spec && view->spec->callback && view->spec->object && view->spec->object->uid)
+                cache_index_add(keys, view->spec->callback->uid);
+}
+
 void controllers_define_indexes(struct cache *cache)
 {
         static const struct {
@@ -339,6 +351,7 @@ void controllers_define_indexes(struct cache *cache)
                 {INDEX_CLUSTER_IMAGE_BY_SOURCE, &api_cluster_virtual_image_kind, cluster_image_by_source},
                 {INDEX_IMAGE_BY_DIGEST, &api_virtual_image_kind, image_by_digest},
                 {INDEX_CLUSTER_IMAGE_BY_DIGEST, &api_cluster_virtual_image_kind, cluster_image_by_digest},
+                {INDEX_DELIVERY_BY_CALLBACK, &api_callback_delivery_kind, delivery_by_callback},
         };
 
         assert(cache);

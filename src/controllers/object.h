@@ -104,7 +104,8 @@ char *device_key(const char *kind, const char *namespace, const char *name);
 #define INDEX_DISK_BY_DIGEST          "disk-by-digest"   /* of a content that only the disk has, while its volume is not ready */
 #define INDEX_VOLUME_BY_DIGEST        "volume-by-digest" /* of the source */
 #define INDEX_DISK_BY_POOL            "disk-by-pool"     /* StoragePool name in the status */
-#define INDEX_DEPENDENTS              "dependents"       /* of any kind: owner uid */
+#define INDEX_DELIVERY_BY_CALLBACK    "delivery-by-callback" /* callback uid */
+#define INDEX_DEPENDENTS              "dependents"           /* of any kind: owner uid */
 
 /** index_one() - the only (else the first) object under a key, or NULL. */
 const struct cache_object *index_one(const struct cache *cache, const char *index, const char *key);

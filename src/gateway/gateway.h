@@ -19,6 +19,7 @@ struct cache;
 struct manifests;
 struct streams;
 struct imports;
+struct callbacks;
 struct uploads;
 struct library;
 struct revoked;
@@ -51,6 +52,7 @@ struct gateway {
         struct manifests *manifests;
         struct streams *streams;
         struct imports *imports;
+        struct callbacks *callbacks;
         struct uploads *uploads;
         struct library *library;
         struct revoked *revoked;

@@ -8,6 +8,7 @@
 #include "control/control.h"
 #include "controllers/controllers.h"
 #include "gateway/bootstrap.h"
+#include "gateway/callbacks.h"
 #include "gateway/gateway.h"
 #include "gateway/ingest.h"
 #include "gateway/revoked.h"
@@ -398,6 +399,7 @@ static int start_api(struct program *program)
         streams_init(gateway);
         answers_init(gateway);
         eviction_init(gateway);
+        callback_orders_init(gateway);
         uploads_init(gateway);
         doctor_init(gateway);
         return 0;
@@ -487,6 +489,8 @@ static int start(struct program *program)
                 r = say(imports_init(gateway), "cannot start the image service");
         if (r == 0 && !program->options.admin_reset)
                 r = say(library_init(gateway), "cannot follow the image library");
+        if (r == 0 && !program->options.admin_reset)
+                r = say(callbacks_init(gateway), "cannot tell callbacks");
         return r;
 }
 
@@ -517,6 +521,7 @@ static void stop(struct program *program)
         loop_source_free(program->sigterm);
         loop_source_free(program->sigint);
         imports_free(gateway->imports);
+        callbacks_stop(gateway->callbacks);
         library_free(gateway->library);
         http_server_free(program->server);
         control_free(program->control);
@@ -525,6 +530,7 @@ static void stop(struct program *program)
         loop_pool_free(gateway->pool);
         quota_free(gateway->quota);
         settle(gateway);
+        callbacks_free(gateway->callbacks);
         uploads_free(gateway->uploads);
         streams_free(gateway->streams);
         manifests_free(gateway->manifests);

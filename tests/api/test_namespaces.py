@@ -18,6 +18,7 @@ def contents(namespace):
              (RBAC, "Role", {"rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]}),
              (RBAC, "RoleBinding", {"roleRef": {"kind": "Role", "name": "m"}, "subjects": [{"kind": "User", "name": "m"}]}),
              (OWN, "SecurityGroup", {"spec": {}}), (OWN, "VirtualDisk", {"spec": SIZE}), (OWN, "VirtualImage", {"spec": UPLOAD}),
+             (OWN, "Callback", {"spec": {"url": "https://example.org/hook"}}),
              (OWN, "VirtualMachineIPAddress", {"spec": {"type": "Auto"}}),
              (OWN, "VirtualMachine", {"spec": {"virtualMachineClassName": "nowhere", "cpu": {"cores": 1}, "memory": {"size": "1Gi"},
                                                "virtualMachineIPAddressName": "m", "blockDeviceRefs": [{"kind": "VirtualDisk", "name": "m"}]}}),

@@ -7,8 +7,8 @@ import pytest
 
 from conftest import BIN, OK, ROOT, USAGE
 
-VERBS = ["get", "describe", "apply", "delete", "create", "start", "stop", "restart", "force-off", "wait", "console", "image", "events",
-         "pool", "node", "role", "login", "logout", "whoami", "user", "token", "audit", "doctor", "explain", "version", "completion"]
+VERBS = ["get", "describe", "apply", "delete", "create", "start", "stop", "restart", "force-off", "wait", "console", "image", "callbacks",
+         "events", "pool", "node", "role", "login", "logout", "whoami", "user", "token", "audit", "doctor", "explain", "version", "completion"]
 
 
 def test_no_word_at_all_prints_the_verbs(admin):
@@ -77,6 +77,9 @@ def test_options_may_stand_before_the_verb(admin):
     (["node"], "gabbro node join-token"),
     (["node", "join-token", "--ttl", "0"], "seconds"),
     (["events", "vm"], "gabbro describe"),
+    (["callbacks", "frobnicate"], "list|deliveries"),
+    (["callbacks", "retry"], "--all"),
+    (["callbacks", "drop", "a", "--all"], "--all"),
     (["completion"], "bash|zsh|fish"),
     (["completion", "tcsh"], "bash, zsh and fish"),
 ])
@@ -115,6 +118,7 @@ def test_bash_completes_verbs_kinds_and_names(user):
     assert "virtualmachine" in complete(user, "gabbro", "get", "virtualm")
     assert complete(user, "gabbro", "get", "ns", "completed") == ["completed-ns"]
     assert complete(user, "gabbro", "image", "") == ["upload", "import"]
+    assert complete(user, "gabbro", "callbacks", "") == ["list", "deliveries", "retry", "drop"]
     assert complete(user, "gabbro", "node", "") == ["join-token"]
 
 
