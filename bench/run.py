@@ -430,16 +430,15 @@ AS_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
 def filled(folder, machines):
-    """A gateway over a store with so many machines, at rest."""
+    """A gateway with so many machines, all off, at rest."""
+    from peers import GabbroMachines
     data = folder / f"filled-{machines}" / "data"
     data.parent.mkdir()
     gateway = Lone(data)
     gateway.begin()
-    gateway.process.terminate()
-    gateway.process.wait()
-    if machines:
-        subprocess.run([BUILD / "bench/fleet", "fill", data / "store.db", str(machines)], check=True, stdout=subprocess.DEVNULL)
-    gateway.begin()
+    client = GabbroMachines(gateway)
+    for n in range(machines):
+        client.create(n)
     gateway.until_quiet()
     return gateway
 
@@ -490,7 +489,7 @@ def bench_watch(folder, rounds):
     text = (gateway.data / "admin.kubeconfig").read_text()
     token = re.search(r"token: (\S+)", text).group(1)
     path = "/api/v1/namespaces/default/configmaps/watched"
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "watched"}, "data": {"n": "0", "text": "x" * 1000}}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "watched"}, "data": {"n": "none yet", "text": "x" * 1000}}
     context = ssl.create_default_context(cadata=base64.b64decode(re.search(r"authority-data: (\S+)", text).group(1)).decode())
     connection = http.client.HTTPSConnection("127.0.0.1", int(gateway.port.group(1)), context=context)
     connection.request("POST", path.rsplit("/", 1)[0], json.dumps(body), {"Authorization": "Bearer " + token, "Content-Type": "application/json"})

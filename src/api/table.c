@@ -59,16 +59,15 @@ void table_end(GString *out)
         g_string_append(out, "]}");
 }
 
+/* A number as JSON has it: a plain one at a glance, the rare others by the parser. */
 static bool is_number(const char *text)
 {
-        return *text && strspn(text, "0123456789.-") == strlen(text);
-}
-
-static bool is_json(const char *text)
-{
         g_autoptr(json_doc) doc = NULL;
+        size_t len = strlen(text), digits = strspn(text, "0123456789");
 
-        return json_parse(text, strlen(text), &doc, NULL) == 0;
+        if (digits == len && (*text != '0' || len == 1))
+                return len > 0;
+        return strspn(text, "0123456789.-") == len && json_parse(text, len, &doc, NULL) == 0;
 }
 
 /* Clients print strings, numbers and booleans as they are; null is an empty cell. */
@@ -79,8 +78,7 @@ static void write_cell(const struct schema_column *column, const char *text, GSt
 
         if (!text)
                 g_string_append(out, strcmp(column->type, "date") == 0 ? "\"<unknown>\"" : "null");
-        else if ((number && is_number(text) && is_json(text)) ||
-                 (boolean && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)))
+        else if ((number && is_number(text)) || (boolean && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)))
                 g_string_append(out, text);
         else
                 json_write_string(text, strlen(text), out);

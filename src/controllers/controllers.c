@@ -14,6 +14,7 @@
 #include "controllers/pod/pod.h"
 #include "controllers/pool/pool.h"
 #include "controllers/vm/vm.h"
+#include "generated/reasons.h"
 
 #include <assert.h>
 #include <string.h>
@@ -216,6 +217,16 @@ static void vm_by_node(const struct cache_object *object, struct cache_index_key
                                                                       : "-");
 }
 
+static void vm_without_address(const struct cache_object *object, struct cache_index_keys *keys)
+{
+        const struct api_virtual_machine_status *status = ((const struct api_virtual_machine *)object->view)->status;
+        const struct api_condition *ready =
+                status ? condition_get(status->conditions, status->n_conditions, "VirtualMachineIPAddressReady") : NULL;
+
+        if (ready && g_strcmp0(ready->reason, REASON_NO_FREE_ADDRESS) == 0)
+                cache_index_add(keys, "-");
+}
+
 static void vmip_by_owner(const struct cache_object *object, struct cache_index_keys *keys)
 {
         const struct api_object_meta *meta = object_meta(object);
@@ -231,6 +242,14 @@ static void lease_by_holder(const struct cache_object *object, struct cache_inde
 
         if (ref)
                 add_key(keys, ref->namespace, ref->name);
+}
+
+static void lease_by_network(const struct cache_object *object, struct cache_index_keys *keys)
+{
+        const struct api_virtual_machine_ip_address_lease *view = object->view;
+
+        if (view->spec && view->spec->network_name)
+                cache_index_add(keys, view->spec->network_name);
 }
 
 static void operation_by_vm(const struct cache_object *object, struct cache_index_keys *keys)
@@ -339,9 +358,11 @@ void controllers_define_indexes(struct cache *cache)
                 {INDEX_VM_BY_DEVICE, &api_virtual_machine_kind, vm_by_device},
                 {INDEX_VM_BY_ADDRESS, &api_virtual_machine_kind, vm_by_address},
                 {INDEX_VM_BY_SECRET, &api_virtual_machine_kind, vm_by_secret},
+                {INDEX_VM_WITHOUT_ADDRESS, &api_virtual_machine_kind, vm_without_address},
                 {INDEX_VM_BY_NODE, &api_virtual_machine_kind, vm_by_node},
                 {INDEX_VMIP_BY_OWNER, &api_virtual_machine_ip_address_kind, vmip_by_owner},
                 {INDEX_LEASE_BY_HOLDER, &api_virtual_machine_ip_address_lease_kind, lease_by_holder},
+                {INDEX_LEASE_BY_NETWORK, &api_virtual_machine_ip_address_lease_kind, lease_by_network},
                 {INDEX_OPERATION_BY_VM, &api_virtual_machine_operation_kind, operation_by_vm},
                 {INDEX_DISK_BY_SOURCE, &api_virtual_disk_kind, disk_by_source},
                 {INDEX_DISK_BY_POOL, &api_virtual_disk_kind, disk_by_pool},

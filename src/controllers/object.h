@@ -92,9 +92,11 @@ char *device_key(const char *kind, const char *namespace, const char *name);
 #define INDEX_VM_BY_DEVICE            "vm-by-device"            /* "<kind>/<namespace or ->/<name>" */
 #define INDEX_VM_BY_ADDRESS           "vm-by-address"           /* "<namespace>/<vmip name>" of spec or status */
 #define INDEX_VM_BY_SECRET            "vm-by-secret"            /* "<namespace>/<secret name>" */
+#define INDEX_VM_WITHOUT_ADDRESS      "vm-without-address"      /* "-": machines that found their network's range full */
 #define INDEX_VM_BY_NODE              "vm-by-node"              /* node name; "-" for machines without one */
 #define INDEX_VMIP_BY_OWNER           "vmip-by-owner"           /* owner uid */
 #define INDEX_LEASE_BY_HOLDER         "lease-by-holder"         /* "<namespace>/<vmip name>" */
+#define INDEX_LEASE_BY_NETWORK        "lease-by-network"        /* network name */
 #define INDEX_OPERATION_BY_VM         "operation-by-vm"         /* "<namespace>/<machine name>" */
 #define INDEX_DISK_BY_SOURCE          "disk-by-source"          /* "<kind>/<namespace or ->/<name>" */
 #define INDEX_IMAGE_BY_SOURCE         "image-by-source"         /* the same, for VirtualImage */

@@ -109,6 +109,8 @@ int json_double(const struct json_value *value, double *ret_number);
 size_t json_length(const struct json_value *value);
 /** json_get() - member of an object, or NULL (also when @object is NULL or not an object). */
 struct json_value *json_get(const struct json_value *object, const char *key);
+/** json_get_len() - json_get() by length. */
+struct json_value *json_get_len(const struct json_value *object, const char *key, size_t len);
 /** json_find() - json_get() along a NULL-terminated list of keys. */
 struct json_value *json_find(const struct json_value *object, ...) G_GNUC_NULL_TERMINATED;
 /** json_find_string() - the string at the path, or NULL. */

@@ -7,20 +7,23 @@
 
 /* Column paths; their grammar is told in api/README.md and judged by api/generate/check.py. */
 
-/* The element of @list whose type or name is @key, or member @key of a map. */
-static const struct json_value *select_by(const struct json_value *container, const char *key)
+static bool is_text(const struct json_value *value, const char *text, size_t len)
+{
+        return json_string_len(value) == len && memcmp(json_string(value, ""), text, len) == 0;
+}
+
+/* The element of a list whose type or name is @key, or member @key of a map. */
+static const struct json_value *select_by(const struct json_value *container, const char *key, size_t len)
 {
         if (json_is(container, JSON_OBJECT))
-                return json_get(container, key);
-        for (const struct json_value *value = json_first(container); value; value = json_next(value)) {
-                const char *type = json_find_string(value, "type", NULL), *name = json_find_string(value, "name", NULL);
-
-                if (g_strcmp0(type, key) == 0 || g_strcmp0(name, key) == 0)
+                return json_get_len(container, key, len);
+        for (const struct json_value *value = json_first(container); value; value = json_next(value))
+                if (is_text(json_get_len(value, "type", 4), key, len) || is_text(json_get_len(value, "name", 4), key, len))
                         return value;
-        }
         return NULL;
 }
 
+/* Rows are made by the ten thousand: nothing is copied on the way. */
 static const struct json_value *follow(const struct json_value *value, const char *path, size_t len)
 {
         const char *end = path + len;
@@ -28,9 +31,8 @@ static const struct json_value *follow(const struct json_value *value, const cha
         while (value && path < end) {
                 bool bracket = *path == '[';
                 size_t n = bracket ? strcspn(path + 1, "]") : strcspn(path + 1, ".[)");
-                g_autofree char *key = g_strndup(path + 1, n);
 
-                value = bracket ? select_by(value, key) : json_get(value, key);
+                value = bracket ? select_by(value, path + 1, n) : json_get_len(value, path + 1, n);
                 path += n + 1 + bracket;
         }
         return value;
@@ -76,7 +78,7 @@ static char *cell_object(const struct json_value *value, uint64_t now_us)
 
 static char *cell_node_status(const struct json_value *node, uint64_t now_us)
 {
-        const struct json_value *ready = select_by(json_find(node, "status", "conditions", NULL), "Ready");
+        const struct json_value *ready = select_by(json_find(node, "status", "conditions", NULL), "Ready", strlen("Ready"));
         const char *status = json_find_string(ready, "status", NULL), *words = "Unknown";
 
         if (g_strcmp0(status, "True") == 0)
@@ -167,7 +169,7 @@ char *schema_cell(const struct schema_column *column, const struct json_value *o
 
         assert(column);
         path = column->path;
-        for (size_t i = 0; i < G_N_ELEMENTS(functions); i++)
+        for (size_t i = 0; *path != '.' && *path != '[' && i < G_N_ELEMENTS(functions); i++)
                 if (g_str_has_prefix(path, functions[i].name)) {
                         const char *inner = path + strlen(functions[i].name);
 

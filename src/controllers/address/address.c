@@ -145,15 +145,18 @@ static const char *free_at(const struct cache *cache, const struct network_range
         return address && !lease_of(cache, arena, address) ? address : NULL;
 }
 
-static const char *find_free(struct turn *turn, const struct network_range *range)
+/* The range is not walked when it has as many leases as addresses: thousands of machines may wait for one. After a range has shrunk
+ * some of those are outside of it, and what is free is found at random, a few turns later. */
+static const char *find_free(struct turn *turn, const char *network, const struct network_range *range)
 {
+        g_autoptr(GPtrArray) leases = cache_lookup(turn_cache(turn), INDEX_LEASE_BY_NETWORK, network);
         uint64_t n = range->last - range->first + 1, start;
         const char *address = NULL;
 
-        for (unsigned i = 0; i < RANDOM_TRIES && !address; i++)
+        for (unsigned i = 0; i < (leases->len < n ? RANDOM_TRIES : 1) && !address; i++)
                 address = free_at(turn_cache(turn), range, range->first + random_below(turn_random(turn), n), turn_arena(turn));
         start = random_below(turn_random(turn), n);
-        for (uint64_t i = 0; i < n && !address; i++)
+        for (uint64_t i = 0; leases->len < n && i < n && !address; i++)
                 address = free_at(turn_cache(turn), range, range->first + (start + i) % n, turn_arena(turn));
         return address;
 }
@@ -168,7 +171,7 @@ const char *address_take_free(struct turn *turn, const struct cache_object *netw
 
         if (network_range(view->spec, &range, &words) != 0)
                 return NULL;
-        address = find_free(turn, &range);
+        address = find_free(turn, network->name, &range);
         if (address)
                 lease_create(turn, address, network->name, namespace, holder);
         return address;

@@ -15,6 +15,9 @@
 
 /* --- looking --- */
 
+/* A lease that goes wakes some of those that wait; this is for the others, of whom there may be thousands. */
+#define ADDRESS_AGAIN_US 60000000ull
+
 static void address_bad(struct vm_context *vm, const char *reason, const char *words)
 {
         conditions_say(&vm->conditions, "VirtualMachineIPAddressReady", "False", reason, "%s", words);
@@ -113,7 +116,7 @@ static bool nic_address(struct vm_context *vm, struct vm_nic *nic, size_t index)
         nic->address = address_create_auto(vm->turn, vm->object, nic->network, &nic->vmip_name);
         if (nic->address)
                 return true;
-        turn_again_in(vm->turn, 5000000);
+        turn_again_in(vm->turn, ADDRESS_AGAIN_US);
         address_bad(vm, REASON_NO_FREE_ADDRESS, arena_printf(vm->arena, "network %s has no free address", nic->network->name));
         return false;
 }

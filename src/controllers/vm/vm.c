@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <string.h>
 
+#define WOKEN_BY_A_LEASE 8 /* one will take it, and some of the first may be on their way out */
+
 /* --- what is known --- */
 
 /* The operation that is in progress and was not carried out yet; there is one at most, the oldest counts. */
@@ -235,6 +237,19 @@ static void relate_address(const struct cache *cache, const struct cache_object 
         }
 }
 
+/* An address is free again. */
+static void relate_lease(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
+                         struct workqueue *queue)
+{
+        g_autoptr(GPtrArray) waiting = now ? NULL : cache_lookup(cache, INDEX_VM_WITHOUT_ADDRESS, "-");
+
+        for (guint i = 0; waiting && i < MIN(waiting->len, WOKEN_BY_A_LEASE); i++) {
+                const struct cache_object *machine = waiting->pdata[i];
+
+                controller_enqueue(queue, machine->namespace, machine->name);
+        }
+}
+
 static void relate_class(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                          struct workqueue *queue)
 {
@@ -288,6 +303,7 @@ static const struct {
         {&api_virtual_image_kind, relate_device},
         {&api_cluster_virtual_image_kind, relate_device},
         {&api_virtual_machine_ip_address_kind, relate_address},
+        {&api_virtual_machine_ip_address_lease_kind, relate_lease},
         {&api_virtual_machine_class_kind, relate_class},
         {&api_virtual_machine_operation_kind, relate_operation},
         {&api_secret_kind, relate_secret},
