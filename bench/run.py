@@ -436,7 +436,7 @@ def filled(folder, machines):
     data.parent.mkdir()
     gateway = Lone(data)
     gateway.begin()
-    client = GabbroMachines(gateway)
+    client = GabbroMachines(gateway, BUILD)
     for n in range(machines):
         client.create(n)
     gateway.until_quiet()

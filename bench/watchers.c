@@ -21,12 +21,14 @@
  * Many clients that watch: how many events reach them in a second. The writers of the events belong to it. And the peer: a bare
  * program that writes one TLS record for each event to each client, and does nothing else.
  *
- * usage: watchers read PORT TOKEN PATH WATCHERS EVENTS | watchers serve WATCHERS EVENTS BYTES
- * read prints deliveries per second; PATH is an object, which is watched in its collection and changed EVENTS times. TOKEN "-": the
- * peer's clients, which only read.
+ * usage: watchers read PORT TOKEN PATH WATCHERS EVENTS | watchers serve WATCHERS EVENTS BYTES | watchers patch PORT TOKEN PATH
+ * OBJECTS EVENTS read prints deliveries per second; PATH is an object, which is watched in its collection and changed EVENTS times.
+ * TOKEN "-": the peer's clients, which only read. patch prints patches per second; PATH holds objects m000000 and on, which are
+ * labelled in turn.
  */
-#define WRITERS 4
-#define TURN    (256u << 10)
+#define WRITERS  4
+#define PATCHERS 32
+#define TURN     (256u << 10)
 
 static void must(bool good, const char *what)
 {
@@ -40,7 +42,8 @@ struct bench {
         unsigned port, events;
         const char *token, *path;
         SSL_CTX *tls;
-        unsigned begun; /* events that a writer has taken */
+        unsigned begun;   /* events that a writer has taken */
+        unsigned objects; /* that are patched; 0: one is, by its data */
 };
 
 struct watcher {
@@ -96,11 +99,14 @@ static void *run_writer(void *userdata)
         unsigned number;
 
         while ((number = __atomic_fetch_add(&bench->begun, 1, __ATOMIC_RELAXED)) < bench->events) {
-                g_autofree char *body = g_strdup_printf("{\"data\":{\"n\":\"%u\"}}", number);
+                g_autofree char *body = bench->objects ? g_strdup_printf("{\"metadata\":{\"labels\":{\"turn\":\"%u\"}}}", number)
+                                                       : g_strdup_printf("{\"data\":{\"n\":\"%u\"}}", number);
+                g_autofree char *path =
+                        bench->objects ? g_strdup_printf("%s/m%06u", bench->path, number % bench->objects) : g_strdup(bench->path);
                 g_autofree char *request =
                         g_strdup_printf("PATCH %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
                                         "Content-Type: application/merge-patch+json\r\nContent-Length: %zu\r\n\r\n%s",
-                                        bench->path, bench->token, strlen(body), body);
+                                        path, bench->token, strlen(body), body);
 
                 send_text(ssl, request);
                 await_answer(ssl);
@@ -197,6 +203,21 @@ static int run_read(struct bench *bench, unsigned n)
         return 0;
 }
 
+static int run_patch(struct bench *bench)
+{
+        pthread_t patchers[PATCHERS];
+        uint64_t begin;
+
+        bench->tls = SSL_CTX_new(TLS_client_method());
+        begin = clock_monotonic_us(clock_system());
+        for (unsigned i = 0; i < PATCHERS; i++)
+                must(pthread_create(&patchers[i], NULL, run_writer, bench) == 0, "thread");
+        for (unsigned i = 0; i < PATCHERS; i++)
+                pthread_join(patchers[i], NULL);
+        printf("%.0f\n", (double)bench->events * 1e6 / (double)(clock_monotonic_us(clock_system()) - begin));
+        return 0;
+}
+
 /* --- the peer
  * --------------------------------------------------------------------------------------------------------------------------- */
 
@@ -264,6 +285,13 @@ int main(int argc, char **argv)
         if (argc == 5 && strcmp(argv[1], "serve") == 0)
                 return run_serve((unsigned)strtoul(argv[2], NULL, 10), (unsigned)strtoul(argv[3], NULL, 10),
                                  (unsigned)strtoul(argv[4], NULL, 10));
-        (void)fprintf(stderr, "usage: watchers read PORT TOKEN PATH WATCHERS EVENTS | watchers serve WATCHERS EVENTS BYTES\n");
+        if (argc == 7 && strcmp(argv[1], "patch") == 0)
+                return run_patch(&(struct bench){.port = (unsigned)strtoul(argv[2], NULL, 10),
+                                                 .token = argv[3],
+                                                 .path = argv[4],
+                                                 .objects = (unsigned)strtoul(argv[5], NULL, 10),
+                                                 .events = (unsigned)strtoul(argv[6], NULL, 10)});
+        (void)fprintf(stderr, "usage: watchers read PORT TOKEN PATH WATCHERS EVENTS | watchers serve WATCHERS EVENTS BYTES | "
+                              "watchers patch PORT TOKEN PATH OBJECTS EVENTS\n");
         return 2;
 }

@@ -151,12 +151,13 @@ static const char *find_free(struct turn *turn, const char *network, const struc
 {
         g_autoptr(GPtrArray) leases = cache_lookup(turn_cache(turn), INDEX_LEASE_BY_NETWORK, network);
         uint64_t n = range->last - range->first + 1, start;
+        bool full = leases->len >= network_range_size(range);
         const char *address = NULL;
 
-        for (unsigned i = 0; i < (leases->len < n ? RANDOM_TRIES : 1) && !address; i++)
+        for (unsigned i = 0; i < (full ? 1 : RANDOM_TRIES) && !address; i++)
                 address = free_at(turn_cache(turn), range, range->first + random_below(turn_random(turn), n), turn_arena(turn));
         start = random_below(turn_random(turn), n);
-        for (uint64_t i = 0; leases->len < n && i < n && !address; i++)
+        for (uint64_t i = 0; !full && i < n && !address; i++)
                 address = free_at(turn_cache(turn), range, range->first + (start + i) % n, turn_arena(turn));
         return address;
 }

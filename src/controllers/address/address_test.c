@@ -297,6 +297,25 @@ static void a_machine_can_have_several_interfaces(void)
         g_assert_cmpuint(cloud_count(cloud, VMIP), ==, 0);
 }
 
+static void a_machine_that_waits_is_woken_by_the_lease_that_goes(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: Network, metadata: {name: dmz}, spec: {cidr: 10.70.0.0/30}}");
+        cloud_settle(cloud);
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineIPAddress, metadata: {name: only},\n"
+                            " spec: {type: Static, staticIP: 10.70.0.2, networkName: dmz}}");
+        cloud_expect_phase(cloud, VMIP, "only", "Bound");
+        cloud_machine(cloud, "web", "  networks: [{type: Main}, {type: Network, name: dmz}]\n");
+        cloud_expect_phase(cloud, VM, "web", "Pending");
+        cloud_expect_condition(cloud, VM, "web", "VirtualMachineIPAddressReady", "False NoFreeAddress", "dmz has no free address");
+        cloud_advance(cloud, 30 * SECOND_US); /* between the looks that it takes by itself, which are minutes apart */
+        cloud_delete(cloud, VMIP, "only");
+        cloud_advance(cloud, 605 * SECOND_US);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/networks/1/ipAddress"), ==, "10.70.0.2");
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -312,6 +331,8 @@ int main(int argc, char **argv)
         g_test_add_func("/address/D142_an_address_without_owner_outlives_its_machine",
                         an_address_without_owner_outlives_its_machine);
         g_test_add_func("/address/an_address_in_use_is_not_given_back", an_address_in_use_is_not_given_back);
+        g_test_add_func("/address/a_machine_that_waits_is_woken_by_the_lease_that_goes",
+                        a_machine_that_waits_is_woken_by_the_lease_that_goes);
         g_test_add_func("/network/overlapping_networks_fail_with_words", overlapping_networks_fail_with_words);
         g_test_add_func("/network/policies_follow_their_groups_while_the_machine_runs",
                         policies_follow_their_groups_while_the_machine_runs);
