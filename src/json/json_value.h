@@ -58,7 +58,6 @@ struct json_value *json_new_raw(struct json_doc *doc, enum json_type type);
 /** json_new_text() - a string or number of the NUL-terminated @text, which lives in the document's arena already. */
 struct json_value *json_new_text(struct json_doc *doc, enum json_type type, const char *text, size_t len);
 
-
 /** json_object_append() - link @value under @key, which lives in the arena and is not in @object yet. */
 void json_object_append(struct json_doc *doc, struct json_value *object, const char *key, size_t len, struct json_value *value);
 
