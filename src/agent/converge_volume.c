@@ -41,6 +41,14 @@ static const char *made_before(const struct job *job)
         return job->known_path ? job->known_path : view->status && view->status->path ? view->status->path : NULL;
 }
 
+/* How its content came into it, as was told when it was made. */
+static const char *cloned_before(const struct job *job)
+{
+        const struct api_volume *view = job->doc->view;
+
+        return view->status ? view->status->cloned : NULL;
+}
+
 static void fail(struct job *job, struct api_intent_error *why)
 {
         const char *path = made_before(job);
@@ -74,6 +82,7 @@ static void succeed(struct job *job, const struct virt_volume *volume, struct ap
         status.has_capacity_bytes = status.has_allocation_bytes = true;
         status.progress_percent = 100;
         status.has_progress_percent = true;
+        status.cloned = job->cloned ? job->cloned : cloned_before(job);
         status.error = why;
         job_status(job, &api_volume_status_type, &status);
 }
@@ -119,6 +128,50 @@ static int copy_content(struct job *job, const struct api_volume_spec *spec, con
         };
 
         return image_convert(&options, reterr);
+}
+
+/* The content of another volume of this host, which no machine may have meanwhile: its blocks are shared where the file system does
+ * that, else copied. The volume is grown to what it shall have afterwards. */
+static int clone_content(struct job *job, const struct api_volume_spec *spec, const struct virt_volume *volume,
+                         struct virt_error *reterr)
+{
+        const struct api_volume_clone *clone = spec->clone;
+        struct copying copying = {.job = job};
+        g_autofree char *user = NULL;
+        struct virt_volume from = {};
+        int r;
+
+        r = virt_volume_get(job->agent->virt, clone->pool->name, clone->volume_name, &from, reterr);
+        if (!r) {
+                r = virt_file_user(job->agent->virt, from.path, &user, reterr);
+        }
+        if (r == VIRT_E_MISSING || (!r && user)) {
+                g_snprintf(reterr->words, sizeof(reterr->words), "the volume %s cannot be copied: %s%s", clone->volume_name,
+                           user ? "it is in use by " : "it is gone", user ? user : "");
+                reterr->reason = user ? REASON_VOLUME_IN_USE : REASON_VOLUME_FAILED;
+                r = VIRT_E_FAILED;
+        }
+        if (!r) {
+                job->cloned = "Reflink";
+                r = virt_volume_reflink(from.path, volume->path, reterr);
+        }
+        if (r == VIRT_E_STATE) {
+                struct image_convert options = {
+                        .source = from.path,
+                        .source_format = format_of(clone->format),
+                        .target = volume->path,
+                        .target_format = volume->format,
+                        .progress = on_progress,
+                        .userdata = &copying,
+                };
+
+                job->cloned = "Full";
+                r = image_convert(&options, reterr);
+        } else if (!r) {
+                r = virt_volume_grow(job->agent->virt, spec->pool->name, spec->volume_name, (uint64_t)spec->capacity_bytes, reterr);
+        }
+        virt_volume_clear(&from);
+        return r;
 }
 
 /* The cached file once more, right before a QEMU tool opens it: its virtual size must fit. */
@@ -198,6 +251,9 @@ static void create(struct job *job, const struct api_volume_spec *spec)
         }
         if (!r && spec->source) {
                 r = copy_content(job, spec, &volume, &error);
+        }
+        if (!r && spec->clone) {
+                r = clone_content(job, spec, &volume, &error);
         }
         if (!r) {
                 r = job_pass(job, "create", "filled");

@@ -69,6 +69,7 @@ struct job {
         uint64_t again_us; /* with JOB_DONE and JOB_WAIT: look again after; 0: not by time */
         bool ready;
         const char *path, *format; /* Volume */
+        const char *cloned;        /* Volume: "Reflink" or "Full", when another one was copied now */
         bool small;                /* Volume: it could not grow yet */
         bool active;               /* Instance: its domain runs */
         int64_t ran_epoch;         /* Instance: the last one that ran; -1: none */

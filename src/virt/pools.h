@@ -84,5 +84,13 @@ int virt_volume_get(struct virt *virt, const char *pool, const char *name, struc
  * 20). */
 int virt_volume_delete(struct virt *virt, const char *pool, const char *name, struct virt_error *reterr);
 
+/**
+ * virt_volume_reflink() - the file @target becomes a copy of @source that shares its blocks, at once, and is made durable
+ *
+ * Both are plain files that nobody writes to. VIRT_E_STATE: the file system does not do that for these two, and @target is as
+ * it was.
+ */
+int virt_volume_reflink(const char *source, const char *target, struct virt_error *reterr);
+
 /** virt_volume_grow() - to at least @capacity_bytes; smaller than now is VIRT_E_INVALID, equal is 0. Not for a volume in use. */
 int virt_volume_grow(struct virt *virt, const char *pool, const char *name, uint64_t capacity_bytes, struct virt_error *reterr);

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "virt/pools.h"
 
+#include "base/file.h"
 #include "base/limits.h"
 #include "virt/virt_internal.h"
 #include "virt/xml.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define NAME_MAX_BYTES 200
 #define SECTOR         512
@@ -277,4 +282,26 @@ int virt_volume_grow(struct virt *virt, const char *pool, const char *name, uint
         if (wanted == info.capacity)
                 return 0;
         return virStorageVolResize(volume, wanted, 0) < 0 ? virt_fail(reterr, "VolumeFailed") : 0;
+}
+
+int virt_volume_reflink(const char *source, const char *target, struct virt_error *reterr)
+{
+        autofd from = -1, to = -1;
+        struct stat st;
+        int r;
+
+        assert(source && target && reterr);
+
+        from = open(source, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        to = open(target, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (from < 0 || to < 0 || fstat(from, &st) < 0 || !S_ISREG(st.st_mode))
+                return virt_say(reterr, VIRT_E_FAILED, "VolumeFailed", "%s cannot be copied to %s", source, target);
+        /* A target that was longer keeps its end, which is cut off then. */
+        r = ioctl(to, FICLONE, from) < 0 ? -errno : 0;
+        if (r == -EOPNOTSUPP || r == -EXDEV || r == -EINVAL || r == -ENOTTY)
+                return virt_say(reterr, VIRT_E_STATE, "ReflinkNotOnFilesystem", "%s and %s cannot share blocks", source, target);
+        if (r < 0 || ftruncate(to, st.st_size) < 0 || fsync(to) < 0)
+                return virt_say(reterr, errno == ENOSPC ? VIRT_E_NO_SPACE : VIRT_E_FAILED, "VolumeFailed", "%s: %s", target,
+                                strerrordesc_np(errno));
+        return 0;
 }

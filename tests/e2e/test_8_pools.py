@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Storage pools in life: what they can and why not, foreign folders, drains, limits, growth on xfs and btrfs, deletion by a plan."""
+"""Storage pools in life: what they can and why not, foreign folders, drains, limits, growth on xfs and btrfs, deletion by a plan.
+
+Attack 31: links in the place of a pool, folders of others.
+"""
 import json
 import subprocess
 
 import pytest
+from reliability import attack
 from test_8_space import condition, machine, remove
 
 GIB = 1 << 30
@@ -66,6 +70,7 @@ def test_a_folder_with_foreign_files_is_refused_and_left_alone(cloud):
     (folder / "holiday.jpg").unlink()
     cloud.eventually("it is tried again", lambda: cloud.get("sp", "foreign")["status"]["phase"] == "Ready", 90)
     cloud.gabbro("pool", "delete", "foreign")
+    attack(31, "a folder with the files of others, named as a pool", "refused: PoolFolderForeign; nothing in it is touched")
 
 
 def test_attack_31_a_link_in_the_place_of_a_pool_is_refused(cloud):
@@ -75,6 +80,7 @@ def test_attack_31_a_link_in_the_place_of_a_pool_is_refused(cloud):
     error = cloud.eventually("it says why", lambda: error_of(cloud, "link").get("reason") and error_of(cloud, "link"), 30)
     assert error["reason"] == "PoolPathForbidden" and "symbolic link" in error["message"], error
     cloud.gabbro("pool", "delete", "link")
+    attack(31, "a symbolic link in the place of a pool's folder", "refused: PoolPathForbidden")
 
 
 # --- growth, drain, limit and deletion, on real file systems
@@ -139,6 +145,27 @@ def test_B9_a_pool_that_grows_under_a_running_machine_is_noticed(cloud, mounted)
     cloud.eventually("the pool is larger", lambda: mounted.there()["capacityBytes"] > before + GIB * 9 // 10, 30)
     assert cloud.domstate("grows") == "running"
     cloud.eventually("its disks are counted", lambda: cloud.get("sp", mounted.kind)["status"]["allocated"] == "256Mi", 30)
+
+
+@pytest.mark.parametrize("into,how", [(None, "Reflink"), ("default", "Full")])
+def test_a_disk_is_copied_while_no_machine_uses_it(cloud, mounted, into, how):
+    cloud.gabbro("apply", "-f", "-", input=json.dumps({
+        "apiVersion": "gabbro.dev/v1", "kind": "VirtualDisk", "metadata": {"name": "copy"},
+        "spec": {"dataSource": {"type": "ObjectRef", "objectRef": {"kind": "VirtualDisk", "name": "grows-root"}},
+                 "persistentVolumeClaim": {"size": "300Mi", "storageClassName": into or mounted.kind}}}))
+    cloud.eventually("it says why not yet", lambda: condition(cloud.get("vd", "copy"), "DatasourceReady").get("reason") == "CloneNeedsStop", 30)
+    assert explain(cloud, "vd/grows-root", "cloneFull")["code"] == "CloneNeedsStop"
+    cloud.gabbro("stop", "grows", "--force", "--wait")
+    cloud.wait("vd", "copy", "phase=Ready", 60)
+    files = {v["metadata"]["labels"]["gabbro.dev/owner-name"]: v["status"] for v in cloud.get("volumes.host.gabbro.dev")["items"]}
+    assert files["copy"]["cloned"] == how, files["copy"]
+    info = json.loads(cloud.run("qemu-img", "info", "-U", "--output", "json", files["copy"]["path"]).stdout)
+    assert info["virtual-size"] == 300 << 20 and "backing-filename" not in info, info
+    compared = cloud.run("qemu-img", "compare", "-U", "-f", "qcow2", "-F", "qcow2", files["grows-root"]["path"], files["copy"]["path"], check=False)
+    assert "identical" in compared.stdout, compared
+    cloud.run("qemu-img", "check", "-q", "-f", "qcow2", files["copy"]["path"])
+    cloud.gabbro("delete", "vd", "copy", "--wait")
+    cloud.gabbro("start", "grows", "--wait", timeout=150)
 
 
 def test_a_drained_pool_takes_no_new_disks_and_keeps_the_old(cloud, mounted):

@@ -35,6 +35,32 @@ const char *disk_node(const struct cache *cache, const struct cache_object *disk
         return object_annotation(disk, ANNOTATION_SELECTED_NODE);
 }
 
+const char *disk_user(const struct cache *cache, const struct cache_object *disk)
+{
+        assert(cache && disk);
+
+        const char *holder = object_annotation(disk, ANNOTATION_HELD_BY);
+        const struct cache_object *instance = holder ? index_one(cache, INDEX_INSTANCE_BY_MACHINE, holder) : NULL;
+
+        return instance && instance_active(instance) ? ((const struct api_instance *)instance->view)->spec->machine->name : NULL;
+}
+
+const char *disk_copied_to(const struct cache *cache, const struct cache_object *disk)
+{
+        const struct cache_object *volume = disk_volume(cache, disk);
+        g_autoptr(GPtrArray) copies = volume ? cache_lookup(cache, INDEX_VOLUME_BY_CLONE, volume->name) : NULL;
+
+        for (guint i = 0; copies && i < copies->len; i++) {
+                const struct cache_object *object = copies->pdata[i];
+                const struct api_volume *copy = object->view;
+                const char *state = copy->status ? copy->status->state : NULL;
+
+                if (!object_deleting(object) && g_strcmp0(state, "Ready") != 0 && g_strcmp0(state, "Failed") != 0)
+                        return copy->spec->owner->name;
+        }
+        return NULL;
+}
+
 /* --- binding --- */
 
 static void volume_create(struct turn *turn, const struct cache_object *disk, const struct disk_plan *plan, const char *node)
@@ -50,6 +76,13 @@ static void volume_create(struct turn *turn, const struct cache_object *disk, co
                 .virtual_size_bytes = plan->content.virtual_size_bytes,
                 .has_virtual_size_bytes = true,
         };
+        const struct api_volume *from = plan->clone ? plan->clone->view : NULL;
+        struct api_volume_clone clone = {
+                .volume = from ? plan->clone->name : NULL,
+                .volume_name = from ? from->spec->volume_name : NULL,
+                .format = from ? from->spec->format : NULL,
+                .pool = from ? from->spec->pool : NULL,
+        };
         struct api_volume_spec spec = {
                 .node_name = node,
                 .owner = &ref,
@@ -58,13 +91,16 @@ static void volume_create(struct turn *turn, const struct cache_object *disk, co
                 .format = "qcow2",
                 .capacity_bytes = plan->capacity_bytes,
                 .has_capacity_bytes = true,
-                .source = plan->has_content ? &source : NULL,
+                .source = plan->has_content && !from ? &source : NULL,
+                .clone = from ? &clone : NULL,
         };
         struct api_volume volume = {.metadata = intent_meta(arena, &owner, disk_volume_name(arena, disk), node), .spec = &spec};
 
         turn_create(turn, &api_volume_kind, &volume);
         if (plan->source)
                 turn_depends(turn, plan->source);
+        if (plan->clone)
+                turn_depends(turn, plan->clone);
 }
 
 const char *disk_bind(struct turn *turn, const struct cache_object *disk, const char *node, const char *machine_uid,
@@ -77,8 +113,8 @@ const char *disk_bind(struct turn *turn, const struct cache_object *disk, const 
 
         if (!volume) {
                 disk_plan(turn_cache(turn), disk, turn_arena(turn), &plan);
-                if (plan.phase) {
-                        *reterr_words = plan.words;
+                if (plan.phase || plan.clone) {
+                        *reterr_words = plan.phase ? plan.words : "it is about to be copied";
                         return NULL;
                 }
                 volume_create(turn, disk, &plan, node);
@@ -143,14 +179,14 @@ static void disk_attachments(struct disk_turn *disk)
 
 static void disk_use(struct disk_turn *disk)
 {
-        const char *holder = object_annotation(disk->object, ANNOTATION_HELD_BY);
-        const struct cache_object *instance = holder ? index_one(disk->cache, INDEX_INSTANCE_BY_MACHINE, holder) : NULL;
+        const char *copy = disk_copied_to(disk->cache, disk->object);
 
         disk_attachments(disk);
-        disk->user = NULL;
-        if (instance && instance_active(instance))
-                disk->user = ((const struct api_instance *)instance->view)->spec->machine->name;
-        if (disk->user)
+        disk->user = disk_user(disk->cache, disk->object);
+        if (copy)
+                conditions_say(&disk->conditions, "InUse", "True", REASON_USED_FOR_DISK_CREATION, "it is being copied to disk %s",
+                               copy);
+        else if (disk->user)
                 conditions_say(&disk->conditions, "InUse", "True", REASON_ATTACHED_TO_VIRTUAL_MACHINE, "machine %s has it",
                                disk->user);
         else
@@ -310,6 +346,18 @@ static enum turn_result disk_mirror(struct disk_turn *disk)
                                      g_strcmp0(state, "Fetching") == 0 ? "fetches its image" : "makes its volume"));
 }
 
+/* A copy is made at once, without placement: the pool's limit is looked at here. */
+static const char *clone_refusal(struct disk_turn *disk, const struct disk_plan *plan)
+{
+        const struct api_volume_spec place = {.node_name = ((const struct api_volume *)plan->clone->view)->spec->node_name,
+                                              .pool = disk_pool_view(plan->pool, turn_arena(disk->turn))};
+        const char *words = growth_refusal(disk, &place, (uint64_t)plan->capacity_bytes);
+
+        if (words)
+                turn_again_in(disk->turn, OVER_COMMITTED_AGAIN_US);
+        return words;
+}
+
 /* Each is said once: a status that went to and fro within a turn would move its time. */
 static void disk_say_sources(struct disk_turn *disk, const struct disk_plan *plan)
 {
@@ -352,6 +400,13 @@ static enum turn_result disk_prepare(struct disk_turn *disk)
         }
         disk->status.capacity = bytes_text(disk, plan.capacity_bytes);
         disk->status.digest = plan.has_content ? plan.content.digest : NULL;
+        if (plan.clone) {
+                const char *words = clone_refusal(disk, &plan);
+
+                if (words)
+                        return disk_say(disk, "Pending", "False", REASON_POOL_OVER_COMMITTED, words);
+                node = ((const struct api_volume *)plan.clone->view)->spec->node_name;
+        }
         if (!node)
                 return disk_say(disk, "WaitForFirstConsumer", "False", REASON_WAITING_FOR_FIRST_CONSUMER,
                                 "it is made where the first machine that uses it will run");
@@ -368,6 +423,12 @@ static enum turn_result disk_end(struct disk_turn *disk)
         if (disk->user) {
                 disk_say(disk, "Terminating", "False", REASON_TERMINATING,
                          arena_printf(turn_arena(disk->turn), "its deletion waits for machine %s, which has it", disk->user));
+                return TURN_WAIT;
+        }
+        if (disk_copied_to(disk->cache, disk->object)) {
+                disk_say(disk, "Terminating", "False", REASON_TERMINATING,
+                         arena_printf(turn_arena(disk->turn), "its deletion waits until it is copied to disk %s",
+                                      disk_copied_to(disk->cache, disk->object)));
                 return TURN_WAIT;
         }
         if (disk->volume && !intent_retire(disk->turn, disk->volume, volume->status ? volume->status->state : NULL)) {
@@ -431,6 +492,17 @@ static bool pool_moved(const struct cache_object *before, const struct cache_obj
                g_strcmp0(object_annotation(before, ANNOTATION_DEFAULT_POOL), object_annotation(now, ANNOTATION_DEFAULT_POOL)) != 0;
 }
 
+/* The disk that is copied: it is free again when its copy is there. */
+static void enqueue_source(const struct cache *cache, const struct api_volume *copy, struct workqueue *queue)
+{
+        const struct cache_object *object =
+                copy->spec->clone ? cache_get(cache, &api_volume_kind, NULL, copy->spec->clone->volume) : NULL;
+        const struct api_volume *source = object ? object->view : NULL;
+
+        if (source && source->spec->owner)
+                controller_enqueue(queue, source->spec->owner->namespace, source->spec->owner->name);
+}
+
 static void disk_related(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                          struct workqueue *queue)
 {
@@ -439,8 +511,10 @@ static void disk_related(const struct cache *cache, const struct cache_object *b
         if (object->kind == &api_volume_kind) {
                 const struct api_volume *volume = object->view;
 
-                if (volume->spec && volume->spec->owner && g_strcmp0(volume->spec->owner->kind, "VirtualDisk") == 0)
+                if (volume->spec && volume->spec->owner && g_strcmp0(volume->spec->owner->kind, "VirtualDisk") == 0) {
                         controller_enqueue(queue, volume->spec->owner->namespace, volume->spec->owner->name);
+                        enqueue_source(cache, volume, queue);
+                }
         } else if (object->kind == &api_instance_kind) {
                 const struct api_instance *instance = object->view;
 
@@ -451,7 +525,8 @@ static void disk_related(const struct cache *cache, const struct cache_object *b
                         disk_enqueue_refs(before, queue);
                         disk_enqueue_refs(now, queue);
                 }
-        } else if (object->kind == &api_virtual_image_kind || object->kind == &api_cluster_virtual_image_kind) {
+        } else if (object->kind == &api_virtual_image_kind || object->kind == &api_cluster_virtual_image_kind ||
+                   object->kind == &api_virtual_disk_kind) {
                 g_autofree char *key = device_key(object->kind->kind, object->namespace, object->name);
 
                 index_enqueue(cache, INDEX_DISK_BY_SOURCE, key, queue);

@@ -23,6 +23,7 @@ struct disk_plan {
         const char *words;
         const struct cache_object *pool;
         const struct cache_object *source; /* image, or NULL */
+        const struct cache_object *clone;  /* Volume of the disk that is copied, or NULL */
         bool has_content;                  /* else an empty disk */
         struct image_content content;
         int64_t capacity_bytes;
@@ -50,6 +51,11 @@ const char *disk_bind(struct turn *turn, const struct cache_object *disk, const 
  * machine that had it and could start again, which the taker's transaction must depend on. */
 const struct cache_object *disk_other_holder(const struct cache *cache, const struct cache_object *disk, const char *machine_uid,
                                              const struct cache_object **ret_former);
+
+/** disk_user() - the name of the machine that has the disk now, or NULL. */
+const char *disk_user(const struct cache *cache, const struct cache_object *disk);
+/** disk_copied_to() - the name of the disk into which it is being copied, or NULL: no machine may start with it meanwhile. */
+const char *disk_copied_to(const struct cache *cache, const struct cache_object *disk);
 
 /** disk_pool_default() - the oldest StoragePool that is marked as the default, or NULL. */
 const struct cache_object *disk_pool_default(const struct cache *cache);

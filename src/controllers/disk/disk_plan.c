@@ -3,6 +3,7 @@
 
 #include "base/quantity.h"
 #include "controllers/object.h"
+#include "controllers/pool/capabilities.h"
 #include "generated/reasons.h"
 
 #include <assert.h>
@@ -118,6 +119,54 @@ static bool plan_image(const struct cache *cache, const struct cache_object *dis
         return true;
 }
 
+/* By the matrix: the state of the disk that is copied says whether it can be. */
+static bool plan_disk(const struct cache *cache, const struct cache_object *disk, const char *name, struct arena *arena,
+                      struct disk_plan *plan)
+{
+        const struct cache_object *source = cache_get(cache, &api_virtual_disk_kind, disk->namespace, name);
+        const struct cache_object *object = source ? disk_volume(cache, source) : NULL;
+        const struct api_volume *volume = object ? object->view : NULL;
+        struct capability_question question;
+        struct capability_answer answer;
+
+        if (!source)
+                return plan_fault(plan, "Pending", "DatasourceReady", REASON_DATASOURCE_IS_NOT_FOUND,
+                                  arena_printf(arena, "VirtualDisk %s does not exist", name));
+        plan->source = source;
+        if (object_deleting(source) || !volume || !volume->status || g_strcmp0(volume->status->state, "Ready") != 0)
+                return plan_fault(plan, "Pending", "DatasourceReady", REASON_VIRTUAL_DISK_NOT_READY,
+                                  arena_printf(arena, "VirtualDisk %s %s", name,
+                                               object_deleting(source) ? "is being deleted" : "is not made yet"));
+        if (!capabilities_of_disk(cache, source, volume->spec->pool->name, disk_user(cache, source) != NULL, &question))
+                return plan_fault(plan, "Pending", "DatasourceReady", REASON_STORAGE_CLASS_NOT_FOUND,
+                                  arena_printf(arena, "the StoragePool of VirtualDisk %s does not exist", name));
+        answer = capability_ask(question.pool, CAPABILITY_CLONE_FULL, question.facts);
+        if (answer.verdict != CAPABILITY_SUPPORTED)
+                return plan_fault(plan, "Pending", "DatasourceReady", answer.rule->code,
+                                  arena_printf(arena, "VirtualDisk %s: %s %s", name, reason_find(answer.rule->code)->text,
+                                               reason_find(answer.rule->code)->doc));
+        plan->clone = object;
+        plan->has_content = true;
+        plan->content.format = volume->spec->format;
+        plan->content.virtual_size_bytes =
+                volume->status->has_capacity_bytes ? volume->status->capacity_bytes : volume->spec->capacity_bytes;
+        return true;
+}
+
+/* A copy is made where its source lies: its pool must be there. */
+static bool plan_place(struct arena *arena, struct disk_plan *plan)
+{
+        const char *node = ((const struct api_volume *)plan->clone->view)->spec->node_name;
+        const struct api_storage_pool *pool = plan->pool->view;
+
+        for (size_t i = 0; pool->status && i < pool->status->n_nodes; i++)
+                if (g_strcmp0(pool->status->nodes[i].name, node) == 0 && g_strcmp0(pool->status->nodes[i].phase, "Ready") == 0)
+                        return true;
+        return plan_fault(plan, "Pending", "StorageClassReady", REASON_STORAGE_CLASS_NOT_READY,
+                          arena_printf(arena, "host %s, on which VirtualDisk %s lies, does not have StoragePool %s", node,
+                                       plan->source->name, plan->pool->name));
+}
+
 static bool plan_ingest(const struct api_virtual_disk *disk, bool upload, struct disk_plan *plan)
 {
         const struct api_image_ingest *ingest = disk->status ? disk->status->ingest : NULL;
@@ -144,7 +193,9 @@ static bool plan_source(const struct cache *cache, const struct cache_object *ob
 
         if (!source)
                 return true;
-        if (strcmp(source->type, "ObjectRef") == 0)
+        if (strcmp(source->type, "ObjectRef") == 0 && source->object_ref && strcmp(source->object_ref->kind, "VirtualDisk") == 0)
+                ok = plan_disk(cache, object, source->object_ref->name, arena, plan);
+        else if (strcmp(source->type, "ObjectRef") == 0)
                 ok = plan_image(cache, object, source->object_ref, arena, plan);
         else if (strcmp(source->type, "HTTP") == 0 || strcmp(source->type, "Upload") == 0)
                 ok = plan_ingest(disk, source->type[0] == 'U', plan);
@@ -173,7 +224,8 @@ static bool plan_size(const struct api_virtual_disk_spec *spec, struct arena *ar
                 bytes = (uint64_t)plan->content.virtual_size_bytes;
         if (plan->has_content && bytes < (uint64_t)plan->content.virtual_size_bytes)
                 return plan_fault(plan, "Failed", "Ready", REASON_IMAGE_TOO_SMALL,
-                                  arena_printf(arena, "the size %s is smaller than its image, which needs %s", text,
+                                  arena_printf(arena, "the size %s is smaller than its %s, which needs %s", text,
+                                               plan->clone ? "source" : "image",
                                                quantity_format_bytes((uint64_t)plan->content.virtual_size_bytes, need)));
         plan->capacity_bytes = (int64_t)((bytes + SECTOR - 1) / SECTOR * SECTOR);
         return true;
@@ -190,6 +242,6 @@ void disk_plan(const struct cache *cache, const struct cache_object *disk, struc
                 (void)plan_pool(cache, view->spec, arena, ret_plan);
                 return;
         }
-        if (plan_pool(cache, view->spec, arena, ret_plan))
-                (void)plan_size(view->spec, arena, ret_plan);
+        if (plan_pool(cache, view->spec, arena, ret_plan) && plan_size(view->spec, arena, ret_plan) && ret_plan->clone)
+                (void)plan_place(arena, ret_plan);
 }

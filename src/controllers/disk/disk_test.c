@@ -238,6 +238,77 @@ static void a_disk_grows_and_is_protected_while_in_use(void)
         g_assert_null(cloud_get(cloud, VD, "web-root"));
 }
 
+/* A disk is copied where it lies, while no machine has it: neither starts one meanwhile, nor is the disk deleted. */
+static void a_disk_is_copied_while_no_machine_has_it(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const struct api_volume *copy;
+
+        cloud_machine(cloud, "web", NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        disk(cloud, "copy", "dataSource: {type: ObjectRef, objectRef: {kind: VirtualDisk, name: web-root}}");
+        cloud_expect_phase(cloud, VD, "copy", "Pending");
+        cloud_expect_condition(cloud, VD, "copy", "DatasourceReady", "False CloneNeedsStop", "web-root");
+        cloud_machine(cloud, "web", "  runPolicy: AlwaysOff\n");
+        cloud_hold(cloud, &api_volume_kind);
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        cloud_expect_phase(cloud, VD, "copy", "Provisioning");
+        copy = volume_of(cloud, VD, "copy");
+        g_assert_cmpstr(copy->spec->clone->volume_name, ==, volume_of(cloud, VD, "web-root")->spec->volume_name);
+        g_assert_cmpstr(copy->spec->node_name, ==, "node-a");
+        g_assert_cmpint(copy->spec->capacity_bytes, ==, 2ll << 30);
+        g_assert_null(copy->spec->source);
+        cloud_expect_condition(cloud, VD, "web-root", "InUse", "True UsedForDiskCreation", "copied to disk copy");
+        cloud_machine(cloud, "web", "  runPolicy: AlwaysOn\n");
+        cloud_expect_phase(cloud, VM, "web", "Pending");
+        cloud_expect_condition(cloud, VM, "web", "BlockDevicesReady", "False BlockDevicesNotReady",
+                               "it is being copied to disk copy");
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VD, "copy", "Ready");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_expect_condition(cloud, VD, "web-root", "InUse", "True AttachedToVirtualMachine", NULL);
+        cloud_expect_no_effects(cloud);
+}
+
+/* The pool's limit counts for copies too, and for growth; a drained pool takes nothing new. */
+static void a_pool_that_is_full_by_its_limit_or_drained_takes_no_more(void)
+{
+        static const char pool[] = "{apiVersion: gabbro.dev/v1, kind: StoragePool, metadata: {name: default, annotations: "
+                                   "{storagepool.gabbro.dev/is-default: \"true\"}}, spec: {type: Directory, path: "
+                                   "/var/lib/gabbro/disks, %s}}";
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_machine(cloud, "web", "  runPolicy: AlwaysOff\n");
+        cloud_machine(cloud, "web", NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_status(cloud, &api_node_kind, "node-a",
+                     "{\"virtualization\": {\"pools\": [{\"name\": \"default\", \"capacityBytes\": 3221225472, "
+                     "\"availableBytes\": 3221225472}]}}");
+        cloud_applyf(cloud, pool, "overcommitPercent: 100");
+        cloud_advance(cloud, 11 * SECOND_US);
+        disk(cloud, "web-root",
+             "dataSource: {type: ObjectRef, objectRef: {kind: ClusterVirtualImage, name: tiny}}, persistentVolumeClaim: {size: "
+             "4Gi}");
+        cloud_expect_phase(cloud, VD, "web-root", "Ready");
+        cloud_expect_condition(cloud, VD, "web-root", "Resizing", "False PoolOverCommitted", "may have 3Gi together and have 2Gi");
+        disk(cloud, "data", "persistentVolumeClaim: {size: 2Gi}");
+        cloud_apply(cloud, "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: two}\n"
+                           "spec: {virtualMachineClassName: generic, cpu: {cores: 1}, memory: {size: 1Gi},\n"
+                           "  blockDeviceRefs: [{kind: VirtualDisk, name: data}]}\n");
+        cloud_expect_phase(cloud, VM, "two", "Pending");
+        cloud_expect_condition(cloud, VM, "two", "Running", "False NoSuitableNode", "2Gi more are needed");
+        cloud_applyf(cloud, pool, "overcommitPercent: 300");
+        cloud_advance(cloud, 61 * SECOND_US);
+        cloud_expect_phase(cloud, VM, "two", "Running");
+        g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/capacity"), ==, "4Gi");
+        cloud_applyf(cloud, pool, "drain: true");
+        disk(cloud, "late", "persistentVolumeClaim: {size: 1Gi}");
+        cloud_expect_phase(cloud, VD, "late", "Pending");
+        cloud_expect_condition(cloud, VD, "late", "StorageClassReady", "False PoolDraining", "takes no new disks");
+        cloud_expect_phase(cloud, VM, "two", "Running");
+        cloud_expect_no_effects(cloud);
+}
+
 static void a_volume_that_fails_tells_the_hosts_words(void)
 {
         g_autoptr(cloud) cloud = cloud_new(NULL);
@@ -319,6 +390,9 @@ int main(int argc, char **argv)
         g_test_add_func("/disk/faulty_disks_say_why", faulty_disks_say_why);
         g_test_add_func("/disk/a_blank_disk_and_an_uploaded_disk_come_to_be", a_blank_disk_and_an_uploaded_disk_come_to_be);
         g_test_add_func("/disk/a_disk_grows_and_is_protected_while_in_use", a_disk_grows_and_is_protected_while_in_use);
+        g_test_add_func("/disk/a_disk_is_copied_while_no_machine_has_it", a_disk_is_copied_while_no_machine_has_it);
+        g_test_add_func("/disk/a_pool_that_is_full_by_its_limit_or_drained_takes_no_more",
+                        a_pool_that_is_full_by_its_limit_or_drained_takes_no_more);
         g_test_add_func("/disk/a_volume_that_fails_tells_the_hosts_words", a_volume_that_fails_tells_the_hosts_words);
         g_test_add_func("/pool/a_pool_is_made_on_its_nodes_and_tells_what_they_say",
                         a_pool_is_made_on_its_nodes_and_tells_what_they_say);

@@ -134,7 +134,10 @@ bool pool_limit(const struct api_storage_pool *pool, const char *node, uint64_t 
 
                 if (g_strcmp0(there->name, node) != 0 || !there->has_capacity_bytes)
                         continue;
-                *ret_bytes = (uint64_t)there->capacity_bytes / 100 * (uint64_t)pool->spec->overcommit_percent;
+                uint64_t capacity = (uint64_t)there->capacity_bytes, percent = (uint64_t)pool->spec->overcommit_percent;
+
+                /* Whole MiB: nobody counts bytes of a file system. */
+                *ret_bytes = (capacity / 100 * percent + capacity % 100 * percent / 100) & ~0xfffffull;
                 return true;
         }
         return false;

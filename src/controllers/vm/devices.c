@@ -36,6 +36,9 @@ static void look_at_disk(struct vm_context *vm, struct vm_device *device)
         device->words = ready && ready->message ? ready->message : "nothing is known of it yet";
         if (object_deleting(device->object))
                 device_bad(device, "it is being deleted");
+        if (disk_copied_to(vm->cache, device->object) && !(vm->instance && instance_active(vm->instance)))
+                device_bad(device,
+                           arena_printf(vm->arena, "it is being copied to disk %s", disk_copied_to(vm->cache, device->object)));
         if (other)
                 device_bad(device, arena_printf(vm->arena, "machine %s has it",
                                                 ((const struct api_instance *)other->view)->spec->machine->name));

@@ -26,6 +26,11 @@ void rules_virtual_disk(const struct json_value *object, const struct json_value
 
         check_dots(object, old, faults);
         rules_data_source(faults, object, old);
+        if (g_strcmp0(json_find_string(object, "spec", "dataSource", "objectRef", "kind", NULL), "VirtualDisk") == 0 &&
+            g_strcmp0(json_find_string(object, "spec", "dataSource", "objectRef", "name", NULL),
+                      json_find_string(object, "metadata", "name", NULL)) == 0)
+                rules_invalid(faults, "spec.dataSource.objectRef.name",
+                              json_find(object, "spec", "dataSource", "objectRef", "name", NULL), "a disk is not made of itself");
         if (!size && !json_find(object, "spec", "dataSource", NULL))
                 rules_required(faults, size_field, "an empty disk has no source to take its size from");
         if (!size && before)
