@@ -114,15 +114,15 @@ static bool on_progress(unsigned permille, void *userdata)
         return copying->job->agent->stopping; /* undone and begun anew by the next agent */
 }
 
-static int copy_content(struct job *job, const struct api_volume_spec *spec, const struct virt_volume *volume,
+static int copy_content(struct job *job, const struct api_volume_spec *spec, int source_fd, const struct virt_volume *volume,
                         struct virt_error *reterr)
 {
         struct copying copying = {.job = job};
         struct image_convert options = {
-                .source = job->image_path,
+                .source_fd = source_fd,
                 .source_format = format_of(spec->source->format),
                 .target = volume->path,
-                .target_format = volume->format,
+                .target_format = format_of(spec->format),
                 .progress = on_progress,
                 .userdata = &copying,
         };
@@ -141,7 +141,7 @@ static int clone_content(struct job *job, const struct api_volume_spec *spec, co
         struct virt_volume from = {};
         int r;
 
-        r = virt_volume_get(job->agent->virt, clone->pool->name, clone->volume_name, &from, reterr);
+        r = virt_volume_get_as(job->agent->virt, clone->pool->name, clone->volume_name, format_of(clone->format), &from, reterr);
         if (!r) {
                 r = virt_file_user(job->agent->virt, from.path, &user, reterr);
         }
@@ -160,7 +160,7 @@ static int clone_content(struct job *job, const struct api_volume_spec *spec, co
                         .source = from.path,
                         .source_format = format_of(clone->format),
                         .target = volume->path,
-                        .target_format = volume->format,
+                        .target_format = format_of(spec->format),
                         .progress = on_progress,
                         .userdata = &copying,
                 };
@@ -168,20 +168,23 @@ static int clone_content(struct job *job, const struct api_volume_spec *spec, co
                 job->cloned = "Full";
                 r = image_convert(&options, reterr);
         } else if (!r) {
-                r = virt_volume_grow(job->agent->virt, spec->pool->name, spec->volume_name, (uint64_t)spec->capacity_bytes, reterr);
+                r = virt_volume_grow_as(job->agent->virt, spec->pool->name, spec->volume_name, format_of(spec->format),
+                                        (uint64_t)spec->capacity_bytes, reterr);
         }
         virt_volume_clear(&from);
         return r;
 }
 
-/* The cached file once more, right before a QEMU tool opens it: its virtual size must fit. */
-static struct api_intent_error *judge_source(struct job *job, const struct api_volume_spec *spec)
+/* The cached file once more, right before a QEMU tool reads it from the same descriptor: its virtual size must fit. */
+static struct api_intent_error *judge_source(struct job *job, const struct api_volume_spec *spec, int *ret_fd)
 {
         struct image_refusal refusal;
         struct image_facts facts;
-        autofd fd = open(job->image_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        enum image_format told;
+        int fd = open(job->image_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         int r;
 
+        *ret_fd = fd;
         if (fd < 0) {
                 return job_error(job, REASON_IMAGE_FETCH_FAILED, "the fetched image cannot be read: %s", g_strerror(errno));
         }
@@ -189,6 +192,10 @@ static struct api_intent_error *judge_source(struct job *job, const struct api_v
         if (r) {
                 return r < 0 ? job_error(job, REASON_IMAGE_HEADER_INVALID, "%s", g_strerror(-r))
                              : job_error(job, refusal.reason, "%s", refusal.words);
+        }
+        if (image_format_from_text(spec->source->format ?: "", &told) < 0 || facts.format != told) {
+                return job_error(job, REASON_IMAGE_FORMAT_REFUSED, "the file is %s and was announced as %s",
+                                 image_format_to_text(facts.format), spec->source->format);
         }
         if (facts.virtual_size_bytes > (uint64_t)spec->capacity_bytes) {
                 return job_error(job, REASON_IMAGE_TOO_SMALL,
@@ -223,7 +230,8 @@ static void create(struct job *job, const struct api_volume_spec *spec)
                                               .format = format_of(spec->format),
                                               .capacity_bytes = spec->capacity_bytes};
         struct api_volume_status status = new_status(job, "Creating");
-        struct api_intent_error *refused = spec->source ? judge_source(job, spec) : NULL;
+        autofd source_fd = -1;
+        struct api_intent_error *refused = spec->source ? judge_source(job, spec, &source_fd) : NULL;
         struct journal_key key = job_key(job);
         struct virt_volume volume = {}, complete = {};
         struct virt_error error = {};
@@ -250,7 +258,7 @@ static void create(struct job *job, const struct api_volume_spec *spec)
                 r = job_pass(job, "create", "made");
         }
         if (!r && spec->source) {
-                r = copy_content(job, spec, &volume, &error);
+                r = copy_content(job, spec, source_fd, &volume, &error);
         }
         if (!r && spec->clone) {
                 r = clone_content(job, spec, &volume, &error);
@@ -259,7 +267,7 @@ static void create(struct job *job, const struct api_volume_spec *spec)
                 r = job_pass(job, "create", "filled");
         }
         if (!r) {
-                r = virt_volume_get(job->agent->virt, spec->pool->name, spec->volume_name, &complete, &error);
+                r = virt_volume_get_as(job->agent->virt, spec->pool->name, spec->volume_name, options.format, &complete, &error);
         }
         if (!r) {
                 r = journal_done(job->agent->journal, &key, STEP_CREATE);
@@ -307,7 +315,7 @@ static void grow(struct job *job, const struct api_volume_spec *spec, struct vir
                 return;
         }
         if (!r && !online) {
-                r = virt_volume_grow(job->agent->virt, spec->pool->name, spec->volume_name, wanted, &error);
+                r = virt_volume_grow_as(job->agent->virt, spec->pool->name, spec->volume_name, volume->format, wanted, &error);
         }
         if (r) {
                 stay_small(job, volume, job_virt_error(job, REASON_VOLUME_FAILED, r, &error));
@@ -347,7 +355,7 @@ static void look(struct job *job, const struct api_volume *view)
                         return;
                 }
         }
-        r = virt_volume_get(job->agent->virt, spec->pool->name, spec->volume_name, &volume, &error);
+        r = virt_volume_get_as(job->agent->virt, spec->pool->name, spec->volume_name, format_of(spec->format), &volume, &error);
         if (r && r != VIRT_E_MISSING) {
                 fail_virt(job, REASON_VOLUME_FAILED, r, &error);
         } else if (!r && created != JOURNAL_DONE && !made_before(job)) {

@@ -45,8 +45,9 @@ struct image_refusal {
  * @fd: readable and seekable; its offset is not used or moved
  *
  * Refused: qcow2 with backing file, data file, encryption, unknown incompatible bits, corrupt bit, tables outside the file or
- * beyond QEMU's bounds, a virtual size above LIMIT_IMAGE_BYTES; every other container format that QEMU would probe (VMDK, VDI, VHD,
- * VHDX, QED, Parallels, LUKS, DMG, bochs, cloop). Compressed files and archives give IMAGE_E_PACKED. A file that is nothing of
+ * beyond QEMU's bounds, a virtual size above LIMIT_IMAGE_BYTES; ISO 9660 that is cut short; every other container format that QEMU
+ * would probe (VMDK, VDI, VHD, VHDX, QED, Parallels, LUKS, DMG, bochs, cloop), each with its name and what to do. Compressed files
+ * and archives give IMAGE_E_PACKED. A file that is nothing of
  * these is raw, its size rounded up to 512; give that format to QEMU, which must never probe.
  *
  * Return: 0, IMAGE_E_REFUSED, IMAGE_E_PACKED, or -errno when it cannot be read.

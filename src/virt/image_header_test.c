@@ -233,6 +233,56 @@ static void other_containers_are_refused(void)
         }
 }
 
+static void put_little(uint8_t *bytes, size_t offset, uint64_t value, unsigned width)
+{
+        for (; width--; value >>= 8)
+                bytes[offset++] = (uint8_t)value;
+}
+
+/* Attack 3: a refusal names the format, what kind of it the file is, and what to do. */
+static void refusals_name_the_format_its_kind_and_the_remedy(void)
+{
+        static const char text[] = "# Disk DescriptorFile\nversion=1\ncreateType=\"streamOptimized\"\n";
+        static const char flat[] =
+                "# Disk DescriptorFile\nversion=1\ncreateType=\"twoGbMaxExtentFlat\"\nRW 1 FLAT \"/etc/shadow\" 0\n";
+        uint8_t vmdk[4096] = "KDMV", vhd[4096] = {}, vdi[4096] = {}, qed[4096] = "QED", broken[4096] = "KDMV", plain[4096] = {};
+        const struct {
+                const uint8_t *bytes;
+                const char *words;
+        } rows[] = {
+                {vmdk, "VMDK images (streamOptimized) are not supported; convert it: qemu-img convert -f vmdk -O qcow2 IN OUT"},
+                {broken, "VMDK images are not supported; convert it: qemu-img convert -f vmdk -O qcow2 IN OUT"},
+                {vhd, "VHD images (dynamic) are not supported; convert it: qemu-img convert -f vpc -O qcow2 IN OUT"},
+                {vdi, "VDI images (differencing, it needs its parent) are not supported; convert it: qemu-img convert -f vdi -O "
+                      "qcow2 IN "
+                      "OUT"},
+                {qed, "QED images (with a backing file) are not supported; convert it: qemu-img convert -f qed -O qcow2 IN OUT"},
+                {plain,
+                 "VMDK descriptors (twoGbMaxExtentFlat) are not supported, they name other files; convert it where those are: "
+                 "qemu-img convert -f vmdk -O qcow2 IN OUT"},
+        };
+
+        put_little(vmdk, 28, 1, 8);
+        put_little(vmdk, 36, 2, 8);
+        memcpy(vmdk + 512, text, sizeof(text));
+        put_little(broken, 28, UINT64_MAX, 8);
+        put_little(broken, 36, UINT64_MAX, 8);
+        memcpy(vhd + sizeof(vhd) - 512, "conectix", 8);
+        put(vhd, sizeof(vhd) - 512 + 60, 3, 4);
+        memcpy(vdi + 64, "\x7f\x10\xda\xbe", 4);
+        put_little(vdi, 76, 4, 4);
+        put_little(qed, 16, 1, 8);
+        memcpy(plain, flat, sizeof(flat));
+        for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+                struct image_facts facts = {};
+                struct image_refusal refusal = {};
+
+                g_assert_cmpint(image_header_judge_bytes(rows[i].bytes, 4096, rows[i].bytes + 4096 - 512, 4096, &facts, &refusal),
+                                ==, IMAGE_E_REFUSED);
+                g_assert_cmpstr(refusal.words, ==, rows[i].words);
+        }
+}
+
 static void blank_lines_to_the_end_are_raw_and_read_nothing_beyond(void)
 {
         g_autofree uint8_t *bytes = g_malloc(300);
@@ -266,6 +316,17 @@ static void iso_images_are_known_and_cut_ones_refused(void)
         put(b, 17 * 2048 + 84, 100000, 4);
         g_assert_cmpint(image_header_judge_bytes(b, len, NULL, len, &facts, &refusal), ==, IMAGE_E_REFUSED);
         g_assert_cmpstr(refusal.reason, ==, "ImageHeaderInvalid");
+
+        put(b, 17 * 2048 + 84, 64, 4);
+        put(b, 17 * 2048 + 162, 63, 4); /* the root directory */
+        put(b, 17 * 2048 + 170, 2048, 4);
+        g_assert_cmpint(image_header_judge_bytes(b, len, NULL, len, &facts, &refusal), ==, 0);
+        put(b, 17 * 2048 + 170, 4096, 4);
+        g_assert_cmpint(image_header_judge_bytes(b, len, NULL, len, &facts, &refusal), ==, IMAGE_E_REFUSED);
+        g_assert_nonnull(strstr(refusal.words, "root directory"));
+
+        b[17 * 2048] = 255; /* no primary descriptor before the end of the set: only a guest can tell what it is */
+        g_assert_cmpint(image_header_judge_bytes(b, len, NULL, len, &facts, &refusal), ==, 0);
 }
 
 static void files_are_judged_by_their_descriptor(void)
@@ -315,6 +376,8 @@ int main(int argc, char **argv)
         g_test_add_func("/image/a_web_page_is_no_image", a_web_page_is_no_image);
         g_test_add_func("/image/every_cut_of_a_sound_image_is_refused_or_raw", every_cut_of_a_sound_image_is_refused_or_raw);
         g_test_add_func("/image/other_containers_are_refused", other_containers_are_refused);
+        g_test_add_func("/image/refusals_name_the_format_its_kind_and_the_remedy",
+                        refusals_name_the_format_its_kind_and_the_remedy);
         g_test_add_func("/image/blank_lines_to_the_end_are_raw_and_read_nothing_beyond",
                         blank_lines_to_the_end_are_raw_and_read_nothing_beyond);
         g_test_add_func("/image/iso_images_are_known_and_cut_ones_refused", iso_images_are_known_and_cut_ones_refused);

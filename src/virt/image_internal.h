@@ -28,5 +28,16 @@ static inline uint64_t image_be(const struct image_view *view, size_t offset, un
 /** image_refuse() - fill the refusal; returns IMAGE_E_REFUSED for `return image_refuse(...)`. */
 int image_refuse(struct image_refusal *reterr, const char *reason, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
+#define IMAGE_TAIL_BYTES 512
+
+/** image_foreign_judge() - @tail: the last IMAGE_TAIL_BYTES of the file, or NULL. IMAGE_E_REFUSED, IMAGE_E_PACKED, or 0: none of
+ * those. */
+int image_foreign_judge(const struct image_view *view, const uint8_t *tail, struct image_refusal *reterr);
+
+/** image_iso_is() - whether it is an ISO 9660 image or a UDF one. */
+bool image_iso_is(const struct image_view *view);
+/** image_iso_judge() - of one that is: 0 or IMAGE_E_REFUSED. */
+int image_iso_judge(const struct image_view *view, struct image_refusal *reterr);
+
 /** image_qcow2_judge() - @view begins with the qcow2 magic. */
 int image_qcow2_judge(const struct image_view *view, struct image_facts *ret_facts, struct image_refusal *reterr);

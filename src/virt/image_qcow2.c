@@ -77,6 +77,9 @@ static void header_read(const struct image_view *view, struct qcow2_header *ret_
 
 static int check_identity(const struct image_view *view, const struct qcow2_header *h, struct image_refusal *reterr)
 {
+        if (h->version == 1)
+                return image_refuse(reterr, "ImageFormatUnknown",
+                                    "QCOW version 1 is not supported; convert it: qemu-img convert -f qcow -O qcow2 IN OUT");
         if (h->version != 2 && h->version != 3)
                 return image_refuse(reterr, "ImageFormatUnknown", "QCOW version %" PRIu32 " is not supported, only 2 and 3",
                                     h->version);

@@ -3,28 +3,23 @@
 
 #include "base/file.h"
 #include "base/limits.h"
+#include "virt/image_jail.h"
 #include "virt/virt_internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
-#include <linux/securebits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define PROGRAM             "/usr/bin/qemu-img"
-#define TIMEOUT_US          3600000000ull
-#define TICK_MS             100
-#define ADDRESS_SPACE_BYTES (4ull << 30)
-#define OPEN_FILES          64
-#define ERRORS_MAX          2048
+#define PROGRAM    "/usr/bin/qemu-img"
+#define TIMEOUT_US 3600000000ull
+#define TICK_MS    100
+#define ERRORS_MAX 2048
 
 struct child {
         pid_t pid;
@@ -40,41 +35,33 @@ struct child {
 /* --- the child's side: async-signal-safe calls only
  * ------------------------------------------------------------------------------------- */
 
-static void limit(int resource, uint64_t value)
-{
-        struct rlimit rl = {.rlim_cur = value, .rlim_max = value};
+#define SOURCE_FD 3
+#define TARGET_FD 4
 
-        (void)setrlimit(resource, &rl); /* cannot fail when lowering; a lower limit that is there already stays */
+/* Both files at places of their own, whatever they were before; they are not closed by execve(). */
+static bool place_files(int source_fd, int target_fd)
+{
+        int source = fcntl(source_fd, F_DUPFD, TARGET_FD + 1), target = fcntl(target_fd, F_DUPFD, TARGET_FD + 1);
+
+        return source >= 0 && target >= 0 && dup2(source, SOURCE_FD) >= 0 && dup2(target, TARGET_FD) >= 0;
 }
 
-static void drop_capabilities(void)
-{
-        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-        struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
-
-        /* Both fail without harm for an agent that has no capabilities. */
-        (void)prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED);
-        (void)syscall(SYS_capset, &header, none);
-        (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-}
-
-static void child_main(char *const *argv, uint64_t max_bytes, int out, int err)
+static void child_main(char *const *argv, const struct image_jail *wanted, int out, int err)
 {
         static char *const environment[] = {(char *)"LC_ALL=C", (char *)"PATH=/usr/bin:/bin", NULL};
+        struct image_jail jail = *wanted;
         int null = open("/dev/null", O_RDONLY);
         sigset_t none;
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
+        if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 || !place_files(jail.source_fd, jail.target_fd))
                 _exit(126);
-        close_range(3, ~0u, 0);
-        limit(RLIMIT_FSIZE, max_bytes);
-        limit(RLIMIT_AS, ADDRESS_SPACE_BYTES);
-        limit(RLIMIT_NOFILE, OPEN_FILES);
-        limit(RLIMIT_CORE, 0);
-        drop_capabilities();
+        close_range(TARGET_FD + 1, ~0u, 0);
+        jail.source_fd = SOURCE_FD;
+        jail.target_fd = TARGET_FD;
+        image_jail_enter(&jail);
         execve(PROGRAM, argv, environment);
         _exit(127);
 }
@@ -83,7 +70,7 @@ static void child_main(char *const *argv, uint64_t max_bytes, int out, int err)
  * --------------------------------------------------------------------------------------------------------------------------------------
  */
 
-static int start(char *const *argv, uint64_t max_bytes, struct child *ret_child, struct virt_error *reterr)
+static int start(char *const *argv, const struct image_jail *jail, struct child *ret_child, struct virt_error *reterr)
 {
         int out[2] = {-1, -1}, err[2] = {-1, -1};
         pid_t pid = -1;
@@ -91,7 +78,7 @@ static int start(char *const *argv, uint64_t max_bytes, struct child *ret_child,
         if (pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0)
                 pid = fork();
         if (pid == 0)
-                child_main(argv, max_bytes, out[1], err[1]);
+                child_main(argv, jail, out[1], err[1]);
         fd_close(out[1]);
         fd_close(err[1]);
         if (pid < 0) {
@@ -176,6 +163,8 @@ static int judge_end(const struct child *child, int status, struct virt_error *r
                 return virt_say(reterr, VIRT_E_FAILED, "VolumeFailed", "%s cannot be run", PROGRAM);
         if (strstr(child->errors, "No space left on device") || strstr(child->errors, "quota exceeded"))
                 return virt_say(reterr, VIRT_E_NO_SPACE, "PoolFull", "%s", child->errors);
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
+                return virt_say(reterr, VIRT_E_TIMEOUT, "TaskTimedOut", "the copy took more than its share of the processor");
         if ((WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ) || strstr(child->errors, "File too large"))
                 return virt_say(reterr, VIRT_E_FAILED, "ImageTooLarge", "the copy grew above its limit");
         if (WIFSIGNALED(status))
@@ -203,42 +192,49 @@ static int finish(const struct image_convert *options, struct child *child, int 
 }
 
 /* qemu-img wrote through the page cache; what is reported as done shall survive a power cut. */
-static int make_durable(const char *path, struct virt_error *reterr)
+static int make_durable(int fd, const char *path, struct virt_error *reterr)
 {
-        autofd fd = open(path, O_RDONLY | O_CLOEXEC);
-
-        if (fd < 0 || fsync(fd) < 0)
+        if (fsync(fd) < 0)
                 return virt_say(reterr, errno == ENOSPC ? VIRT_E_NO_SPACE : VIRT_E_FAILED, "VolumeFailed", "%s: %s", path,
                                 strerrordesc_np(errno));
         return 0;
 }
 
-static int check_paths(const struct image_convert *options, struct virt_error *reterr)
+/* Opened once: what was judged is what is read, whatever happens to the name (a link at its end is none of ours). */
+static int open_file(const char *path, int flags, struct virt_error *reterr, int *ret_fd)
 {
-        const char *paths[] = {options->source, options->target};
-
-        for (size_t i = 0; i < G_N_ELEMENTS(paths); i++) {
-                if (*paths[i] != '/') /* else "nbd:…" and "json:…" would be read as such */
-                        return virt_say(reterr, VIRT_E_INVALID, "ValidationFailed", "%s is not an absolute path", paths[i]);
-                if (access(paths[i], F_OK) < 0)
-                        return virt_say(reterr, VIRT_E_MISSING, "VolumeMissing", "%s: %s", paths[i], strerrordesc_np(errno));
-        }
+        if (*path != '/')
+                return virt_say(reterr, VIRT_E_INVALID, "ValidationFailed", "%s is not an absolute path", path);
+        *ret_fd = open(path, flags | O_CLOEXEC | (g_str_has_prefix(path, "/dev/") ? 0 : O_NOFOLLOW));
+        if (*ret_fd < 0)
+                return virt_say(reterr, errno == ENOENT ? VIRT_E_MISSING : VIRT_E_FAILED, "VolumeMissing", "%s: %s", path,
+                                strerrordesc_np(errno));
         return 0;
 }
 
 int image_convert(const struct image_convert *options, struct virt_error *reterr)
 {
-        uint64_t max_bytes = options->max_bytes ? options->max_bytes : LIMIT_IMAGE_BYTES + LIMIT_IMAGE_BYTES / 32;
+        uint64_t timeout_us = options->timeout_us ? options->timeout_us : TIMEOUT_US;
+        struct image_jail jail = {
+                .max_bytes = options->max_bytes ? options->max_bytes : LIMIT_IMAGE_BYTES + LIMIT_IMAGE_BYTES / 32,
+                .cpu_s = 2 * (timeout_us / 1000000 + 1), /* it has threads */
+        };
+        autofd source_fd = -1, target_fd = -1;
         struct child child;
         const char *argv[20];
         size_t n = 0;
-        int r;
+        int r = 0;
 
-        assert(options && options->source && options->target && reterr);
+        assert(options && (options->source || options->source_fd > 0) && options->target && reterr);
 
-        r = check_paths(options, reterr);
+        if (options->source)
+                r = open_file(options->source, O_RDONLY, reterr, &source_fd);
+        if (!r)
+                r = open_file(options->target, O_RDWR, reterr, &target_fd);
         if (r)
                 return r;
+        jail.source_fd = options->source ? source_fd : options->source_fd;
+        jail.target_fd = target_fd;
         argv[n++] = "qemu-img";
         argv[n++] = "convert";
         argv[n++] = "-p";
@@ -252,12 +248,12 @@ int image_convert(const struct image_convert *options, struct virt_error *reterr
         argv[n++] = "-O";
         argv[n++] = virt_format_to_text(options->target_format);
         argv[n++] = "--";
-        argv[n++] = options->source;
-        argv[n++] = options->target;
+        argv[n++] = "/proc/self/fd/" G_STRINGIFY(SOURCE_FD);
+        argv[n++] = "/proc/self/fd/" G_STRINGIFY(TARGET_FD);
         argv[n] = NULL;
-        r = start((char *const *)argv, max_bytes, &child, reterr);
+        r = start((char *const *)argv, &jail, &child, reterr);
         if (r)
                 return r;
         r = finish(options, &child, follow(options, &child, reterr), reterr);
-        return r ? r : make_durable(options->target, reterr);
+        return r ? r : make_durable(target_fd, options->target, reterr);
 }

@@ -5,13 +5,15 @@
 #include "virt/virt.h"
 
 /*
- * qemu-img as a bounded child: argument vector only, explicit formats on both sides, bare environment, no capabilities (a root
- * agent's child reaches only what root owns), limits on memory, file size and open files, killed on cancellation or deadline and
- * always reaped. Judge the source by image_header_judge() first.
+ * qemu-img as a bounded child: argument vector only, explicit formats on both sides, bare environment, no capabilities, no network,
+ * no file but the two that it is given open (image_jail.h), limits on memory, processor time, file size and open files, killed on
+ * cancellation or deadline and always reaped. Judge the source by image_header_judge() first, and hand on what was judged by its
+ * descriptor.
  */
 
 struct image_convert {
-        const char *source;             /* absolute path */
+        const char *source;             /* absolute path; NULL: source_fd */
+        int source_fd;                  /* readable; borrowed */
         enum virt_format source_format; /* never probed */
         const char *target;             /* absolute path of an existing volume of at least the source's virtual size */
         enum virt_format target_format;

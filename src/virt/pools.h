@@ -76,9 +76,15 @@ void virt_volume_clear(struct virt_volume *volume);
 int virt_volume_create(struct virt *virt, const struct virt_volume_options *options, struct virt_volume *ret_volume,
                        struct virt_error *reterr);
 
-/** virt_volume_get() - VIRT_E_MISSING when pool or volume is unknown. */
+/** virt_volume_get() - VIRT_E_MISSING when pool or volume is unknown. Format and size are what libvirt reads out of the bytes: for
+ * volumes that a guest has written to see virt_volume_get_as(). */
 int virt_volume_get(struct virt *virt, const char *pool, const char *name, struct virt_volume *ret_volume,
                     struct virt_error *reterr);
+
+/** virt_volume_get_as() - of a volume that was made in @format: a raw one is raw, and as large as its file, whatever a guest has
+ * written into it; a file of another format that is none any more is VIRT_E_FAILED. */
+int virt_volume_get_as(struct virt *virt, const char *pool, const char *name, enum virt_format format,
+                       struct virt_volume *ret_volume, struct virt_error *reterr);
 
 /** virt_volume_delete() - a missing pool or volume is 0. The caller makes sure that no domain uses it (libvirt does not: decision
  * 20). */
@@ -94,3 +100,6 @@ int virt_volume_reflink(const char *source, const char *target, struct virt_erro
 
 /** virt_volume_grow() - to at least @capacity_bytes; smaller than now is VIRT_E_INVALID, equal is 0. Not for a volume in use. */
 int virt_volume_grow(struct virt *virt, const char *pool, const char *name, uint64_t capacity_bytes, struct virt_error *reterr);
+/** virt_volume_grow_as() - the same of a volume that was made in @format; nothing reads the bytes of a raw one. */
+int virt_volume_grow_as(struct virt *virt, const char *pool, const char *name, enum virt_format format, uint64_t capacity_bytes,
+                        struct virt_error *reterr);

@@ -415,9 +415,138 @@ static void a_clone_grows_and_never_shrinks(void)
         succeed(virt_volume_delete(virt, POOL, "clone.qcow2", &error), &error);
 }
 
+static void write_at(const char *path, uint64_t offset, const void *bytes, size_t len)
+{
+        autofd fd = open(path, O_WRONLY | O_CLOEXEC);
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(pwrite(fd, bytes, len, (off_t)offset), ==, len);
+}
+
+/* The other way round: what was made as qcow2 and is none any more is not opened as anything. */
+static void a_qcow2_volume_that_is_none_any_more_is_refused(void)
+{
+        g_autoptr(virt) virt = open_host();
+        struct virt_volume volume = {};
+        struct virt_error error = {};
+        g_autofree char *path = make_disk(virt, "lost.qcow2");
+
+        write_at(path, 0, "\0\0\0\0", 4);
+        succeed(virt_pool_refresh(virt, POOL, NULL, &error), &error);
+        g_assert_cmpint(virt_volume_get_as(virt, POOL, "lost.qcow2", VIRT_FORMAT_QCOW2, &volume, &error), ==, VIRT_E_FAILED);
+        g_assert_nonnull(strstr(error.words, "qcow2"));
+        succeed(virt_volume_delete(virt, POOL, "lost.qcow2", &error), &error);
+}
+
 /* --- machines
  * ----------------------------------------------------------------------------------------------------------------------------------------
  */
+
+/* A raw volume of which a guest says that it is something else. */
+static void check_raw_stays_raw(struct virt *virt, const char *path, uint64_t bytes)
+{
+        struct virt_volume volume = {};
+        struct virt_error error = {};
+
+        succeed(virt_pool_refresh(virt, POOL, NULL, &error), &error);
+        succeed(virt_volume_get_as(virt, POOL, "guest.raw", VIRT_FORMAT_RAW, &volume, &error), &error);
+        g_assert_cmpstr(volume.path, ==, path);
+        g_assert_cmpint(volume.format, ==, VIRT_FORMAT_RAW);
+        g_assert_cmpuint(volume.capacity_bytes, ==, bytes);
+        virt_volume_clear(&volume);
+}
+
+/* A machine that has it sees its bytes, and QEMU is told what it is. */
+static void check_raw_runs(struct virt *virt, const char *path)
+{
+        g_autoptr(virt_facts) facts = NULL;
+        struct virt_error error = {};
+        bool found = false;
+        struct machine m;
+
+        machine_init(&m, virt, "poly");
+        m.disks[1] = (struct virt_disk){.name = "data", .path = (char *)path, .format = VIRT_FORMAT_RAW, .serial = "data"};
+        define(virt, &m);
+        succeed(virt_domain_start(virt, UUID, true, &error), &error);
+        succeed(virt_domain_facts(virt, UUID, true, &facts, &error), &error);
+        for (size_t i = 0; i < facts->domain.n_disks; i++) {
+                const struct virt_disk *disk = &facts->domain.disks[i];
+
+                found |= g_strcmp0(disk->path, path) == 0 && disk->format == VIRT_FORMAT_RAW;
+        }
+        g_assert_true(found);
+        machine_end(&m, virt);
+}
+
+#define HEAD_BYTES 160
+
+static void put(uint8_t *bytes, size_t offset, uint64_t value, unsigned width)
+{
+        for (; width--; value >>= 8)
+                bytes[offset + width] = (uint8_t)value;
+}
+
+/* A qcow2 header that names a file of the host, as its backing file or for its data. */
+static void hostile_head(uint8_t *bytes, bool data_file)
+{
+        memset(bytes, 0, HEAD_BYTES);
+        memcpy(bytes, "QFI\xfb", 4);
+        put(bytes, 4, 3, 4);
+        put(bytes, 20, 16, 4);
+        put(bytes, 24, 1ull << 40, 8);
+        put(bytes, 96, 4, 4);
+        put(bytes, 100, 104, 4);
+        put(bytes, data_file ? 72 : 8, data_file ? 4 : 128, 8);
+        put(bytes, data_file ? 104 : 16, data_file ? 0x444154410000000b : 11, data_file ? 8 : 4);
+        memcpy(bytes + (data_file ? 112 : 128), "/etc/shadow", 11);
+}
+
+/* Attack 4: what a guest writes to the beginning of its raw disk is data to the host, when it is looked at, grown, started,
+ * deleted. */
+static void attack_4_a_raw_volume_stays_raw_whatever_its_guest_writes(void)
+{
+        uint8_t backing[HEAD_BYTES], data_file[HEAD_BYTES];
+        static const char descriptor[] =
+                "# Disk DescriptorFile\nversion=1\ncreateType=\"monolithicFlat\"\nRW 1 FLAT \"/etc/shadow\" 0\n";
+        const struct {
+                const void *bytes;
+                size_t len;
+        } heads[] = {{"LUKS\xba\xbe\0\1", 8},
+                     {descriptor, sizeof(descriptor)},
+                     {data_file, sizeof(data_file)},
+                     {backing, sizeof(backing)}};
+        struct virt_volume_options options = {
+                .pool = POOL, .name = "guest.raw", .format = VIRT_FORMAT_RAW, .capacity_bytes = 4 * MIB};
+        g_autoptr(virt) virt = open_host();
+        struct virt_volume volume = {};
+        struct virt_error error = {};
+        uint64_t bytes = 4 * MIB;
+
+        hostile_head(backing, false);
+        hostile_head(data_file, true);
+        ensure_pool(virt);
+        for (size_t i = 0; i < G_N_ELEMENTS(heads); i++) {
+                g_autofree char *other = make_disk(virt, "other.qcow2");
+                uint8_t seen[HEAD_BYTES];
+
+                if (i == 0)
+                        succeed(virt_volume_create(virt, &options, &volume, &error), &error);
+                write_at(volume.path, 0, heads[i].bytes, heads[i].len);
+                check_raw_stays_raw(virt, volume.path, bytes);
+                bytes += MIB;
+                succeed(virt_volume_grow_as(virt, POOL, "guest.raw", VIRT_FORMAT_RAW, bytes, &error), &error);
+                check_raw_stays_raw(virt, volume.path, bytes);
+                g_assert_cmpint(virt_volume_grow_as(virt, POOL, "guest.raw", VIRT_FORMAT_RAW, MIB, &error), ==, VIRT_E_INVALID);
+                autofd fd = open(volume.path, O_RDONLY | O_CLOEXEC);
+                g_assert_cmpint(pread(fd, seen, heads[i].len, 0), ==, heads[i].len);
+                g_assert_cmpmem(seen, heads[i].len, heads[i].bytes, heads[i].len);
+                succeed(virt_volume_delete(virt, POOL, "other.qcow2", &error), &error);
+        }
+        check_raw_runs(virt, volume.path);
+        succeed(virt_volume_delete(virt, POOL, "guest.raw", &error), &error);
+        g_assert_false(g_file_test(volume.path, G_FILE_TEST_EXISTS));
+        virt_volume_clear(&volume);
+}
 
 static char *record_text(const struct virt_domain *d)
 {
@@ -748,6 +877,9 @@ int main(int argc, char **argv)
         g_test_add_func("/vm/a_full_pool_is_told_and_nothing_is_left", a_full_pool_is_told_and_nothing_is_left);
         g_test_add_func("/vm/a_folder_is_one_pool_only", a_folder_is_one_pool_only);
         g_test_add_func("/vm/a_clone_grows_and_never_shrinks", a_clone_grows_and_never_shrinks);
+        g_test_add_func("/vm/a_qcow2_volume_that_is_none_any_more_is_refused", a_qcow2_volume_that_is_none_any_more_is_refused);
+        g_test_add_func("/vm/attack_4_a_raw_volume_stays_raw_whatever_its_guest_writes",
+                        attack_4_a_raw_volume_stays_raw_whatever_its_guest_writes);
         g_test_add_func("/vm/a_machine_lives_through_all_its_states", a_machine_lives_through_all_its_states);
         g_test_add_func("/vm/a_console_can_be_taken_over", a_console_can_be_taken_over);
         g_test_add_func("/vm/a_machine_defined_from_its_record_is_the_same", a_machine_defined_from_its_record_is_the_same);
