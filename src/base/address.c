@@ -125,16 +125,30 @@ static bool any_match(const uint8_t *bytes, const struct special *table, size_t 
         return false;
 }
 
+bool address_embedded(const struct address *address, struct address *ret_inner)
+{
+        assert(address && ret_inner);
+        for (size_t i = 0; address->family == 6 && i < G_N_ELEMENTS(embedding6); i++) {
+                if (!bits_match(address->bytes, embedding6[i].prefix.bytes, embedding6[i].prefix.length))
+                        continue;
+                *ret_inner = (struct address){.family = 4};
+                memcpy(ret_inner->bytes, address->bytes + embedding6[i].at, 4);
+                return true;
+        }
+        return false;
+}
+
 bool address_is_public(const struct address *address)
 {
+        struct address inner;
+
         assert(address);
         if (address->family == 4)
                 return !any_match(address->bytes, special4, G_N_ELEMENTS(special4));
         if (address->family != 6)
                 return false;
-        for (size_t i = 0; i < G_N_ELEMENTS(embedding6); i++)
-                if (bits_match(address->bytes, embedding6[i].prefix.bytes, embedding6[i].prefix.length))
-                        return !any_match(address->bytes + embedding6[i].at, special4, G_N_ELEMENTS(special4));
+        if (address_embedded(address, &inner))
+                return !any_match(inner.bytes, special4, G_N_ELEMENTS(special4));
         return address->bytes[0] >> 5 == 1 && !any_match(address->bytes, special6, G_N_ELEMENTS(special6));
 }
 

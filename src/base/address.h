@@ -28,6 +28,8 @@ int address_compare(const struct address *a, const struct address *b);
 int address_offset(const struct address *base, uint64_t offset, struct address *ret_address);
 /** address_is_public() - neither loopback, link-local, private, multicast, unspecified, documentation nor mapped into those. */
 bool address_is_public(const struct address *address);
+/** address_embedded() - the IPv4 address that a mapped, NAT64 or 6to4 address carries; false: it carries none. */
+bool address_embedded(const struct address *address, struct address *ret_inner);
 
 /** address_prefix_parse() - "10.0.0.0/24"; 0 or -EINVAL (host bits set are refused). */
 int address_prefix_parse(const char *text, struct address_prefix *ret_prefix);

@@ -89,6 +89,21 @@
 #define LIMIT_CALLBACK_DELIVERIES   1000 /* of one callback: events that wait, and the last one of each object */
 #define LIMIT_CALLBACK_DEAD         100  /* of one callback: events that were given up; older ones go */
 
+/* Images: what is fetched, and what is unpacked */
+#define LIMIT_DOWNLOADS             8 /* at once, of a gateway */
+#define LIMIT_DOWNLOADS_PER_PROJECT 4
+#define LIMIT_DOWNLOAD_REDIRECTS    5
+#define LIMIT_DOWNLOAD_ATTEMPTS     4           /* in a row that bring less than ... */
+#define LIMIT_DOWNLOAD_STEP_BYTES   (1u << 20)  /* ... this */
+#define LIMIT_DOWNLOAD_RATE         1024u       /* bytes a second that a server must send, over ... */
+#define LIMIT_DOWNLOAD_STALL_US     60000000ull /* ... this time */
+#define LIMIT_DOWNLOAD_US           86400000000ull
+#define LIMIT_UNPACK_BYTES          (1ull << 30) /* every packed image may unpack to this, and beyond it ... */
+#define LIMIT_UNPACK_RATIO          250          /* ... to so many times its packed size */
+#define LIMIT_UNPACK_MEMORY_BYTES   (128u << 20) /* of one decoder */
+#define LIMIT_UNPACK_US             14400000000ull
+#define LIMIT_IMAGE_RESERVE_BYTES   (64u << 20) /* that images leave free on the gateway's disk; at most a 16th of it */
+
 /* Agent */
 #define LIMIT_MANIFESTS_PER_NODE      4 /* streams of one node; one more ends the oldest */
 #define LIMIT_GUEST_AGENT_REPLY_BYTES (1u << 20)

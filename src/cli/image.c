@@ -12,12 +12,13 @@
 #include <unistd.h>
 
 #define READ_BYTES     (1u << 20)
+#define BUNDLE_BYTES   (1u << 20)
 #define NAME_CHARS     63
 #define UPLOAD_WAIT_US 600000000u
 #define IMPORT_WAIT_US 3600000000ull
 
 struct image_options {
-        char *name, *sha256;
+        char *name, *sha256, *ca_bundle;
         gboolean cluster, no_checksum;
 };
 
@@ -199,6 +200,19 @@ static int upload(struct cli *cli, const struct image_options *options, const ch
  * --------------------------------------------------------------------------------------------------------------------------------
  */
 
+static int set_bundle(struct json_doc *doc, struct json_value *http, const char *path)
+{
+        g_autofree char *pem = NULL, *base64 = NULL;
+        size_t len = 0;
+        int r = file_read(path, BUNDLE_BYTES, &pem, &len);
+
+        if (r < 0)
+                return cli_usage("%s: %s", path, g_strerror(-r));
+        base64 = g_base64_encode((const guchar *)pem, len);
+        json_set_string(doc, http, "caBundle", base64);
+        return CLI_OK;
+}
+
 static int import(struct cli *cli, const struct image_options *options, const char *url)
 {
         g_autoptr(json_doc) doc = manifest(options, "HTTP");
@@ -208,7 +222,9 @@ static int import(struct cli *cli, const struct image_options *options, const ch
         json_set_string(doc, http, "url", url);
         if (options->sha256)
                 json_set_string(doc, json_ensure_object(doc, http, "checksum"), "sha256", options->sha256);
-        int code = cli_apply_doc(cli, doc);
+        int code = options->ca_bundle ? set_bundle(doc, http, options->ca_bundle) : CLI_OK;
+        if (code == CLI_OK)
+                code = cli_apply_doc(cli, doc);
         if (code == CLI_OK)
                 code = cli_wait_for(cli, image_kind(options), options->name, "phase=Ready", IMPORT_WAIT_US, false);
         if (code == CLI_OK)
@@ -267,6 +283,8 @@ int cli_image(struct cli *cli, int argc, char **argv)
                 {"cluster", 0, 0, G_OPTION_ARG_NONE, &options.cluster, "For all projects (ClusterVirtualImage)", NULL},
                 {"sha256", 0, 0, G_OPTION_ARG_STRING, &options.sha256, "What the bytes must hash to (upload: computed here)",
                  "HEX"},
+                {"ca-bundle", 0, 0, G_OPTION_ARG_FILENAME, &options.ca_bundle,
+                 "import: certificates in PEM that the server's is judged by", "FILE"},
                 {"no-checksum", 0, 0, G_OPTION_ARG_NONE, &options.no_checksum, "Upload without hashing the file first", NULL},
                 {},
         };
@@ -289,5 +307,6 @@ int cli_image(struct cli *cli, int argc, char **argv)
                 code = g_str_equal(argv[1], "upload") ? upload(cli, &options, argv[2]) : import(cli, &options, argv[2]);
         g_free(options.name);
         g_free(options.sha256);
+        g_free(options.ca_bundle);
         return code;
 }

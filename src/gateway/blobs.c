@@ -3,20 +3,23 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "gateway/unpack.h"
 #include "generated/reasons.h"
 #include "virt/image_header.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <openssl/evp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#define COPY_BYTES (1u << 20)
+#define HOLE_BYTES  (64u << 10)
+#define LOOK_BYTES  (16u << 20) /* written between two looks at the free space */
+#define RESERVE_DIV 16
 
 struct blobs {
         char *dir;    /* .../blobs/sha256 */
@@ -30,7 +33,10 @@ struct blob_intake {
         int fd;
         EVP_MD_CTX *hash;
         char expected[65];
-        uint64_t bytes;
+        struct blob_bounds bounds;
+        uint64_t looked;               /* at so many bytes the free space was looked at */
+        atomic_ullong bytes, unpacked; /* unpacked: of bytes, that have been read again */
+        atomic_bool packed;
 };
 
 static bool is_digest(const char *text)
@@ -130,11 +136,65 @@ struct blob_intake *blob_intake_free(struct blob_intake *intake)
         return NULL;
 }
 
-int blob_intake_write(struct blob_intake *intake, const void *data, size_t len)
+void blob_intake_bound(struct blob_intake *intake, const struct blob_bounds *bounds)
 {
-        if (intake->bytes + len > LIMIT_IMAGE_BYTES)
+        assert(intake && bounds && intake->bytes == 0);
+        intake->bounds = *bounds;
+}
+
+/* The store lives on the same disk: images never take the last of it. */
+static int check_space(struct blob_intake *intake)
+{
+        struct statvfs disk;
+
+        if (intake->looked && intake->bytes - intake->looked < LOOK_BYTES)
+                return 0;
+        intake->looked = intake->bytes ?: 1;
+        if (fstatvfs(intake->fd, &disk) < 0)
+                return -errno;
+        uint64_t whole = (uint64_t)disk.f_blocks * disk.f_frsize, free = (uint64_t)disk.f_bavail * disk.f_frsize;
+        return free < MIN(LIMIT_IMAGE_RESERVE_BYTES, whole / RESERVE_DIV) ? -ENOSPC : 0;
+}
+
+static int check_bounds(struct blob_intake *intake, size_t len)
+{
+        const struct blob_bounds *bounds = &intake->bounds;
+
+        if (len > LIMIT_IMAGE_BYTES - intake->bytes)
                 return -EFBIG;
-        int r = fd_write_all(intake->fd, data, len);
+        if (bounds->go_on && !bounds->go_on(bounds->userdata))
+                return -ECANCELED;
+        if (bounds->room && intake->bytes + len > bounds->room(bounds->userdata))
+                return -EDQUOT;
+        return check_space(intake);
+}
+
+static bool is_zero(const char *data, size_t len)
+{
+        return len > 0 && data[0] == 0 && memcmp(data, data + 1, len - 1) == 0;
+}
+
+/* Whole pieces of zeroes become holes: the file has its size afterwards, also when it ends with one. */
+static int write_with_holes(int fd, const char *data, size_t len)
+{
+        int r = 0;
+
+        for (size_t at = 0, n; at < len && r == 0; at += n) {
+                n = MIN(HOLE_BYTES, len - at);
+                if (is_zero(data + at, n))
+                        r = lseek(fd, (off_t)n, SEEK_CUR) < 0 ? -errno : 0;
+                else
+                        r = fd_write_all(fd, data + at, n);
+        }
+        return r;
+}
+
+static int take_in(struct blob_intake *intake, const void *data, size_t len, bool holes)
+{
+        int r = check_bounds(intake, len);
+
+        if (r == 0)
+                r = holes ? write_with_holes(intake->fd, data, len) : fd_write_all(intake->fd, data, len);
         if (r < 0)
                 return r;
         if (!EVP_DigestUpdate(intake->hash, data, len))
@@ -143,21 +203,28 @@ int blob_intake_write(struct blob_intake *intake, const void *data, size_t len)
         return 0;
 }
 
+int blob_intake_write(struct blob_intake *intake, const void *data, size_t len)
+{
+        assert(intake && (data || !len));
+        if (intake->bytes == 0)
+                intake->packed = unpack_packing(data, len) != UNPACK_PLAIN; /* for the progress */
+        return take_in(intake, data, len, false);
+}
+
 uint64_t blob_intake_bytes(const struct blob_intake *intake)
 {
         return intake->bytes;
 }
 
-static int refuse(struct blob_fault *fault, const char *reason, const char *format, ...) G_GNUC_PRINTF(3, 4);
-static int refuse(struct blob_fault *fault, const char *reason, const char *format, ...)
+int blob_intake_percent(const struct blob_intake *intake, uint64_t expected_bytes)
 {
-        va_list args;
+        uint64_t bytes = intake->bytes, unpacked = intake->unpacked;
 
-        fault->reason = reason;
-        va_start(args, format);
-        g_vsnprintf(fault->message, sizeof(fault->message), format, args);
-        va_end(args);
-        return 1;
+        if (unpacked > 0 && bytes > 0)
+                return (int)(50 + unpacked * 50 / bytes);
+        if (expected_bytes == 0)
+                return -1;
+        return (int)(MIN(bytes, expected_bytes) * (intake->packed ? 50 : 100) / expected_bytes);
 }
 
 static void digest_text(EVP_MD_CTX *hash, char *text)
@@ -170,70 +237,55 @@ static void digest_text(EVP_MD_CTX *hash, char *text)
                 g_snprintf(text + 2 * i, 3, "%02x", raw[i]);
 }
 
-static bool is_packed(int fd)
-{
-        static const struct {
-                const char *magic;
-                size_t len;
-        } magics[] = {{"\xfd"
-                       "7zXZ\0",
-                       6},
-                      {"\x1f\x8b", 2},
-                      {"BZh", 3},
-                      {"\x28\xb5\x2f\xfd", 4}};
-        char head[8] = {};
+/* --- unpacking: out of one intake into another one --- */
 
-        if (pread(fd, head, sizeof(head), 0) < 0)
-                return false;
-        for (size_t i = 0; i < G_N_ELEMENTS(magics); i++)
-                if (memcmp(head, magics[i].magic, magics[i].len) == 0)
-                        return true;
-        return false;
+struct unpacking {
+        struct blob_intake *from, *to;
+};
+
+static int on_unpacked(const void *data, size_t len, void *userdata)
+{
+        struct unpacking *unpacking = userdata;
+
+        return take_in(unpacking->to, data, len, true);
 }
 
-/* Copy one unpacked stream into @unpacked; bounded by LIMIT_IMAGE_BYTES of output. */
-static int unpack_stream(struct archive *archive, struct blob_intake *unpacked, struct blob_fault *fault)
+static bool on_read(uint64_t done, void *userdata)
 {
-        struct archive_entry *entry;
-        g_autofree char *buffer = g_malloc(COPY_BYTES);
+        struct unpacking *unpacking = userdata;
+        const struct blob_bounds *bounds = &unpacking->from->bounds;
 
-        if (archive_read_next_header(archive, &entry) != ARCHIVE_OK)
-                return refuse(fault, REASON_IMAGE_CORRUPT, "the packed image cannot be read: %s",
-                              archive_error_string(archive) ?: "no data");
-        for (;;) {
-                ssize_t n = archive_read_data(archive, buffer, COPY_BYTES);
-                if (n == 0)
-                        return 0;
-                if (n < 0)
-                        return refuse(fault, REASON_IMAGE_CORRUPT, "the packed image is damaged: %s",
-                                      archive_error_string(archive) ?: "unknown");
-                int r = blob_intake_write(unpacked, buffer, (size_t)n);
-                if (r == -EFBIG)
-                        return refuse(fault, REASON_IMAGE_TOO_LARGE, "the image unpacks to more than the largest size");
-                if (r < 0)
-                        return r;
-        }
+        unpacking->from->unpacked = done;
+        return !bounds->go_on || bounds->go_on(bounds->userdata);
 }
 
-static int unpack(struct blob_intake *intake, struct blob_intake **ret_unpacked, struct blob_fault *fault)
+static int unpack(struct blob_intake *intake, enum unpack_packing packing, struct blob_intake **ret_unpacked,
+                  struct blob_fault *fault)
 {
         struct blob_intake *unpacked = NULL;
-        struct archive *archive = archive_read_new();
         int r = blob_intake_new(intake->blobs, NULL, &unpacked);
 
-        archive_read_support_filter_gzip(archive);
-        archive_read_support_filter_bzip2(archive);
-        archive_read_support_filter_xz(archive);
-        archive_read_support_filter_zstd(archive);
-        archive_read_support_format_raw(archive);
-        if (r == 0 && lseek(intake->fd, 0, SEEK_SET) < 0)
+        if (r < 0)
+                return r;
+        struct unpacking unpacking = {.from = intake, .to = unpacked};
+        struct unpack_job job = {
+                .packing = packing,
+                .fd = intake->fd,
+                .packed_bytes = intake->bytes,
+                .time_us = intake->bounds.unpack_us,
+                .free_bytes = intake->bounds.unpack_bytes,
+                .sink = on_unpacked,
+                .go_on = on_read,
+                .userdata = &unpacking,
+        };
+        unpacked->bounds = intake->bounds;
+        r = unpack_run(&job, fault);
+        if (r == 0 && unpacked->bytes == 0)
+                r = blob_refuse(fault, REASON_IMAGE_EMPTY, "there is nothing in the %s file", unpack_packing_name(packing));
+        if (r == 0 && ftruncate(unpacked->fd, (off_t)unpacked->bytes) < 0)
                 r = -errno;
-        if (r == 0 && archive_read_open_fd(archive, intake->fd, COPY_BYTES) != ARCHIVE_OK)
-                r = refuse(fault, REASON_IMAGE_CORRUPT, "the packed image cannot be read: %s",
-                           archive_error_string(archive) ?: "unknown");
-        if (r == 0)
-                r = unpack_stream(archive, unpacked, fault);
-        archive_read_free(archive);
+        if (r == -EFBIG)
+                r = blob_refuse(fault, REASON_IMAGE_TOO_LARGE, "the image unpacks to more than the largest size");
         if (r) {
                 blob_intake_free(unpacked);
                 return r;
@@ -242,16 +294,23 @@ static int unpack(struct blob_intake *intake, struct blob_intake **ret_unpacked,
         return 0;
 }
 
+static int judge(struct blob_intake *intake, bool was_packed, struct image_facts *ret_image, struct blob_fault *fault)
+{
+        struct image_refusal bad = {};
+        int r = image_header_judge(intake->fd, ret_image, &bad);
+
+        if (r == IMAGE_E_PACKED && was_packed)
+                return blob_refuse(fault, bad.reason, "the file is packed more than once: %s", bad.words);
+        return r > 0 ? blob_refuse(fault, bad.reason, "%s", bad.words) : r;
+}
+
 /* Judge, sync and name the plain image of @intake, whose hash is @facts->digest. */
-static int store_image(struct blob_intake *intake, struct blob_facts *facts, struct blob_fault *fault)
+static int store_image(struct blob_intake *intake, bool was_packed, struct blob_facts *facts, struct blob_fault *fault)
 {
         struct image_facts image = {};
-        struct image_refusal bad = {};
-        int r = image_header_judge(intake->fd, &image, &bad);
+        int r = judge(intake, was_packed, &image, fault);
 
-        if (r > 0)
-                return refuse(fault, bad.reason, "%s", bad.words);
-        if (r < 0)
+        if (r)
                 return r;
         facts->size_bytes = intake->bytes;
         facts->virtual_size_bytes = image.virtual_size_bytes;
@@ -267,21 +326,28 @@ static int store_image(struct blob_intake *intake, struct blob_facts *facts, str
 
 int blob_intake_finish(struct blob_intake *intake, struct blob_facts *ret_facts, struct blob_fault *reterr_fault)
 {
+        assert(intake && ret_facts && reterr_fault);
+
         struct blob_facts facts = {};
         struct blob_intake *unpacked = NULL;
+        char head[UNPACK_HEAD_BYTES];
 
         digest_text(intake->hash, facts.digest);
         if (intake->expected[0] && strcmp(intake->expected, facts.digest) != 0)
-                return refuse(reterr_fault, REASON_IMAGE_DIGEST_MISMATCH, "the SHA-256 is %s, not %s", facts.digest,
-                              intake->expected);
+                return blob_refuse(reterr_fault, REASON_IMAGE_DIGEST_MISMATCH, "the SHA-256 is %s, not %s", facts.digest,
+                                   intake->expected);
         if (intake->bytes == 0)
-                return refuse(reterr_fault, REASON_IMAGE_EMPTY, "the image is empty");
-        int r = is_packed(intake->fd) ? unpack(intake, &unpacked, reterr_fault) : 0;
+                return blob_refuse(reterr_fault, REASON_IMAGE_EMPTY, "the image is empty");
+        ssize_t n = pread(intake->fd, head, sizeof(head), 0);
+        if (n < 0)
+                return -errno;
+        enum unpack_packing packing = unpack_packing(head, (size_t)n);
+        int r = packing == UNPACK_PLAIN ? 0 : unpack(intake, packing, &unpacked, reterr_fault);
         if (r)
                 return r;
         if (unpacked)
                 digest_text(unpacked->hash, facts.digest);
-        r = store_image(unpacked ?: intake, &facts, reterr_fault);
+        r = store_image(unpacked ?: intake, unpacked != NULL, &facts, reterr_fault);
         blob_intake_free(unpacked);
         if (r == 0)
                 *ret_facts = facts;

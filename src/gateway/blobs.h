@@ -34,14 +34,31 @@ struct blob_fault {
         char message[256];
 };
 
+/* What may end an intake early. Asked on the thread that works for it, at every piece. */
+struct blob_bounds {
+        uint64_t (*room)(void *userdata); /* bytes that the stored file may have (quotas); NULL: as many as an image may */
+        bool (*go_on)(void *userdata);    /* false: -ECANCELED; NULL: always */
+        uint64_t unpack_us;               /* 0: LIMIT_UNPACK_US */
+        uint64_t unpack_bytes;            /* 0: LIMIT_UNPACK_BYTES */
+        void *userdata;
+};
+
 struct blob_intake;
 /** blob_intake_new() - begin; @expected_sha256: of the bytes as they come, or NULL. */
 int blob_intake_new(struct blobs *blobs, const char *expected_sha256, struct blob_intake **ret_intake);
-/** blob_intake_write() - more bytes. Blocking. -errno (-ENOSPC, -EFBIG above LIMIT_IMAGE_BYTES). */
+/** blob_intake_bound() - before the first byte; @bounds is copied. */
+void blob_intake_bound(struct blob_intake *intake, const struct blob_bounds *bounds);
+/** blob_intake_write() - more bytes. Blocking. -errno: -ENOSPC (LIMIT_IMAGE_RESERVE_BYTES are left free), -EFBIG above
+ * LIMIT_IMAGE_BYTES, -EDQUOT above the room, -ECANCELED. */
 int blob_intake_write(struct blob_intake *intake, const void *data, size_t len);
+/** blob_intake_bytes() - that were written; from any thread. */
 uint64_t blob_intake_bytes(const struct blob_intake *intake);
+/** blob_intake_percent() - of @expected_bytes (0: not known) and the unpacking, which is the second half of a packed file; -1: not
+ * known. From any thread. */
+int blob_intake_percent(const struct blob_intake *intake, uint64_t expected_bytes);
 /**
- * blob_intake_finish() - verify, unpack (xz, gz, bz2, zstd), judge the header, store under the digest. Blocking; may take long.
+ * blob_intake_finish() - verify what came, unpack it (xz, gz, bz2, zstd), judge the header, store it under the digest of what is
+ * stored. Nothing is unpacked before its digest was found right. Blocking; may take long.
  * Return: 0; > 0: refused, see @reterr_fault; < 0: -errno.
  */
 int blob_intake_finish(struct blob_intake *intake, struct blob_facts *ret_facts, struct blob_fault *reterr_fault);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
 #include "gateway/blobs.h"
+#include "gateway/unpack.h"
 
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <lzma.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -156,6 +158,31 @@ static GByteArray *packed(const char *bytes, size_t len, int (*filter)(struct ar
         return out;
 }
 
+/* The same of so many zeroes, which are never all in memory. */
+static GByteArray *packed_zeroes(uint64_t len, int (*filter)(struct archive *))
+{
+        g_autofree char *zeroes = g_malloc0(1u << 20);
+        GByteArray *out = g_byte_array_new();
+        struct archive *archive = archive_write_new();
+        struct archive_entry *entry = archive_entry_new();
+        size_t used = 0;
+
+        g_byte_array_set_size(out, 4u << 20);
+        archive_write_set_format_raw(archive);
+        filter(archive);
+        archive_write_set_bytes_per_block(archive, 0);
+        g_assert_cmpint(archive_write_open_memory(archive, out->data, out->len, &used), ==, ARCHIVE_OK);
+        archive_entry_set_filetype(entry, AE_IFREG);
+        archive_entry_set_pathname(entry, "image");
+        g_assert_cmpint(archive_write_header(archive, entry), ==, ARCHIVE_OK);
+        for (uint64_t at = 0; at < len; at += 1u << 20)
+                g_assert_cmpint(archive_write_data(archive, zeroes, 1u << 20), ==, 1u << 20);
+        archive_entry_free(entry);
+        archive_write_free(archive);
+        g_byte_array_set_size(out, (guint)used);
+        return out;
+}
+
 /* Requirement E27: packed images are unpacked as a stream; the digest kept is that of the plain file. */
 static void E27_packed_images_are_unpacked(struct fixture *fixture, const void *unused)
 {
@@ -175,6 +202,189 @@ static void E27_packed_images_are_unpacked(struct fixture *fixture, const void *
         }
         g_assert_cmpuint(files_in(fixture, "sha256"), ==, 1);
         g_assert_cmpuint(files_in(fixture, "intake"), ==, 0);
+}
+
+static int (*const packers[])(struct archive *) = {archive_write_add_filter_gzip, archive_write_add_filter_xz,
+                                                   archive_write_add_filter_bzip2, archive_write_add_filter_zstd};
+
+/* Attack 6: what unpacks to more than its size allows is cut off there, and leaves nothing. */
+static void attack_6_bombs_are_cut_off(struct fixture *fixture, const void *unused)
+{
+        const struct blob_bounds bounds = {.unpack_bytes = 4u << 20};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(packers); i++) {
+                g_autoptr(GByteArray) bomb = packed_zeroes(64u << 20, packers[i]);
+                struct blob_intake *intake = NULL;
+                struct blob_facts facts = {};
+                struct blob_fault fault = {};
+
+                g_assert_cmpint(blob_intake_new(fixture->blobs, NULL, &intake), ==, 0);
+                blob_intake_bound(intake, &bounds);
+                g_assert_cmpint(blob_intake_write(intake, bomb->data, bomb->len), ==, 0);
+                g_assert_cmpint(blob_intake_finish(intake, &facts, &fault), >, 0);
+                g_assert_cmpstr(fault.reason, ==, "ImageTooLarge");
+                g_test_message("%u bytes: %s", bomb->len, fault.message);
+                blob_intake_free(intake);
+                g_assert_cmpuint(files_in(fixture, "sha256") + files_in(fixture, "intake"), ==, 0);
+        }
+}
+
+static void zeroes_are_unpacked_as_holes(struct fixture *fixture, const void *unused)
+{
+        g_autoptr(GByteArray) small = packed_zeroes(64u << 20, archive_write_add_filter_xz);
+        struct blob_facts facts = {};
+        struct blob_fault fault = {};
+        struct stat st;
+
+        g_assert_cmpint(take(fixture, small->data, small->len, NULL, &facts, &fault), ==, 0);
+        g_assert_cmpuint(facts.size_bytes, ==, 64u << 20);
+        autofd fd = blobs_open(fixture->blobs, facts.digest);
+        g_assert_cmpint(fstat(fd, &st), ==, 0);
+        g_assert_cmpint(st.st_size, ==, 64 << 20);
+        g_assert_cmpint(st.st_blocks, <, 1024);
+}
+
+static void packed_twice_is_refused(struct fixture *fixture, const void *unused)
+{
+        g_autofree char *bytes = raw_image();
+
+        for (size_t inner = 0; inner < G_N_ELEMENTS(packers); inner++) {
+                g_autoptr(GByteArray) once = packed(bytes, RAW_BYTES, packers[inner]);
+
+                for (size_t outer = 0; outer < G_N_ELEMENTS(packers); outer++) {
+                        g_autoptr(GByteArray) twice = packed((const char *)once->data, once->len, packers[outer]);
+                        struct blob_facts facts = {};
+                        struct blob_fault fault = {};
+
+                        g_assert_cmpint(take(fixture, twice->data, twice->len, NULL, &facts, &fault), >, 0);
+                        g_assert_cmpstr(fault.reason, ==, "ImageFormatUnknown");
+                        g_assert_nonnull(strstr(fault.message, "more than once"));
+                }
+        }
+        g_assert_cmpuint(files_in(fixture, "sha256") + files_in(fixture, "intake"), ==, 0);
+}
+
+/* Each packed file cut at places all over, and with one byte changed: damaged, or right; never anything else. */
+static void damage_is_seen_at_every_place(struct fixture *fixture, const void *unused)
+{
+        g_autofree char *bytes = raw_image();
+        g_autofree char *plain = digest_of(bytes, RAW_BYTES);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(packers); i++) {
+                g_autoptr(GByteArray) small = packed(bytes, RAW_BYTES, packers[i]);
+
+                for (guint at = UNPACK_HEAD_BYTES; at < small->len; at += 1 + small->len / 37) {
+                        struct blob_facts facts = {};
+                        struct blob_fault fault = {};
+                        int r = take(fixture, small->data, at, NULL, &facts, &fault);
+
+                        g_assert_cmpint(r, >, 0);
+                        g_assert_cmpstr(fault.reason, ==, "ImageCorrupt");
+                        small->data[at] ^= 0x55;
+                        r = take(fixture, small->data, small->len, NULL, &facts, &fault);
+                        small->data[at] ^= 0x55;
+                        g_assert_true(r > 0 || strcmp(facts.digest, plain) == 0 || packers[i] == archive_write_add_filter_zstd);
+                }
+        }
+        g_assert_cmpuint(files_in(fixture, "intake"), ==, 0);
+}
+
+static void several_members_are_one_file(struct fixture *fixture, const void *unused)
+{
+        g_autofree char *bytes = raw_image();
+
+        for (size_t i = 0; i < 2; i++) { /* gzip and xz say that files may be put together */
+                g_autoptr(GByteArray) small = packed(bytes, RAW_BYTES, packers[i]);
+                guint len = small->len;
+                struct blob_facts facts = {};
+                struct blob_fault fault = {};
+
+                g_byte_array_set_size(small, 2 * len);
+                memcpy(small->data + len, small->data, len);
+                g_assert_cmpint(take(fixture, small->data, small->len, NULL, &facts, &fault), ==, 0);
+                g_assert_cmpuint(facts.size_bytes, ==, 2 * RAW_BYTES);
+        }
+}
+
+struct patience {
+        uint64_t room;
+        unsigned left;
+};
+
+static uint64_t room_of(void *userdata)
+{
+        return ((struct patience *)userdata)->room;
+}
+
+static bool has_patience(void *userdata)
+{
+        struct patience *patience = userdata;
+
+        return patience->left && patience->left--;
+}
+
+/* A quota of less than the image unpacks to, and somebody who wants it no more: both end it in the middle. */
+static void unpacking_ends_at_the_quota_and_when_nobody_wants_it(struct fixture *fixture, const void *unused)
+{
+        g_autoptr(GByteArray) small = packed_zeroes(64u << 20, archive_write_add_filter_gzip);
+        struct patience patience = {.room = 32u << 20, .left = UINT_MAX};
+        const struct blob_bounds bounds = {.room = room_of, .go_on = has_patience, .userdata = &patience};
+        const int expected[] = {-EDQUOT, -ECANCELED};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(expected); i++) {
+                struct blob_intake *intake = NULL;
+                struct blob_facts facts = {};
+                struct blob_fault fault = {};
+
+                g_assert_cmpint(blob_intake_new(fixture->blobs, NULL, &intake), ==, 0);
+                blob_intake_bound(intake, &bounds);
+                g_assert_cmpint(blob_intake_write(intake, small->data, small->len), ==, 0);
+                g_assert_cmpint(blob_intake_percent(intake, small->len), ==, 50);
+                g_assert_cmpint(blob_intake_finish(intake, &facts, &fault), ==, expected[i]);
+                blob_intake_free(intake);
+                g_assert_cmpuint(files_in(fixture, "sha256") + files_in(fixture, "intake"), ==, 0);
+                patience = (struct patience){.room = UINT64_MAX, .left = 10};
+        }
+}
+
+static void unpacking_that_takes_too_long_ends(struct fixture *fixture, const void *unused)
+{
+        g_autoptr(GByteArray) small = packed_zeroes(64u << 20, archive_write_add_filter_gzip);
+        const struct blob_bounds bounds = {.unpack_us = 1};
+        struct blob_intake *intake = NULL;
+        struct blob_facts facts = {};
+        struct blob_fault fault = {};
+
+        g_assert_cmpint(blob_intake_new(fixture->blobs, NULL, &intake), ==, 0);
+        blob_intake_bound(intake, &bounds);
+        g_assert_cmpint(blob_intake_write(intake, small->data, small->len), ==, 0);
+        g_assert_cmpint(blob_intake_finish(intake, &facts, &fault), >, 0);
+        g_assert_cmpstr(fault.reason, ==, "ImageTooLarge");
+        g_assert_nonnull(strstr(fault.message, "in time"));
+        blob_intake_free(intake);
+        g_assert_cmpuint(files_in(fixture, "sha256") + files_in(fixture, "intake"), ==, 0);
+}
+
+/* A dictionary of 256 MiB is the sender's wish; the memory for it is ours. */
+static void an_xz_that_wants_too_much_memory_is_refused(struct fixture *fixture, const void *unused)
+{
+        lzma_options_lzma options;
+        lzma_filter filters[] = {{.id = LZMA_FILTER_LZMA2, .options = &options}, {.id = LZMA_VLI_UNKNOWN}};
+        g_autofree char *bytes = raw_image();
+        uint8_t small[65536];
+        size_t used = 0;
+        struct blob_facts facts = {};
+        struct blob_fault fault = {};
+
+        g_assert_false(lzma_lzma_preset(&options, 0));
+        options.dict_size = 256u << 20;
+        options.mf = LZMA_MF_HC3;
+        g_assert_cmpint(lzma_stream_buffer_encode(filters, LZMA_CHECK_CRC32, NULL, (const uint8_t *)bytes, RAW_BYTES, small, &used,
+                                                  sizeof(small)),
+                        ==, LZMA_OK);
+        g_assert_cmpint(take(fixture, small, used, NULL, &facts, &fault), >, 0);
+        g_assert_cmpstr(fault.reason, ==, "ImageCorrupt");
+        g_assert_nonnull(strstr(fault.message, "smaller dictionary"));
 }
 
 static void damaged_archive_is_told(struct fixture *fixture, const void *unused)
@@ -219,6 +429,14 @@ int main(int argc, char **argv)
         ADD(E31_wrong_digest_leaves_nothing);
         ADD(hostile_files_are_refused);
         ADD(E27_packed_images_are_unpacked);
+        ADD(attack_6_bombs_are_cut_off);
+        ADD(zeroes_are_unpacked_as_holes);
+        ADD(packed_twice_is_refused);
+        ADD(damage_is_seen_at_every_place);
+        ADD(several_members_are_one_file);
+        ADD(unpacking_ends_at_the_quota_and_when_nobody_wants_it);
+        ADD(unpacking_that_takes_too_long_ends);
+        ADD(an_xz_that_wants_too_much_memory_is_refused);
         ADD(damaged_archive_is_told);
         ADD(names_outside_the_folder_are_not_opened);
         ADD(interrupted_intake_is_swept_at_start);

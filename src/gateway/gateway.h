@@ -3,6 +3,7 @@
 
 #include "api/api.h"
 #include "auth/auth.h"
+#include "gateway/reach.h"
 #include "http/http.h"
 #include "loop/loop.h"
 #include "store/store.h"
@@ -29,9 +30,16 @@ struct quota;
 
 struct driver;
 
+/* How long others may take; tests have less patience. */
+struct gateway_times {
+        uint64_t download_us, download_stall_us, unpack_us;
+        uint64_t download_pause_us; /* before the second attempt; twice as long before each further one */
+};
+
 /* What may be put in the place of an ordinary part; tests do. */
 struct gateway_parts {
         struct driver *(*wrap_driver)(struct driver *driver); /* takes the store's driver over; NULL: as it is */
+        const struct gateway_times *times;                    /* NULL: LIMIT_... */
 };
 /** gateway_main() - the program gabbro-gateway; @parts may be NULL. Return: its exit status. */
 int gateway_main(int argc, char **argv, const struct gateway_parts *parts);
@@ -57,9 +65,10 @@ struct gateway {
         struct library *library;
         struct revoked *revoked;
         char *data_dir;
-        char **names; /* what the gateway's own certificate says: no node gets one for any of these */
-        char *url;    /* "https://127.0.0.1:6443": what kubeconfig and agents are told */
-        bool allow_private_downloads;
+        char **names;       /* what the gateway's own certificate says: no node gets one for any of these */
+        char *url;          /* "https://127.0.0.1:6443": what kubeconfig and agents are told */
+        struct reach reach; /* of downloads */
+        const struct gateway_times *times;
 };
 
 /* --- objects.c: read-modify-write on the store

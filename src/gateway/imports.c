@@ -1,33 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/address.h"
 #include "base/error.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "gateway/download.h"
 #include "gateway/ingest.h"
 #include "generated/reasons.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
-/* Downloads of images: each is one blocking job of a pool of its own, so that slow mirrors never hold up anything else. */
+/*
+ * Downloads of images: each is one blocking job of a pool of its own, so that slow mirrors never hold up anything else. A project
+ * has its share of them: those beyond it wait for one of its own to end.
+ */
 
-#define IMPORT_THREADS       2
 #define PROGRESS_INTERVAL_US 1000000ull
-#define STALL_TIMEOUT_US     60000000ull
-#define ATTEMPTS             4
-#define SLICE_US             100000
 
 struct import {
         struct gateway *gateway;
         struct ingest_target target;
-        char *url, *sha256;
-        struct blob_intake *intake;
-        atomic_ullong received, expected, room; /* room: what quotas leave for it */
+        char *url, *sha256, *ca_bundle;
+        bool submitted;
+        atomic_ullong room; /* what quotas leave for it */
+        atomic_bool gone;   /* nobody wants it any more */
         struct loop_source *progress;
+        pthread_mutex_t lock; /* of the two that follow */
+        const struct blob_intake *intake;
+        uint64_t expected;
         struct blob_facts facts;
         struct blob_fault fault;
-        int write_error;
-        atomic_bool gone; /* nobody wants it any more */
 };
 
 struct imports {
@@ -35,124 +37,85 @@ struct imports {
         struct loop_pool *pool;
         struct store_watch *watch;
         GHashTable *by_uid;
+        GQueue waiting; /* borrowed struct import, in order */
         atomic_bool stopping;
 };
 
 static void import_free(struct import *import)
 {
-        g_hash_table_remove(import->gateway->imports->by_uid, import->target.uid);
+        struct imports *imports = import->gateway->imports;
+
+        g_hash_table_remove(imports->by_uid, import->target.uid);
+        g_queue_remove(&imports->waiting, import);
         loop_source_free(import->progress);
-        blob_intake_free(import->intake);
+        pthread_mutex_destroy(&import->lock);
         ingest_target_clear(&import->target);
         g_free(import->url);
         g_free(import->sha256);
+        g_free(import->ca_bundle);
         g_free(import);
 }
 
 /* --- on the pool
  * -------------------------------------------------------------------------------------------------------------------------- */
 
-static bool allow_address(const char *ip, void *userdata)
-{
-        const struct import *import = userdata;
-        struct address address;
-
-        return import->gateway->allow_private_downloads || (address_parse(ip, &address) == 0 && address_is_public(&address));
-}
-
-static bool on_piece(struct http_call *call, const char *piece, size_t len, void *userdata)
+static uint64_t room(void *userdata)
 {
         struct import *import = userdata;
-        const char *length = http_call_header(call, "Content-Length");
 
-        if (length)
-                atomic_store(&import->expected, g_ascii_strtoull(length, NULL, 10));
-        if (MAX(atomic_load(&import->expected), atomic_load(&import->received) + len) > atomic_load(&import->room))
-                import->write_error = -EDQUOT; /* not a byte more */
-        else
-                import->write_error = blob_intake_write(import->intake, piece, len);
-        atomic_fetch_add(&import->received, len);
-        return import->write_error == 0;
+        return atomic_load(&import->room);
 }
 
-static bool is_still_wanted(struct import *import)
+static bool is_still_wanted(void *userdata)
 {
+        struct import *import = userdata;
+
         return !atomic_load(&import->gone) && !atomic_load(&import->gateway->imports->stopping);
 }
 
-static bool go_on(struct http_call *call, void *userdata)
+static void on_intake(struct blob_intake *intake, uint64_t expected_bytes, void *userdata)
 {
-        return is_still_wanted(userdata);
-}
+        struct import *import = userdata;
 
-static int fail(struct import *import, const char *reason, const char *words)
-{
-        import->fault.reason = reason;
-        g_strlcpy(import->fault.message, words, sizeof(import->fault.message));
-        return 1;
-}
-
-static int fetch_once(struct import *import, bool *ret_again)
-{
-        struct http_client_options client = {
-                .user_agent = "gabbro-gateway/" GABBRO_VERSION, .allow_address = allow_address, .userdata = import};
-        struct http_call_options call = {
-                .url = import->url, .stall_timeout_us = STALL_TIMEOUT_US, .max_redirects = 5, .on_piece = on_piece, .go_on = go_on};
-        g_autofree char *words = NULL;
-        int status = 0;
-
-        *ret_again = false;
-        blob_intake_free(import->intake);
-        import->intake = NULL;
-        int r = blob_intake_new(import->gateway->blobs, import->sha256, &import->intake);
-        if (r < 0)
-                return r;
-        import->write_error = 0;
-        atomic_store(&import->received, 0);
-        r = http_fetch(&client, &call, import, &status, NULL, &words);
-        if (import->write_error == -ENOSPC)
-                return fail(import, REASON_DISK_FULL, "the gateway's disk is full");
-        if (import->write_error == -EFBIG)
-                return fail(import, REASON_IMAGE_TOO_LARGE, "the file is larger than an image may be");
-        if (import->write_error == -EDQUOT)
-                return fail(import, REASON_QUOTA_EXCEEDED,
-                            "exceeded quota: the file is larger than what the project has left of images.storage");
-        if (import->write_error < 0)
-                return import->write_error;
-        if (r == -EACCES) {
-                g_autofree char *why =
-                        g_strdup_printf("%s; private ones only with gabbro-gateway --allow-private-downloads", words);
-                return fail(import, REASON_IMAGE_URL_REFUSED, why);
-        }
-        if (r == 0 && status == 200)
-                return blob_intake_finish(import->intake, &import->facts, &import->fault);
-        *ret_again = r < 0 || status >= 500;
-        g_autofree char *sentence = r < 0 ? g_strdup_printf("the download failed: %s", words ?: g_strerror(-r))
-                                          : g_strdup_printf("the server answered with status %d", status);
-        return fail(import, REASON_IMAGE_FETCH_FAILED, sentence);
+        pthread_mutex_lock(&import->lock);
+        import->intake = intake;
+        import->expected = expected_bytes;
+        pthread_mutex_unlock(&import->lock);
 }
 
 static int work(void *userdata)
 {
         struct import *import = userdata;
-        bool again = true;
-        int r = 0;
+        const struct gateway *gateway = import->gateway;
+        const struct blob_bounds bounds = {
+                .room = room, .go_on = is_still_wanted, .unpack_us = gateway->times->unpack_us, .userdata = import};
+        const struct download download = {
+                .blobs = gateway->blobs,
+                .url = import->url,
+                .sha256 = import->sha256,
+                .ca_bundle = import->ca_bundle,
+                .reach = &gateway->reach,
+                .bounds = &bounds,
+                .time_us = gateway->times->download_us,
+                .stall_us = gateway->times->download_stall_us,
+                .pause_us = gateway->times->download_pause_us,
+                .on_intake = on_intake,
+                .userdata = import,
+        };
+        int r = is_still_wanted(import) ? download_run(&download, &import->facts, &import->fault) : -ECANCELED;
 
-        for (unsigned i = 0; i < ATTEMPTS && again && is_still_wanted(import); i++) {
-                /* A server that was just restarted is given a moment, in slices: nobody waits for this thread in vain. */
-                for (unsigned slice = 0; i > 0 && slice < 10u << (i - 1) && is_still_wanted(import); slice++)
-                        g_usleep(SLICE_US);
-                r = fetch_once(import, &again);
-        }
-        return is_still_wanted(import) ? r : -ECANCELED;
+        return r == 0 || is_still_wanted(import) ? r : -ECANCELED;
 }
 
 /* --- on the loop
  * ---------------------------------------------------------------------------------------------------------------------------- */
 
+static void submit_waiting(struct imports *imports);
+
 static void done(int result, void *userdata)
 {
         struct import *import = userdata;
+        struct imports *imports = import->gateway->imports;
 
         if (result == 0 && ingest_report_facts(import->gateway, &import->target, &import->facts, NULL, NULL))
                 library_release(import->gateway, import->facts.digest);
@@ -161,6 +124,7 @@ static void done(int result, void *userdata)
         else if (result < 0 && result != -ECANCELED)
                 ingest_report_fault(import->gateway, &import->target, REASON_IMAGE_FETCH_FAILED, g_strerror(-result));
         import_free(import);
+        submit_waiting(imports);
 }
 
 static void look_at_room(struct import *import)
@@ -173,12 +137,43 @@ static void look_at_room(struct import *import)
 static void on_progress(struct loop_source *source, void *userdata)
 {
         struct import *import = userdata;
-        unsigned long long expected = atomic_load(&import->expected), received = atomic_load(&import->received);
+        int percent = -1;
 
         look_at_room(import);
-        if (expected > 0 && received < expected)
-                ingest_report_progress(import->gateway, &import->target, (int)(received * 100 / expected));
+        pthread_mutex_lock(&import->lock);
+        if (import->intake)
+                percent = blob_intake_percent(import->intake, import->expected);
+        pthread_mutex_unlock(&import->lock);
+        if (percent >= 0 && percent < 100)
+                ingest_report_progress(import->gateway, &import->target, percent);
         loop_timer_set(source, PROGRESS_INTERVAL_US);
+}
+
+static size_t count_submitted(struct imports *imports, const char *namespace)
+{
+        struct import *import;
+        GHashTableIter iter;
+        size_t n = 0;
+
+        g_hash_table_iter_init(&iter, imports->by_uid);
+        while (g_hash_table_iter_next(&iter, NULL, (void **)&import))
+                n += import->submitted && g_strcmp0(import->target.namespace, namespace) == 0;
+        return n;
+}
+
+/* In the order in which they came, but for those of a project that has its share already. */
+static void submit_waiting(struct imports *imports)
+{
+        for (GList *link = imports->waiting.head, *next; link && !atomic_load(&imports->stopping); link = next) {
+                struct import *import = link->data;
+
+                next = link->next;
+                if (count_submitted(imports, import->target.namespace) >= LIMIT_DOWNLOADS_PER_PROJECT)
+                        continue;
+                g_queue_delete_link(&imports->waiting, link);
+                import->submitted = true;
+                loop_pool_submit(imports->pool, work, done, import);
+        }
 }
 
 static bool is_wanted(const struct store_object *object)
@@ -192,19 +187,23 @@ static bool is_wanted(const struct store_object *object)
 
 static void consider(struct imports *imports, const struct store_object *object)
 {
-        const char *url = json_find_string(object->root, "spec", "dataSource", "http", "url", NULL);
+        const struct json_value *http = json_find(object->root, "spec", "dataSource", "http", NULL);
+        const char *url = json_find_string(http, "url", NULL);
 
         if (!is_wanted(object) || !url || g_hash_table_contains(imports->by_uid, object->uid))
                 return;
         struct import *import = g_new0(struct import, 1);
         import->gateway = imports->gateway;
         import->url = g_strdup(url);
-        import->sha256 = g_strdup(json_find_string(object->root, "spec", "dataSource", "http", "checksum", "sha256", NULL));
+        import->sha256 = g_strdup(json_find_string(http, "checksum", "sha256", NULL));
+        import->ca_bundle = g_strdup(json_find_string(http, "caBundle", NULL));
+        pthread_mutex_init(&import->lock, NULL);
         ingest_target_set(&import->target, object);
         look_at_room(import);
         g_hash_table_insert(imports->by_uid, import->target.uid, import);
         loop_timer(imports->gateway->loop, PROGRESS_INTERVAL_US, on_progress, import, &import->progress);
-        loop_pool_submit(imports->pool, work, done, import);
+        g_queue_push_tail(&imports->waiting, import);
+        submit_waiting(imports);
 }
 
 static void on_event(const struct store_event *event, void *userdata)
@@ -214,7 +213,9 @@ static void on_event(const struct store_event *event, void *userdata)
         bool leaves =
                 event && (event->verb == STORE_DELETE || json_find(event->object->root, "metadata", "deletionTimestamp", NULL));
 
-        if (import && leaves)
+        if (import && leaves && !import->submitted)
+                import_free(import);
+        else if (import && leaves)
                 atomic_store(&import->gone, true);
         else if (event && !leaves)
                 consider(imports, event->object);
@@ -234,7 +235,7 @@ int imports_init(struct gateway *gateway)
         gateway->imports = imports;
         imports->gateway = gateway;
         imports->by_uid = g_hash_table_new(g_str_hash, g_str_equal);
-        int r = loop_pool_new(gateway->loop, IMPORT_THREADS, &imports->pool);
+        int r = loop_pool_new(gateway->loop, LIMIT_DOWNLOADS, &imports->pool);
         if (r < 0)
                 return r;
         for (size_t i = 0; ingest_kinds[i]; i++)
@@ -250,6 +251,8 @@ struct imports *imports_free(struct imports *imports)
                 store_watch_free(imports->watch);
         atomic_store(&imports->stopping, true);
         loop_pool_free(imports->pool);
+        while (!g_queue_is_empty(&imports->waiting))
+                import_free(g_queue_peek_head(&imports->waiting));
         g_hash_table_unref(imports->by_uid);
         g_free(imports);
         return NULL;

@@ -33,7 +33,8 @@
 
 struct options {
         char *data_dir, *listen, *store, *pool_path, *log_format, *log_level;
-        char **advertise;
+        char **advertise, **download_prefixes;
+        struct address_prefix *reachable; /* those */
         gboolean compat_api, allow_private_downloads, admin_reset, restored, version;
 };
 
@@ -46,12 +47,25 @@ static void options_clear(struct options *options)
         g_free(options->log_format);
         g_free(options->log_level);
         g_strfreev(options->advertise);
+        g_strfreev(options->download_prefixes);
+        g_free(options->reachable);
 }
 
 static int usage_error(const char *words)
 {
         fprintf(stderr, "gabbro-gateway: %s\nTry gabbro-gateway --help.\n", words);
         return -EINVAL;
+}
+
+static int check_prefixes(struct options *options)
+{
+        size_t n = options->download_prefixes ? g_strv_length(options->download_prefixes) : 0;
+
+        options->reachable = g_new0(struct address_prefix, n);
+        for (size_t i = 0; i < n; i++)
+                if (address_prefix_parse(options->download_prefixes[i], &options->reachable[i]) < 0)
+                        return usage_error("--allow-downloads-from wants a range of addresses as 10.0.0.0/8 or 192.0.2.7/32");
+        return 0;
 }
 
 static int check_options(struct options *options)
@@ -71,7 +85,7 @@ static int check_options(struct options *options)
         if (!options->pool_path)
                 options->pool_path = g_strdup(g_getenv("GABBRO_STORAGE_POOL_PATH") ?: DEFAULT_POOL_PATH);
         log_setup("gabbro-gateway", level, options->log_format && g_str_equal(options->log_format, "json"));
-        return 0;
+        return check_prefixes(options);
 }
 
 static int parse_options(int argc, char **argv, struct options *options)
@@ -87,7 +101,9 @@ static int parse_options(int argc, char **argv, struct options *options)
                 {"compat-api", 0, 0, G_OPTION_ARG_NONE, &options->compat_api, "Serve virtualization.deckhouse.io/v1alpha2 too",
                  NULL},
                 {"allow-private-downloads", 0, 0, G_OPTION_ARG_NONE, &options->allow_private_downloads,
-                 "Let images be fetched from loopback and private addresses", NULL},
+                 "Let images be fetched from loopback and private addresses, and from this machine", NULL},
+                {"allow-downloads-from", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->download_prefixes,
+                 "Let images be fetched from these addresses, whatever they are; repeat for more", "PREFIX"},
                 {"admin-reset", 0, 0, G_OPTION_ARG_NONE, &options->admin_reset,
                  "Revoke the administrator's tokens, make a new kubeconfig, and end (with the gateway stopped)", NULL},
                 {"restored", 0, 0, G_OPTION_ARG_NONE, &options->restored,
@@ -453,6 +469,11 @@ static int reset(struct program *program, char **reterr_words)
         return r ?: bootstrap_admin_reset(&program->gateway, reterr_words);
 }
 
+static const struct gateway_times usual_times = {.download_us = LIMIT_DOWNLOAD_US,
+                                                 .download_stall_us = LIMIT_DOWNLOAD_STALL_US,
+                                                 .download_pause_us = 1000000,
+                                                 .unpack_us = LIMIT_UNPACK_US};
+
 static int start(struct program *program)
 {
         struct gateway *gateway = &program->gateway;
@@ -461,7 +482,12 @@ static int start(struct program *program)
         gateway->clock = clock_system();
         gateway->random = random_system();
         gateway->data_dir = g_canonicalize_filename(program->options.data_dir, NULL);
-        gateway->allow_private_downloads = program->options.allow_private_downloads;
+        gateway->times = program->parts && program->parts->times ? program->parts->times : &usual_times;
+        gateway->reach = (struct reach){
+                .private = program->options.allow_private_downloads,
+                .prefixes = program->options.reachable,
+                .n_prefixes = program->options.download_prefixes ? g_strv_length(program->options.download_prefixes) : 0,
+        };
         int r = say(loop_new(&gateway->loop), "cannot make the event loop");
         if (r == 0)
                 r = say(loop_pool_new(gateway->loop, POOL_THREADS, &gateway->pool), "cannot start threads");

@@ -150,6 +150,23 @@ static curl_socket_t call_on_socket(void *userdata, curlsocktype purpose, struct
         return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
+/* Before each request, redirects' too, on a connection that may have been there already. */
+static int call_on_request(void *userdata, char *peer_ip, char *own_ip, int peer_port, int own_port)
+{
+        struct http_call *call = userdata;
+        const char *url = NULL;
+
+        if (call->settings->allow_address && !call->settings->allow_address(peer_ip, call->settings->userdata)) {
+                g_strlcpy(call->refused_address, peer_ip, sizeof(call->refused_address));
+                return CURL_PREREQFUNC_ABORT;
+        }
+        curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &url);
+        bool https = url && g_ascii_strncasecmp(url, "https:", 6) == 0;
+        call->downgraded = call->was_https && !https;
+        call->was_https |= https;
+        return call->downgraded ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 static int call_on_verify(X509_STORE_CTX *store, void *userdata)
 {
         struct http_call *call = userdata;
@@ -207,10 +224,11 @@ static void call_set_limits(struct http_call *call, const struct http_call_optio
         curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, https ? "https" : "http,https");
         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, options->max_redirects > 0 ? 1L : 0L);
         curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)options->max_redirects);
+        curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CALL_CONNECT_TIME_MS);
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)((options->timeout_us + 999) / 1000));
         if (options->stall_timeout_us) {
-                curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+                curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)(options->stall_rate ? options->stall_rate : 1));
                 curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)((options->stall_timeout_us + 999999) / 1000000));
         }
 }
@@ -281,6 +299,8 @@ static void call_set_callbacks(struct http_call *call)
                 curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, CALL_PIECE_BYTES);
         curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, call_on_socket);
         curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call);
+        curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, call_on_request);
+        curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
         curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
 }
@@ -358,13 +378,17 @@ struct http_call *http_call_free(struct http_call *call)
 
 static int call_errno(const struct http_call *call, CURLcode code)
 {
-        if (call->too_large || call->headers_too_large)
+        if (call->too_large || call->headers_too_large || code == CURLE_OUT_OF_MEMORY)
                 return -EMSGSIZE;
         if (call->aborted)
                 return -ECANCELED;
         if (call->verdict != X509_V_OK)
                 return -EKEYREJECTED;
+        if (call->downgraded)
+                return -EINVAL;
         switch (code) {
+        case CURLE_ABORTED_BY_CALLBACK:
+                return call->refused_address[0] ? -EACCES : -EIO;
         case CURLE_OPERATION_TIMEDOUT:
                 return -ETIMEDOUT;
         case CURLE_COULDNT_RESOLVE_HOST:
@@ -377,6 +401,7 @@ static int call_errno(const struct http_call *call, CURLcode code)
                 return -EKEYREJECTED;
         case CURLE_UNSUPPORTED_PROTOCOL:
         case CURLE_URL_MALFORMAT:
+        case CURLE_LOGIN_DENIED:
                 return -EINVAL;
         case CURLE_TOO_MANY_REDIRECTS:
                 return -ELOOP;
@@ -393,11 +418,15 @@ int http_call_result(struct http_call *call, CURLcode code, const char **ret_wor
                 return 0;
         if (call->too_large)
                 g_snprintf(call->error, sizeof(call->error), "the answer is larger than %zu bytes", call->max_body_bytes);
-        else if (call->headers_too_large)
+        else if (call->headers_too_large || code == CURLE_OUT_OF_MEMORY) /* libcurl's word for a line beyond its own bounds */
                 g_strlcpy(call->error, "the headers of the answer are too large", sizeof(call->error));
         else if (call->aborted)
                 g_strlcpy(call->error, "given up by the receiver", sizeof(call->error));
-        else if (call->refused_address[0] && code == CURLE_COULDNT_CONNECT)
+        else if (call->downgraded)
+                g_strlcpy(call->error, "a redirect leads from https to http", sizeof(call->error));
+        else if (code == CURLE_LOGIN_DENIED)
+                g_strlcpy(call->error, "a user name in an address is not taken", sizeof(call->error));
+        else if (call->refused_address[0] && (code == CURLE_COULDNT_CONNECT || code == CURLE_ABORTED_BY_CALLBACK))
                 g_snprintf(call->error, sizeof(call->error), "connections to %s are not allowed", call->refused_address);
         else if (call->verdict != X509_V_OK)
                 g_snprintf(call->error, sizeof(call->error), "the peer's certificate: %s",

@@ -44,6 +44,7 @@ struct http_call {
         long verdict; /* X509_V_*: on the peer's certificate */
         char refused_address[64];
         bool too_large, headers_too_large, aborted, cancelled, added;
+        bool was_https, downgraded; /* a request has gone to https; then one was to go to http */
         char error[CURL_ERROR_SIZE];
 };
 

@@ -205,8 +205,9 @@ struct http_call_options {
         int body_fd; /* >= 0 (with body_fd_set): stream the body from this file, from its offset, @body_len bytes; not taken over */
         bool body_fd_set;
         uint64_t timeout_us;       /* whole call; 0: none */
-        uint64_t stall_timeout_us; /* no byte for so long; 0: none */
-        unsigned max_redirects;    /* 0: none are followed; https never goes to http */
+        uint64_t stall_timeout_us; /* on its average less than stall_rate; 0: none */
+        unsigned stall_rate;       /* bytes a second; 0: a byte */
+        unsigned max_redirects;    /* 0: none are followed; https never goes to http, be it by a detour */
         size_t max_body_bytes;     /* of a collected answer; 0: LIMIT_JSON_BYTES. More is an error */
         /* Set: the answer is not collected but handed on in pieces; return false to abort. */
         bool (*on_piece)(struct http_call *call, const char *piece, size_t len, void *userdata);
@@ -235,8 +236,8 @@ int http_call_status(const struct http_call *call);
  * @reterr_words: g_free()
  *
  * Return: 0, or -ETIMEDOUT, -EHOSTUNREACH (no such name), -ECONNREFUSED, -EACCES (by allow_address), -EKEYREJECTED (the peer's
- * certificate), -EMSGSIZE (more than max_body_bytes), -ECANCELED (by on_piece), -EINVAL (no URL of http or https), -ELOOP
- * (redirects), -EIO.
+ * certificate), -EMSGSIZE (more than max_body_bytes), -ECANCELED (by on_piece), -EINVAL (no URL of http or https, one with a user
+ * name, or a redirect to such a one or from https to http), -ELOOP (redirects), -EIO.
  */
 int http_fetch(const struct http_client_options *client, const struct http_call_options *options, void *userdata, int *ret_status,
                GString **ret_body, char **reterr_words);

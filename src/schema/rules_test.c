@@ -217,6 +217,8 @@ static const struct rule_case cases[] = {
         {&api_virtual_image_kind, IMAGE, NULL, ""},
         {&api_virtual_image_kind, IMAGE, "{spec: {dataSource: {http: {url: 'ftp://x/y'}}}}",
          "spec.dataSource.http.url: Invalid value: \"ftp://x/y\": must be an http or https URL with a host and without a password"},
+        {&api_virtual_image_kind, IMAGE, "{spec: {dataSource: {http: {url: 'https://u:hunter2@x/y'}}}}",
+         "spec.dataSource.http.url: Invalid value: (hidden): must be an http or https URL with a host and without a password"},
         {&api_virtual_image_kind, IMAGE, "{spec: {dataSource: {http: {checksum: {sha256: 12}}}}}",
          "spec.dataSource.http.checksum.sha256: Invalid value: 12: must be a string"},
         {&api_virtual_image_kind, IMAGE, "{spec: {dataSource: {http: {checksum: {sha256: 'ab', md5: '1'}}}}}",

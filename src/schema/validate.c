@@ -18,7 +18,9 @@ static void validate_type(const struct schema_type *type, const struct json_valu
 static void invalid(const struct schema_field *field, const struct json_value *value, const struct walk_path *path,
                     struct schema_faults *faults, const char *words)
 {
-        g_autofree char *shown = walk_show(value, field->flags);
+        /* An address may have a password in it. */
+        bool secret = field->format == SCHEMA_FORMAT_URL && json_is(value, JSON_STRING) && strchr(json_string(value, ""), '@');
+        g_autofree char *shown = walk_show(value, field->flags | (secret ? SCHEMA_SENSITIVE : 0));
 
         walk_fault(faults, path, REASON_FIELD_VALUE_INVALID, "Invalid value: %s: %s", shown, words);
 }
