@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/address.h"
 #include "base/error.h"
 #include "gateway/callbacks.h"
 #include "generated/api_types.h"
@@ -100,7 +99,7 @@ struct callback_attempt *callback_attempt_new(struct gateway *gateway, const str
                 .url = g_strdup(url),
                 .body = body_of(delivery, attempts + 1),
                 .ca_pem = certificates_of(callback),
-                .allow_private = gateway->allow_private_downloads,
+                .reach = &gateway->reach,
                 .begun_us = clock_monotonic_us(gateway->clock),
         };
         g_strv_builder_add_many(headers, "Content-Type: application/json", id, event, NULL);
@@ -137,9 +136,8 @@ struct callback_attempt *callback_attempt_free(struct callback_attempt *attempt)
 static bool allow_address(const char *ip, void *userdata)
 {
         const struct callback_attempt *attempt = userdata;
-        struct address address;
 
-        return attempt->allow_private || (address_parse(ip, &address) == 0 && address_is_public(&address));
+        return reach_judge(attempt->reach, ip) == REACH_ALLOWED;
 }
 
 /* The status counts as soon as it is there, whatever becomes of the rest of the answer. */

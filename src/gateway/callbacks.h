@@ -34,7 +34,7 @@ struct callback_attempt {
         int64_t attempts, most; /* this one included */
         char *url, *body, *ca_pem;
         char **headers;
-        bool allow_private;
+        const struct reach *reach;
         const atomic_bool *stopping;
         uint64_t begun_us; /* monotonic */
         /* What came of it. */
