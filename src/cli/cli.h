@@ -212,6 +212,7 @@ int cli_user(struct cli *cli, int argc, char **argv);
 int cli_token(struct cli *cli, int argc, char **argv);
 int cli_audit(struct cli *cli, int argc, char **argv);
 int cli_doctor(struct cli *cli, int argc, char **argv);
+int cli_storage(struct cli *cli, int argc, char **argv);
 int cli_pool(struct cli *cli, int argc, char **argv);
 int cli_explain(struct cli *cli, int argc, char **argv);
 int cli_version(struct cli *cli, int argc, char **argv);

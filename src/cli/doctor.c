@@ -17,7 +17,8 @@ struct doctor {
         struct cli *cli;
         const char *node, *output;
         int timeout_s;
-        gboolean fix, yes;
+        gboolean fix, yes, verify;
+        bool storage; /* only what concerns pools, volumes and images */
         char *run;
         struct json_doc *first; /* the report that began the run: the first look at the store */
         struct json_doc *repairs;
@@ -51,7 +52,7 @@ static int begin(struct doctor *doctor)
 
         json_set_string(doc, root, "node", doctor->node);
         g_autofree char *body = json_to_text(root);
-        code = ask(doctor, "POST", "/admin/v1/doctor", body, &doctor->first);
+        code = ask(doctor, "POST", doctor->verify ? "/admin/v1/doctor?verify=true" : "/admin/v1/doctor", body, &doctor->first);
         if (code == CLI_OK)
                 doctor->run = g_strdup(json_find_string(json_root(doctor->first), "run", NULL));
         return code;
@@ -59,7 +60,7 @@ static int begin(struct doctor *doctor)
 
 static int fetch(struct doctor *doctor)
 {
-        g_autofree char *path = g_strdup_printf("/admin/v1/doctor/%s", doctor->run);
+        g_autofree char *path = g_strdup_printf("/admin/v1/doctor/%s%s", doctor->run, doctor->verify ? "?verify=true" : "");
 
         return ask(doctor, "GET", path, NULL, &doctor->report);
 }
@@ -177,6 +178,20 @@ static void note_unlooked(struct doctor *doctor)
         }
 }
 
+/* What `gabbro storage doctor` tells of. */
+static void keep_storage(struct doctor *doctor)
+{
+        static const char *const codes[] = {
+                "StrayVolume", "VolumeMissing", "VolumeReplaced", "PoolLost",           "StrayImageFile",    "StrayBlob",
+                "BlobMissing", "BlobDamaged",   "StrayUpload",    "DiskSharedWritable", "DiskInTwoMachines", "StrayJournal",
+                NULL};
+        struct json_value *list = findings_of(doctor->report);
+
+        for (size_t i = json_length(list); i > 0; i--)
+                if (!g_strv_contains(codes, text(json_at(list, i - 1), "code")))
+                        json_remove_at(list, i - 1);
+}
+
 static size_t count_severity(struct doctor *doctor, const char *severity)
 {
         size_t n = 0;
@@ -212,6 +227,8 @@ static int look(struct doctor *doctor)
                 code = fetch(doctor);
         if (code == CLI_OK) {
                 keep_seen_twice(doctor);
+                if (doctor->storage)
+                        keep_storage(doctor);
                 note_unlooked(doctor);
         }
         return code;
@@ -412,9 +429,11 @@ static int repair(struct doctor *doctor)
  * ----------------------------------------------------------------------------------------------------------------------------------
  */
 
-static int check_words(const struct doctor *doctor, int argc)
+static int check_words(const struct doctor *doctor, int argc, char **argv)
 {
-        if (argc > 1)
+        if (doctor->storage && (argc != 2 || !g_str_equal(argv[1], "doctor")))
+                return cli_usage("what? gabbro storage doctor");
+        if (!doctor->storage && argc > 1)
                 return cli_usage("doctor takes no words; gabbro doctor --help");
         if (doctor->output && !g_str_equal(doctor->output, "json") && !g_str_equal(doctor->output, "yaml"))
                 return cli_usage("-o is text, json or yaml");
@@ -433,35 +452,57 @@ static int answer(struct doctor *doctor)
         return doctor->fix ? repair(doctor) : code;
 }
 
-int cli_doctor(struct cli *cli, int argc, char **argv)
+static int run(struct doctor *doctor, const char *verb, const char *help, int argc, char **argv)
 {
-        struct doctor doctor = {.cli = cli, .timeout_s = TIMEOUT_S};
         g_autofree char *node = NULL, *output = NULL;
         const GOptionEntry entries[] = {
                 {"node", 0, 0, G_OPTION_ARG_STRING, &node, "Only this host, and the store", "NAME"},
                 {"output", 'o', 0, G_OPTION_ARG_STRING, &output, "text (default), json or yaml", "FORMAT"},
-                {"fix", 0, 0, G_OPTION_ARG_NONE, &doctor.fix, "Print a plan of what can be put right, ask, and carry it out", NULL},
-                {"yes", 0, 0, G_OPTION_ARG_NONE, &doctor.yes, "With --fix: do not ask", NULL},
-                {"timeout", 0, 0, G_OPTION_ARG_INT, &doctor.timeout_s, "How long the hosts may take (60)", "SECONDS"},
+                {"fix", 0, 0, G_OPTION_ARG_NONE, &doctor->fix, "Print a plan of what can be put right, ask, and carry it out",
+                 NULL},
+                {"yes", 0, 0, G_OPTION_ARG_NONE, &doctor->yes, "With --fix: do not ask", NULL},
+                {"verify", 0, 0, G_OPTION_ARG_NONE, &doctor->verify,
+                 "Also read every file of the image library and compare its SHA-256", NULL},
+                {"timeout", 0, 0, G_OPTION_ARG_INT, &doctor->timeout_s, "How long the hosts may take (60)", "SECONDS"},
                 {},
         };
-        int code = cli_parse(cli, "doctor", entries,
-                             "Looks at the store and at every host: domains, files, interfaces, rules, processes. Without --fix\n"
-                             "nothing is changed. Exit codes: 0 nothing found, 1 findings, 2 something could not be looked at.\n"
-                             "\n"
-                             "Examples:\n"
-                             "  gabbro doctor\n"
-                             "  gabbro doctor --node host-3 -o json\n"
-                             "  gabbro doctor --fix",
-                             &argc, &argv);
+        int code = cli_parse(doctor->cli, verb, entries, help, &argc, &argv);
 
-        doctor.node = node;
-        doctor.output = output && !g_str_equal(output, "text") ? output : NULL;
+        doctor->node = node;
+        doctor->output = output && !g_str_equal(output, "text") ? output : NULL;
         if (code == CLI_OK)
-                code = check_words(&doctor, argc);
+                code = check_words(doctor, argc, argv);
         if (code == CLI_OK)
-                code = look(&doctor) == CLI_OK ? answer(&doctor) : DOCTOR_BLIND;
-        forget_look(&doctor);
-        json_doc_free(doctor.repairs);
+                code = look(doctor) == CLI_OK ? answer(doctor) : DOCTOR_BLIND;
+        forget_look(doctor);
+        json_doc_free(doctor->repairs);
         return code;
+}
+
+int cli_doctor(struct cli *cli, int argc, char **argv)
+{
+        return run(&(struct doctor){.cli = cli, .timeout_s = TIMEOUT_S}, "doctor",
+                   "Looks at the store and at every host: domains, files, interfaces, rules, processes. Without --fix\n"
+                   "nothing is changed. Exit codes: 0 nothing found, 1 findings, 2 something could not be looked at.\n"
+                   "\n"
+                   "Examples:\n"
+                   "  gabbro doctor\n"
+                   "  gabbro doctor --node host-3 -o json\n"
+                   "  gabbro doctor --fix",
+                   argc, argv);
+}
+
+int cli_storage(struct cli *cli, int argc, char **argv)
+{
+        return run(&(struct doctor){.cli = cli, .timeout_s = TIMEOUT_S, .storage = true}, "storage",
+                   "storage doctor: where files and records of pools, volumes and images disagree, what is left over of\n"
+                   "uploads and images, and what is missing; with --fix a plan of what can be put right comes first, and\n"
+                   "nothing is deleted that anything names. Exit codes: 0 nothing found, 1 findings, 2 something could not\n"
+                   "be looked at. gabbro doctor looks at the rest too.\n"
+                   "\n"
+                   "Examples:\n"
+                   "  gabbro storage doctor\n"
+                   "  gabbro storage doctor --verify\n"
+                   "  gabbro storage doctor --fix",
+                   argc, argv);
 }

@@ -30,6 +30,7 @@ const struct cli_verb cli_verbs[] = {
         {"user", "create|list|... [NAME]", "People who log in: passwords, groups, disabling, certificates", cli_user},
         {"token", "create|list|revoke [ID]", "Tokens, sessions and certificates", cli_token},
         {"audit", "list|verify", "Who did what, read on the gateway's host; whether the log is whole", cli_audit},
+        {"storage", "doctor", "Look for what is lost or left over in pools, volumes and the image library", cli_storage},
         {"doctor", "", "Look for what is lost, left over or in disagreement, on every host and in the store", cli_doctor},
         {"explain", "capability WHAT [OPERATION]", "What a pool, a disk or a machine can do now, and why it cannot do the rest",
          cli_explain},

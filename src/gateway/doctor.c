@@ -21,6 +21,7 @@ struct visit {
         char *run, *user;
         int status;            /* to answer with */
         struct json_doc *body; /* of a repair */
+        bool verify;           /* read the files of the library too */
         struct doctor_files files;
         void (*act)(struct visit *visit, struct doctor_answer *answer);
 };
@@ -42,6 +43,7 @@ static struct visit *visit_new(struct gateway *gateway, struct http_request *req
 
         visit->gateway = gateway;
         visit->user = g_strdup(identity->user);
+        visit->verify = g_strcmp0(http_request_query(request, "verify"), "true") == 0;
         visit->status = 200;
         visit->slot = slot_new(request, visit, visit_free);
         return visit;
@@ -224,7 +226,7 @@ static int visit_work(void *userdata)
 {
         struct visit *visit = userdata;
 
-        doctor_files_read(visit->gateway, &visit->files);
+        doctor_files_read(visit->gateway, visit->verify, &visit->files);
         return 0;
 }
 

@@ -14,7 +14,7 @@
  *
  * report: {"nodes":[{"name","task","state","step","progressPercent"}], "findings":[{"source":"store" or "node/NAME", "code",
  * "severity", "subject", "object", "evidence", "fix", "safe", "undo", "resourceVersion"}], "repairs":[...], "unlooked":[...],
- * "inProgress":N, "cutOff":N}
+ * "inProgress":N, "cutOff":N}. ?verify=true: the content of the image library is read and compared with its digests.
  */
 
 /* Files of this gateway, read on a pool thread. */
@@ -27,9 +27,11 @@ struct doctor_files {
 struct doctor_blob {
         char *name, *path;
         uint64_t bytes, changed_us;
-        bool intake; /* an upload that is not finished */
+        bool intake;  /* an upload that is not finished */
+        char *sha256; /* of what it holds; NULL: not read */
 };
-void doctor_files_read(struct gateway *gateway, struct doctor_files *ret_files);
+/** doctor_files_read() - @verify: read their content too. On a pool thread. */
+void doctor_files_read(struct gateway *gateway, bool verify, struct doctor_files *ret_files);
 void doctor_files_clear(struct doctor_files *files);
 
 /* A report under construction. */

@@ -10,10 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define BLOB_REST_US   60000000ull   /* a file this old has got its object, if it ever will */
 #define INTAKE_REST_US 3600000000ull /* an upload that has not grown for so long has ended */
 #define YOUNG_US       10000000ull
+#define PIECE_BYTES    (1u << 20)
 
 /* --- files, on a pool thread
  * ------------------------------------------------------------------------------------------------------------------------
@@ -25,10 +27,24 @@ static void free_blob(void *data)
 
         g_free(blob->name);
         g_free(blob->path);
+        g_free(blob->sha256);
         g_free(blob);
 }
 
-static int read_folder(const char *data_dir, const char *folder, bool intake, GPtrArray *blobs)
+/* Of a whole file, in pieces; NULL when it cannot be read. */
+static char *digest_file(const char *path)
+{
+        g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
+        g_autofree unsigned char *piece = g_malloc(PIECE_BYTES);
+        autofd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        ssize_t n;
+
+        while (fd >= 0 && (n = read(fd, piece, PIECE_BYTES)) > 0)
+                g_checksum_update(sum, piece, n);
+        return fd >= 0 && n == 0 ? g_strdup(g_checksum_get_string(sum)) : NULL;
+}
+
+static int read_folder(const char *data_dir, const char *folder, bool intake, bool verify, GPtrArray *blobs)
 {
         g_autofree char *path = g_build_filename(data_dir, "blobs", folder, NULL);
         g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
@@ -50,19 +66,21 @@ static int read_folder(const char *data_dir, const char *folder, bool intake, GP
                         .changed_us = (uint64_t)info.st_mtim.tv_sec * 1000000,
                         .intake = intake,
                 };
+                if (verify && !intake && S_ISREG(info.st_mode))
+                        blob->sha256 = digest_file(blob->path);
                 g_ptr_array_add(blobs, blob);
         }
         return 0;
 }
 
-void doctor_files_read(struct gateway *gateway, struct doctor_files *ret_files)
+void doctor_files_read(struct gateway *gateway, bool verify, struct doctor_files *ret_files)
 {
         g_autofree char *audit = g_build_filename(gateway->data_dir, "audit.log", NULL);
 
         *ret_files = (struct doctor_files){.blobs = g_ptr_array_new_with_free_func(free_blob)};
-        ret_files->blobs_error = read_folder(gateway->data_dir, "sha256", false, ret_files->blobs);
+        ret_files->blobs_error = read_folder(gateway->data_dir, "sha256", false, verify, ret_files->blobs);
         if (ret_files->blobs_error == 0)
-                ret_files->blobs_error = read_folder(gateway->data_dir, "intake", true, ret_files->blobs);
+                ret_files->blobs_error = read_folder(gateway->data_dir, "intake", true, false, ret_files->blobs);
         auth_audit_flush(gateway->audit);
         ret_files->audit_line = auth_audit_verify(audit, &ret_files->audit_lines);
 }
@@ -147,6 +165,24 @@ static bool is_stray(struct gateway *gateway, const struct doctor_blob *file)
         return file->intake || !cache_get(gateway->cache, &api_image_blob_kind, NULL, name);
 }
 
+/* A file that is not what its object says: agents that fetch it find out, and refuse it. */
+static void compare_blob(struct doctor_answer *answer, const struct cache_object *object, const struct doctor_blob *file)
+{
+        g_autofree char *subject = g_strconcat("imageblobs/", object->name, NULL);
+        struct json_value *finding;
+        int64_t bytes = 0;
+
+        (void)json_int64(json_find(cache_root(object), "spec", "sizeBytes", NULL), &bytes);
+        if ((uint64_t)bytes == file->bytes && (!file->sha256 || g_str_equal(file->sha256, file->name)))
+                return;
+        finding = add_finding(answer, "store", REASON_BLOB_DAMAGED, "Critical", subject);
+        if ((uint64_t)bytes != file->bytes)
+                add_evidence(answer, finding, "%s has %" G_GUINT64_FORMAT " bytes, and was stored with %" G_GINT64_FORMAT,
+                             file->path, file->bytes, bytes);
+        else
+                add_evidence(answer, finding, "%s has SHA-256 %s", file->path, file->sha256);
+}
+
 static void add_blobs(struct doctor_answer *answer, const struct doctor_files *files)
 {
         g_autoptr(GPtrArray) objects = cache_list(answer->gateway->cache, &api_image_blob_kind, NULL);
@@ -156,7 +192,8 @@ static void add_blobs(struct doctor_answer *answer, const struct doctor_files *f
                 const struct doctor_blob *file = files->blobs->pdata[i];
                 char time[CLOCK_RFC3339_MAX];
 
-                g_hash_table_add(names, file->name);
+                if (!file->intake)
+                        g_hash_table_insert(names, file->name, (gpointer)file);
                 if (!is_stray(answer->gateway, file))
                         continue;
                 struct json_value *finding = add_finding(answer, "store", REASON_STRAY_BLOB, "Warning", file->path);
@@ -171,9 +208,12 @@ static void add_blobs(struct doctor_answer *answer, const struct doctor_files *f
         for (guint i = 0; i < objects->len; i++) {
                 const struct cache_object *blob = objects->pdata[i];
                 const char *digest = digest_of(blob);
+                const struct doctor_blob *file = digest ? g_hash_table_lookup(names, digest) : NULL;
                 g_autofree char *subject = g_strconcat("imageblobs/", blob->name, NULL);
 
-                if (!digest || !held_here(blob) || g_hash_table_contains(names, digest))
+                if (file)
+                        compare_blob(answer, blob, file);
+                if (!digest || !held_here(blob) || file)
                         continue;
                 struct json_value *finding = add_finding(answer, "store", REASON_BLOB_MISSING, "Critical", subject);
                 add_evidence(answer, finding, "status.locations names this gateway, and there is no file %s", digest);

@@ -140,13 +140,13 @@ static char *put(const char *dir, const char *name, bool old)
         return path;
 }
 
-static const char blobs[] =
-        "{apiVersion: gabbro.dev/v1, kind: ImageBlob, metadata: {name: sha256-" BLOB ", uid: b1}, spec: {digest: " BLOB "},"
-        " status: {locations: [{gateway: \"%s\"}]}}\n---\n"
-        "{apiVersion: gabbro.dev/v1, kind: ImageBlob, metadata: {name: sha256-cc, uid: b2}, spec: {digest: cc},"
-        " status: {locations: [{gateway: \"%s\"}]}}\n---\n"
-        "{apiVersion: gabbro.dev/v1, kind: ImageBlob, metadata: {name: sha256-dd, uid: b3}, spec: {digest: dd},"
-        " status: {locations: [{gateway: elsewhere}]}}\n";
+static const char blobs[] = "{apiVersion: gabbro.dev/v1, kind: ImageBlob, metadata: {name: sha256-" BLOB
+                            ", uid: b1}, spec: {digest: " BLOB ", sizeBytes: 71},"
+                            " status: {locations: [{gateway: \"%s\"}]}}\n---\n"
+                            "{apiVersion: gabbro.dev/v1, kind: ImageBlob, metadata: {name: sha256-cc, uid: b2}, spec: {digest: cc},"
+                            " status: {locations: [{gateway: \"%s\"}]}}\n---\n"
+                            "{apiVersion: gabbro.dev/v1, kind: ImageBlob, metadata: {name: sha256-dd, uid: b3}, spec: {digest: dd},"
+                            " status: {locations: [{gateway: elsewhere}]}}\n";
 
 static void files_of_the_library_are_compared_both_ways(void)
 {
@@ -166,7 +166,7 @@ static void files_of_the_library_are_compared_both_ways(void)
         struct doctor_files files;
 
         g_assert_cmpint(auth_audit_open(log, &fixed_clock, &gateway.audit), ==, 0);
-        doctor_files_read(&gateway, &files);
+        doctor_files_read(&gateway, false, &files);
         doctor_add_files(&answer, &files);
         g_assert_cmpuint(json_length(answer.findings), ==, 2);
         g_assert_cmpstr(json_find_string(json_at(answer.findings, 0), "subject", NULL), ==, stray);
@@ -179,6 +179,47 @@ static void files_of_the_library_are_compared_both_ways(void)
         doctor_files_clear(&files);
         auth_audit_free(gateway.audit);
         file_remove_tree(dir);
+}
+
+/* A57, B31: the size is always compared, the content when it is asked for. */
+static void a_damaged_file_of_the_library_is_a_finding(void)
+{
+        static const struct {
+                bool verify;
+                int64_t bytes;
+                const char *evidence; /* NULL: nothing is found */
+        } looks[] = {{false, 71, NULL}, {false, 70, "has 71 bytes, and was stored with 70"}, {true, 71, "has SHA-256 "}};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(looks); i++) {
+                g_autofree char *dir = g_dir_make_tmp("gabbro-doctor-XXXXXX", NULL);
+                g_autofree char *library = g_build_filename(dir, "blobs", "sha256", NULL),
+                                *intake = g_build_filename(dir, "blobs", "intake", NULL),
+                                *log = g_build_filename(dir, "audit.log", NULL);
+                g_autofree char *yaml = g_strdup_printf("{apiVersion: gabbro.dev/v1, kind: ImageBlob, metadata: {name: sha256-" BLOB
+                                                        ", uid: b1}, spec: {digest: " BLOB ", sizeBytes: %" G_GINT64_FORMAT "}}\n",
+                                                        looks[i].bytes);
+                g_autoptr(cache) cache = cache_of(yaml);
+                struct gateway gateway = {.cache = cache, .clock = &fixed_clock, .data_dir = dir};
+                struct doctor_answer answer = answer_of(&gateway);
+                g_autoptr(json_doc) doc G_GNUC_UNUSED = answer.doc;
+                struct doctor_files files;
+
+                g_assert_cmpint(file_ensure_dir(library, 0700) | file_ensure_dir(intake, 0700), ==, 0);
+                g_free(put(dir, "sha256/" BLOB, true));
+                g_assert_cmpint(auth_audit_open(log, &fixed_clock, &gateway.audit), ==, 0);
+                doctor_files_read(&gateway, looks[i].verify, &files);
+                doctor_add_files(&answer, &files);
+                g_assert_cmpuint(json_length(answer.findings), ==, looks[i].evidence ? 1 : 0);
+                if (looks[i].evidence) {
+                        const struct json_value *finding = json_at(answer.findings, 0);
+
+                        g_assert_cmpstr(json_find_string(finding, "code", NULL), ==, "BlobDamaged");
+                        g_assert_nonnull(strstr(json_string(json_at(json_get(finding, "evidence"), 0), ""), looks[i].evidence));
+                }
+                doctor_files_clear(&files);
+                auth_audit_free(gateway.audit);
+                file_remove_tree(dir);
+        }
 }
 
 static void a_changed_line_of_the_audit_log_is_a_finding(void)
@@ -206,7 +247,7 @@ static void a_changed_line_of_the_audit_log_is_a_finding(void)
         *strstr(text, "somebody") = 'S';
         g_assert_true(g_file_set_contents(log, text, (gssize)len, NULL));
         g_assert_cmpint(auth_audit_open(log, &fixed_clock, &gateway.audit), ==, 0);
-        doctor_files_read(&gateway, &files);
+        doctor_files_read(&gateway, false, &files);
         doctor_add_files(&answer, &files);
         g_assert_cmpstr(json_find_string(json_at(answer.findings, 0), "subject", NULL), ==, "audit.log/1");
         /* There is no folder for uploads: that part is told as not looked at. */
@@ -222,6 +263,7 @@ int main(int argc, char **argv)
         g_test_add_func("/doctor_look/the_store_knows_better_than_an_agent_that_fell_behind",
                         the_store_knows_better_than_an_agent_that_fell_behind);
         g_test_add_func("/doctor_look/files_of_the_library_are_compared_both_ways", files_of_the_library_are_compared_both_ways);
+        g_test_add_func("/doctor/a_damaged_file_of_the_library_is_a_finding", a_damaged_file_of_the_library_is_a_finding);
         g_test_add_func("/doctor_look/a_changed_line_of_the_audit_log_is_a_finding", a_changed_line_of_the_audit_log_is_a_finding);
         return g_test_run();
 }

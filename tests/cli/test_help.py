@@ -8,7 +8,8 @@ import pytest
 from conftest import BIN, OK, ROOT, USAGE
 
 VERBS = ["get", "describe", "apply", "delete", "create", "start", "stop", "restart", "force-off", "wait", "console", "image", "callbacks",
-         "events", "pool", "node", "role", "login", "logout", "whoami", "user", "token", "audit", "doctor", "explain", "version", "completion"]
+         "events", "pool", "node", "role", "login", "logout", "whoami", "user", "token", "audit", "storage", "doctor", "explain",
+         "version", "completion"]
 
 
 def test_no_word_at_all_prints_the_verbs(admin):
@@ -113,7 +114,7 @@ def complete(admin, *words, kubeconfig=None):
 
 def test_bash_completes_verbs_kinds_and_names(user):
     user.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "completed-ns"}})
-    assert complete(user, "gabbro", "st") == ["start", "stop"]
+    assert complete(user, "gabbro", "st") == ["start", "stop", "storage"]
     assert complete(user, "gabbro", "") == VERBS
     assert "virtualmachine" in complete(user, "gabbro", "get", "virtualm")
     assert complete(user, "gabbro", "get", "ns", "completed") == ["completed-ns"]

@@ -155,6 +155,28 @@ def test_I8_every_planted_leak_is_found_with_its_evidence(cloud, first, plants):
     assert not any("fix" in f for f in seen["findings"] if f["severity"] == "Note")
 
 
+def test_I8_the_doctor_of_storage_tells_of_storage_alone(cloud, first, plants):
+    """B31: and with --verify of a file whose bytes are not what was stored."""
+    def look(*words):
+        result = cloud.gabbro("storage", "doctor", *words, "-o", "json", check=False)
+        assert result.returncode == FINDINGS, result
+        return {(f["code"], f["subject"]) for f in json.loads(result.stdout)["findings"] if f["severity"] != "Note"}
+
+    storage = {(code, subject) for code, subject in plants.expected if code in ("StrayVolume", "StrayImageFile", "StrayBlob", "StrayJournal")}
+    assert storage and look() == storage
+    blob = next((cloud.demo / "gateway/blobs/sha256").glob("[0-9a-f]*[0-9a-f]"))
+    good = blob.read_bytes()
+    mode = blob.stat().st_mode
+    blob.chmod(0o600)
+    try:
+        blob.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        assert look() == storage
+        assert look("--verify") == storage | {("BlobDamaged", f"imageblobs/sha256-{blob.name}")}
+    finally:
+        blob.write_bytes(good)
+        blob.chmod(mode)
+
+
 def test_I8_the_plan_comes_first_and_changes_nothing(cloud, first, plants):
     printed = doctor(cloud, "--fix", code=FINDINGS)
     assert re.search(r"The plan:\n +1\. node/\S+: StrayDomain", printed), printed
