@@ -10,6 +10,7 @@ struct endpoint {
         GSequence *items; /* by object, then sequence */
         unsigned under_way;
         bool held, slow;
+        uint64_t idle_until_us; /* nothing of it is due before, as long as nothing of it changes */
 };
 
 struct item {
@@ -128,6 +129,7 @@ void callback_queue_hold(struct callback_queue *queue, const char *callback_uid,
         if (!endpoint)
                 return;
         endpoint->held = held;
+        endpoint->idle_until_us = 0;
         endpoint_settle(queue, endpoint);
 }
 
@@ -163,12 +165,14 @@ void callback_queue_put(struct callback_queue *queue, const struct callback_entr
         if (!item->place)
                 item->place = g_sequence_insert_sorted(item->endpoint->items, item, by_object_and_sequence, NULL);
         item->entry.next_us = entry->next_us;
+        item->endpoint->idle_until_us = 0;
 }
 
 static void item_remove(struct callback_queue *queue, struct item *item)
 {
         struct endpoint *endpoint = item->endpoint;
 
+        endpoint->idle_until_us = 0;
         if (item->place)
                 g_sequence_remove(item->place);
         item->place = NULL;
@@ -221,8 +225,9 @@ static bool has_place(const struct callback_queue *queue, const struct endpoint 
 }
 
 /* Of the first of each object the one that has waited longest. */
-static struct item *first_due(const struct endpoint *endpoint, uint64_t now_us, uint64_t *due_us)
+static struct item *first_due(struct endpoint *endpoint, uint64_t now_us)
 {
+        uint64_t due_us = UINT64_MAX;
         struct item *best = NULL;
         const char *object = "";
 
@@ -235,10 +240,11 @@ static struct item *first_due(const struct endpoint *endpoint, uint64_t now_us, 
                 if (!first || item->under_way)
                         continue;
                 if (item->entry.next_us > now_us)
-                        *due_us = MIN(*due_us, item->entry.next_us);
+                        due_us = MIN(due_us, item->entry.next_us);
                 else if (!best || item->entry.next_us < best->entry.next_us)
                         best = item;
         }
+        endpoint->idle_until_us = best ? 0 : due_us;
         return best;
 }
 
@@ -252,9 +258,13 @@ const struct callback_entry *callback_queue_take(struct callback_queue *queue, u
         for (guint i = 0; i < queue->order->len && !item; i++) {
                 struct endpoint *endpoint = queue->order->pdata[(queue->turn + i) % queue->order->len];
 
-                if (has_place(queue, endpoint))
-                        item = first_due(endpoint, now_us, &due_us);
-                if (item)
+                if (!has_place(queue, endpoint))
+                        continue;
+                if (endpoint->idle_until_us <= now_us)
+                        item = first_due(endpoint, now_us);
+                if (!item)
+                        due_us = MIN(due_us, endpoint->idle_until_us);
+                else
                         queue->turn = (queue->turn + i + 1) % queue->order->len;
         }
         *ret_due_us = due_us;
@@ -277,6 +287,7 @@ void callback_queue_finish(struct callback_queue *queue, const char *uid, uint64
 
         assert(item && item->under_way);
         item->under_way = false;
+        item->endpoint->idle_until_us = 0;
         item->endpoint->under_way--;
         item->endpoint->slow = slow;
         queue->under_way--;

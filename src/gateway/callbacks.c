@@ -11,7 +11,7 @@
 #define PER_CALLBACK   2
 #define PER_PROJECT    4
 #define SLOW_US        2000000ull
-#define STORE_PAUSE_US 5000000ull /* when the store could not take what came of an attempt */
+#define STORE_PAUSE_US 5000000ull /* when what came of an attempt could not be written */
 #define ACTOR          "gateway/callbacks"
 
 struct callbacks {
@@ -195,7 +195,7 @@ static void done(int result, void *userdata)
                                                                                                    : write_outcome(attempt);
 
         if (r != 0)
-                attempt_end(attempt, r == STORE_E_NOT_FOUND);
+                attempt_end(attempt, false); /* a drop that is not published yet is heard of soon: not again until then */
 }
 
 /* --- sending

@@ -11,7 +11,7 @@
 
 #define NAME_HEAD   200 /* of a callback's name in those of its deliveries */
 #define NAME_DIGITS 16
-#define GATHER_US   50000
+#define GATHER_US   250000
 #define ROOM_LEAST  6 /* for the status, and what one object needs */
 
 /* --- what is told of images and disks --- */
