@@ -135,9 +135,12 @@ struct callback_attempt *callback_attempt_free(struct callback_attempt *attempt)
 
 static bool allow_address(const char *ip, void *userdata)
 {
-        const struct callback_attempt *attempt = userdata;
+        struct callback_attempt *attempt = userdata;
+        enum reach_verdict verdict = reach_judge(attempt->reach, ip);
 
-        return reach_judge(attempt->reach, ip) == REACH_ALLOWED;
+        if (verdict != REACH_ALLOWED)
+                attempt->verdict = verdict;
+        return verdict == REACH_ALLOWED;
 }
 
 /* The status counts as soon as it is there, whatever becomes of the rest of the answer. */
@@ -194,7 +197,7 @@ int callback_attempt_send(void *userdata)
         if (r == 0)
                 attempt->status = status;
         if (r == -EACCES)
-                attempt->error = g_strdup_printf("%s; private ones only with gabbro-gateway --allow-private-downloads", words);
+                attempt->error = g_strdup_printf("%s: %s", words, reach_words(attempt->verdict));
         else if (attempt->status == 0)
                 attempt->error = g_strndup(words ?: g_strerror(-r), ERROR_MOST);
         else if (attempt->status >= 300 && attempt->status < 400)

@@ -38,7 +38,8 @@ struct callback_attempt {
         const atomic_bool *stopping;
         uint64_t begun_us; /* monotonic */
         /* What came of it. */
-        int status; /* 0: there was no answer */
+        int status;                 /* 0: there was no answer */
+        enum reach_verdict verdict; /* of an address that was refused */
         size_t answer_bytes;
         char *retry_after;
         char *error; /* NULL: it was told */

@@ -82,7 +82,7 @@ const char *reach_words(enum reach_verdict verdict)
                         "it is private; allowed only with gabbro-gateway --allow-private-downloads or --allow-downloads-from",
                 [REACH_OWN] = "it is the gateway's own; allowed only with gabbro-gateway --allow-private-downloads or "
                               "--allow-downloads-from",
-                [REACH_NEVER] = "images are never fetched from such addresses; gabbro-gateway --allow-downloads-from can name one",
+                [REACH_NEVER] = "no such address is ever reached for users; gabbro-gateway --allow-downloads-from can name one",
                 [REACH_NO_ADDRESS] = "it is no address",
         };
 

@@ -21,5 +21,5 @@ def test_attack_11_internal_addresses_are_not_connected_to(strict, image, endpoi
     project.ready_image("a")
     until(lambda: all(project.condition(f"hook-{i}") == ("False", "DeliveriesDead") for i in range(len(hosts))), 60, 0.1)
     errors = {d["spec"]["callback"]["name"]: d["status"]["lastError"] for d in project.deliveries()}
-    assert [host for i, host in enumerate(hosts) if "--allow-private-downloads" not in errors[f"hook-{i}"]] == [], errors
+    assert [host for i, host in enumerate(hosts) if "--allow-downloads-from" not in errors[f"hook-{i}"]] == [], errors
     assert endpoint.connections == 0
