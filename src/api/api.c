@@ -230,6 +230,7 @@ static void run_route(struct call *call, const struct api_route *route, const ch
 
         path_attributes(call, path, route->nodes_only);
         call->attributes.own = route->own;
+        call->untold = route->untold;
         if (route->resource)
                 call->attributes = (struct auth_attributes){.verb = "create", .group = route->group, .resource = route->resource};
         if (route->anonymous) {

@@ -44,6 +44,7 @@ struct api_route {
         const char *prefix;           /* path prefix, ends in '/', or an exact path */
         bool nodes_only;              /* only node identities pass the authoriser */
         bool anonymous;               /* no credentials needed (join: the body carries the token) */
+        bool untold;                  /* @handle itself tells the audit of what is worth it */
         bool own;                     /* about nothing but the caller's own credentials: everybody who has some may */
         const char *group, *resource; /* a review: the authoriser is asked for the right to create it. Or NULL */
         void (*run)(struct call *call, const char *rest); /* instead of @handle: parts of this folder */

@@ -96,7 +96,7 @@ void call_account(struct call *call, int status)
         now_us = clock_monotonic_us(call->api->options.clock);
         metrics_count(call->api->metrics, attributes->verb ?: "other", call->target.kind ? call->target.kind->plural : "path",
                       status, now_us - MIN(now_us, call->begun_us));
-        if (call->identity && attributes->verb && call->api->options.audit)
+        if (call->identity && attributes->verb && call->api->options.audit && !call->untold)
                 auth_audit_record(call->api->options.audit, &(struct auth_audit_entry){.identity = call->identity,
                                                                                        .attributes = attributes,
                                                                                        .peer = call->peer,

@@ -60,6 +60,7 @@ struct call {
         GPtrArray *warnings;   /* texts for the headers of the answer; NULL: none */
         GPtrArray *duplicates; /* paths of keys that stand twice in the body; NULL: none */
         bool answered;         /* audited and counted */
+        bool untold;           /* only counted */
         void (*on_json)(struct call *call, const struct json_value *root); /* see credentials_take_body() */
         /* A streamed answer's owner; NULL: none. */
         void (*on_gone)(void *stream);

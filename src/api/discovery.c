@@ -203,6 +203,20 @@ static struct json_value *new_resource(struct json_doc *doc, const struct schema
         return resource;
 }
 
+/* Whether an earlier entry, for another method, has the same name. */
+static bool is_told_already(const struct api *api, guint index)
+{
+        const struct api_subresource *entry = &g_array_index(api->subresources, struct api_subresource, index);
+
+        for (guint i = 0; i < index; i++) {
+                const struct api_subresource *other = &g_array_index(api->subresources, struct api_subresource, i);
+
+                if (other->kind == entry->kind && strcmp(other->name, entry->name) == 0 && strcmp(other->verb, entry->verb) == 0)
+                        return true;
+        }
+        return false;
+}
+
 /* Hidden kinds are listed, so that tools can read them by name, but are in no category; intents and projected kinds can only be
  * read. */
 static void add_kind(struct json_doc *doc, struct json_value *resources, const struct api *api, const struct schema_kind *kind,
@@ -222,7 +236,7 @@ static void add_kind(struct json_doc *doc, struct json_value *resources, const s
                 const struct api_subresource *other = &g_array_index(api->subresources, struct api_subresource, i);
                 const char *const verbs[] = {other->verb, NULL};
 
-                if (other->kind != kind)
+                if (other->kind != kind || is_told_already(api, i))
                         continue;
                 resource = json_append(resources, new_resource(doc, kind, other->name, verbs));
                 json_set_string(doc, resource, "group", other->as_group);

@@ -107,6 +107,11 @@ int auth_seal_seal(struct auth_seal *seal, const char *plain, size_t len, char *
 /** auth_seal_unseal() - the plain text, NUL-terminated beyond @ret_len; g_free(). 0, or -EBADMSG when anything was changed. */
 int auth_seal_unseal(struct auth_seal *seal, const char *sealed, size_t len, char **ret_plain, size_t *ret_len);
 
+#define AUTH_MAC_BYTES 32
+/** auth_seal_mac() - HMAC-SHA256 of @data under a key of its own for @purpose, derived from the sealing key. */
+void auth_seal_mac(const struct auth_seal *seal, const char *purpose, const void *data, size_t len,
+                   unsigned char ret_mac[AUTH_MAC_BYTES]);
+
 /* --- identity and decision
  * --------------------------------------------------------------------------------------------------------- */
 

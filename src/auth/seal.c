@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -141,4 +142,17 @@ int auth_seal_unseal(struct auth_seal *seal, const char *sealed, size_t len, cha
         *ret_plain = g_steal_pointer(&plain);
         *ret_len = plain_len;
         return 0;
+}
+
+void auth_seal_mac(const struct auth_seal *seal, const char *purpose, const void *data, size_t len,
+                   unsigned char ret_mac[AUTH_MAC_BYTES])
+{
+        unsigned char key[AUTH_MAC_BYTES];
+        unsigned n = 0;
+
+        assert(seal && purpose && (data || !len) && ret_mac);
+        if (!HMAC(EVP_sha256(), seal->key, KEY_LEN, (const unsigned char *)purpose, strlen(purpose), key, &n) ||
+            !HMAC(EVP_sha256(), key, sizeof(key), data, len, ret_mac, &n))
+                g_error("out of memory");
+        OPENSSL_cleanse(key, sizeof(key));
 }

@@ -78,6 +78,18 @@
 #define LIMIT_STORE_QUEUE_OPS           8192 /* accepted writes that are not yet durable */
 #define LIMIT_STORE_QUEUE_BYTES         (64u << 20)
 
+/* Uploads in pieces */
+#define LIMIT_UPLOADS_PER_PROJECT   200            /* half uploads of one project (cluster images count as one); more are refused */
+#define LIMIT_UPLOADS               1000           /* of all */
+#define LIMIT_UPLOAD_RECORDS        5000           /* with those that ended and are remembered until their tokens have ended too */
+#define LIMIT_UPLOADS_AT_ONCE       128            /* requests that bring bytes: each keeps two buffers */
+#define LIMIT_UPLOAD_LIFE_US        86400000000ull /* a half upload to which nothing was added for so long is removed */
+#define LIMIT_UPLOAD_TOKEN_US       900000000ull   /* a token for one upload, unless a shorter life is asked for */
+#define LIMIT_UPLOAD_LOCK_US        5000000ull     /* a request that brought bytes so lately keeps others out */
+#define LIMIT_UPLOAD_IDLE_US        60000000ull    /* another user's upload takes the place of one that slept so long */
+#define LIMIT_UPLOAD_METADATA_BYTES 4096
+#define LIMIT_UPLOAD_RESERVE_BYTES  (64u << 20) /* that images leave free on the gateway's disk; at most a 16th of it */
+
 /* Machines */
 #define LIMIT_BLOCK_DEVICES    16
 #define LIMIT_CPU_CORES        248

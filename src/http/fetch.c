@@ -22,6 +22,8 @@ int http_fetch(const struct http_client_options *client, const struct http_call_
         r = http_call_result(call, curl_easy_perform(call->easy), &words);
         if (r == 0) {
                 *ret_status = http_call_status(call);
+                if (options->on_answer)
+                        options->on_answer(call, userdata);
                 if (ret_body)
                         *ret_body = g_steal_pointer(&call->body);
         } else if (reterr_words) {

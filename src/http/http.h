@@ -213,6 +213,8 @@ struct http_call_options {
         bool (*on_piece)(struct http_call *call, const char *piece, size_t len, void *userdata);
         /* Asked at least once a second, also when nothing comes: false ends the call with -ECANCELED. May be NULL. */
         bool (*go_on)(struct http_call *call, void *userdata);
+        /* The answer is complete; its status and headers can be read from @call (http_fetch() only). May be NULL. */
+        void (*on_answer)(struct http_call *call, void *userdata);
         /* Progress of an upload: bytes sent so far. May be NULL. */
         void (*on_sent)(struct http_call *call, uint64_t sent, void *userdata);
 };

@@ -38,10 +38,12 @@ static const struct status_row {
         {416, "Range Not Satisfiable", "BadRequest"},
         {417, "Expectation Failed", "BadRequest"},
         {422, "Unprocessable Content", "Invalid"},
+        {423, "Locked", "Conflict"},
         {425, "Too Early", "BadRequest"},
         {426, "Upgrade Required", "BadRequest"},
         {429, "Too Many Requests", "TooManyRequests"},
         {431, "Request Header Fields Too Large", "RequestEntityTooLarge"},
+        {460, "Checksum Mismatch", "BadRequest"}, /* tus 1.0 */
         {500, "Internal Server Error", "InternalError"},
         {501, "Not Implemented", "MethodNotAllowed"},
         {502, "Bad Gateway", "InternalError"},
