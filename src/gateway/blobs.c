@@ -7,6 +7,7 @@
 #include "generated/reasons.h"
 #include "virt/image_header.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <openssl/evp.h>
@@ -33,6 +34,7 @@ struct blob_intake {
         int fd;
         EVP_MD_CTX *hash;
         char expected[65];
+        char known[65]; /* the digest of an adopted file, else "" */
         struct blob_bounds bounds;
         uint64_t looked;               /* at so many bytes the free space was looked at */
         atomic_ullong bytes, unpacked; /* unpacked: of bytes, that have been read again */
@@ -119,6 +121,35 @@ int blob_intake_new(struct blobs *blobs, const char *expected_sha256, struct blo
                 blob_intake_free(intake);
                 return r;
         }
+        *ret_intake = intake;
+        return 0;
+}
+
+int blob_intake_adopt(struct blobs *blobs, const char *path, const char *sha256, uint64_t bytes, const char *expected_sha256,
+                      struct blob_intake **ret_intake)
+{
+        struct blob_intake *intake = NULL;
+
+        assert(blobs && path && is_digest(sha256) && ret_intake);
+        int r = blob_intake_new(blobs, expected_sha256, &intake);
+        if (r < 0)
+                return r;
+        /* Its own new name becomes another one of the file. */
+        intake->fd = fd_close(intake->fd);
+        if (unlink(intake->path) < 0 || link(path, intake->path) < 0)
+                r = -errno;
+        if (r == 0)
+                intake->fd = open(intake->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (r == 0 && intake->fd < 0) {
+                r = -errno;
+                unlink(intake->path);
+        }
+        if (r < 0) {
+                blob_intake_free(intake);
+                return r;
+        }
+        g_strlcpy(intake->known, sha256, sizeof(intake->known));
+        intake->bytes = bytes;
         *ret_intake = intake;
         return 0;
 }
@@ -332,7 +363,10 @@ int blob_intake_finish(struct blob_intake *intake, struct blob_facts *ret_facts,
         struct blob_intake *unpacked = NULL;
         char head[UNPACK_HEAD_BYTES];
 
-        digest_text(intake->hash, facts.digest);
+        if (intake->known[0])
+                g_strlcpy(facts.digest, intake->known, sizeof(facts.digest));
+        else
+                digest_text(intake->hash, facts.digest);
         if (intake->expected[0] && strcmp(intake->expected, facts.digest) != 0)
                 return blob_refuse(reterr_fault, REASON_IMAGE_DIGEST_MISMATCH, "the SHA-256 is %s, not %s", facts.digest,
                                    intake->expected);

@@ -46,6 +46,11 @@ struct blob_bounds {
 struct blob_intake;
 /** blob_intake_new() - begin; @expected_sha256: of the bytes as they come, or NULL. */
 int blob_intake_new(struct blobs *blobs, const char *expected_sha256, struct blob_intake **ret_intake);
+/** blob_intake_adopt() - an intake that is the file @path of the same disk, whose @bytes bytes are known to hash to @sha256:
+ * nothing is copied, nothing more is written to it. The name @path stays its owner's, also after blob_intake_finish(): whoever is
+ * killed between that and noting what came of it finds the file again. */
+int blob_intake_adopt(struct blobs *blobs, const char *path, const char *sha256, uint64_t bytes, const char *expected_sha256,
+                      struct blob_intake **ret_intake);
 /** blob_intake_bound() - before the first byte; @bounds is copied. */
 void blob_intake_bound(struct blob_intake *intake, const struct blob_bounds *bounds);
 /** blob_intake_write() - more bytes. Blocking. -errno: -ENOSPC (LIMIT_IMAGE_RESERVE_BYTES are left free), -EFBIG above

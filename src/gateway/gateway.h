@@ -22,6 +22,7 @@ struct streams;
 struct imports;
 struct callbacks;
 struct uploads;
+struct resumable;
 struct library;
 struct revoked;
 struct quota;
@@ -62,6 +63,7 @@ struct gateway {
         struct imports *imports;
         struct callbacks *callbacks;
         struct uploads *uploads;
+        struct resumable *resumable;
         struct library *library;
         struct revoked *revoked;
         char *data_dir;

@@ -32,6 +32,7 @@ void ingest_target_clear(struct ingest_target *target)
 struct report {
         const char *uid;
         int percent; /* < 0: no change */
+        bool none;
         const struct blob_facts *facts;
         const char *reason, *message;
 };
@@ -44,6 +45,8 @@ static enum objects_edit edit_ingest(struct json_doc *doc, struct json_value *ro
         if (g_strcmp0(json_find_string(root, "metadata", "uid", NULL), report->uid) != 0)
                 return OBJECTS_REFUSED;
         struct json_value *status = json_ensure_object(doc, root, "status");
+        if (report->none)
+                return json_remove(status, "ingest") ? OBJECTS_CHANGED : OBJECTS_SAME;
         struct json_value *ingest = json_ensure_object(doc, status, "ingest");
         json_int64(json_get(ingest, "progressPercent"), &before);
         if (!report->facts && !report->reason && before == report->percent)
@@ -78,6 +81,13 @@ static int write_report(struct gateway *gateway, const struct ingest_target *tar
 void ingest_report_progress(struct gateway *gateway, const struct ingest_target *target, int percent)
 {
         struct report report = {.percent = percent};
+
+        write_report(gateway, target, &report, NULL, NULL);
+}
+
+void ingest_report_none(struct gateway *gateway, const struct ingest_target *target)
+{
+        struct report report = {.none = true};
 
         write_report(gateway, target, &report, NULL, NULL);
 }

@@ -19,6 +19,8 @@ void ingest_target_clear(struct ingest_target *target);
 
 /** ingest_report_progress() - 0..100; at most what changed is written. */
 void ingest_report_progress(struct gateway *gateway, const struct ingest_target *target, int percent);
+/** ingest_report_none() - an attempt was given up: as if there had been none. */
+void ingest_report_none(struct gateway *gateway, const struct ingest_target *target);
 /** ingest_room() - bytes that the file may have by the quotas of its project; @ret_quota: the tightest, borrowed for the turn. */
 uint64_t ingest_room(const struct gateway *gateway, const struct ingest_target *target, const char **ret_quota);
 /** ingest_over_quota() - why a file of @bytes may not come, or NULL; g_free(). */
@@ -35,6 +37,19 @@ extern const struct schema_kind *const ingest_kinds[];
 /** uploads_init() - the subresource "upload" of images and disks: PUT or POST of the bytes, ?sha256= of them. */
 void uploads_init(struct gateway *gateway);
 struct uploads *uploads_free(struct uploads *uploads);
+/** uploads_why_not() - why bytes cannot be sent for @object now, in words; NULL: they can. */
+const char *uploads_why_not(const struct gateway *gateway, const struct store_object *object);
+
+/** resumable_init() - uploads in pieces by tus 1.0: GET of the subresource "upload" tells the address; /uploads/v1/ takes them.
+ * What there was before a restart is there again. 0 or -errno. */
+int resumable_init(struct gateway *gateway);
+/** resumable_start() - finish what is complete, remove what has expired, now and from time to time. 0 or -errno. */
+int resumable_start(struct gateway *gateway);
+/** resumable_stop() - after the HTTP server is gone, before the store and gateway->pool go. NULL is accepted. */
+void resumable_stop(struct resumable *resumable);
+struct resumable *resumable_free(struct resumable *resumable);
+/** resumable_is_busy() - whether bytes come, or are looked at, for the object with this uid. */
+bool resumable_is_busy(const struct gateway *gateway, const char *uid);
 
 /** imports_init() - follow images and disks whose source is a URL, and fetch what is missing. */
 int imports_init(struct gateway *gateway);

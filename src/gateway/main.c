@@ -418,7 +418,7 @@ static int start_api(struct program *program)
         callback_orders_init(gateway);
         uploads_init(gateway);
         doctor_init(gateway);
-        return 0;
+        return say(resumable_init(gateway), "cannot read the uploads that are not complete");
 }
 
 /* --- life
@@ -517,6 +517,8 @@ static int start(struct program *program)
                 r = say(library_init(gateway), "cannot follow the image library");
         if (r == 0 && !program->options.admin_reset)
                 r = say(callbacks_init(gateway), "cannot tell callbacks");
+        if (r == 0 && !program->options.admin_reset)
+                r = say(resumable_start(gateway), "cannot go on with uploads");
         return r;
 }
 
@@ -553,11 +555,13 @@ static void stop(struct program *program)
         control_free(program->control);
         cache_free(program->cache); /* it tells the controllers of every write */
         revoked_settle(gateway->revoked);
+        resumable_stop(gateway->resumable);
         loop_pool_free(gateway->pool);
         quota_free(gateway->quota);
         settle(gateway);
         callbacks_free(gateway->callbacks);
         uploads_free(gateway->uploads);
+        resumable_free(gateway->resumable);
         streams_free(gateway->streams);
         manifests_free(gateway->manifests);
         api_free(gateway->api);

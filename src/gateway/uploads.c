@@ -202,7 +202,7 @@ static void on_gone(struct http_request *request, void *userdata)
                 upload_free(upload);
 }
 
-static const char *why_not(struct gateway *gateway, const struct store_object *object)
+const char *uploads_why_not(const struct gateway *gateway, const struct store_object *object)
 {
         const char *type = json_find_string(object->root, "spec", "dataSource", "type", NULL);
 
@@ -222,8 +222,10 @@ static void handle_upload(struct http_request *request, const struct auth_identi
 {
         struct gateway *gateway = userdata;
         const char *sha256 = http_request_query(request, "sha256");
-        const char *refusal = why_not(gateway, object);
+        const char *refusal = uploads_why_not(gateway, object);
 
+        if (!refusal && resumable_is_busy(gateway, object->uid))
+                refusal = "another upload for this object is under way";
         if (!sha256)
                 sha256 = json_find_string(object->root, "spec", "dataSource", "upload", "checksum", "sha256", NULL);
         if (refusal) {
