@@ -170,8 +170,10 @@ struct cli_table *cli_table_free(struct cli_table *table);
 /* A progress bar on a terminal, lines at every quarter elsewhere. */
 struct cli_bar {
         const char *what;
+        bool rate; /* of bytes: shown too */
         bool begun;
         int percent;
+        uint64_t from, begun_us, shown_us; /* with @rate */
 };
 void cli_bar_show(struct cli_bar *bar, uint64_t done, uint64_t total);
 void cli_bar_end(struct cli_bar *bar);

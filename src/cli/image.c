@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/upload.h"
 #include "generated/api_types.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 
 struct image_options {
         char *name, *sha256, *ca_bundle;
-        gboolean cluster, no_checksum;
+        gboolean cluster, no_checksum, resume;
 };
 
 static const struct schema_kind *image_kind(const struct image_options *options)
@@ -76,41 +77,12 @@ static char *hash_file(int fd, uint64_t size)
  * --------------------------------------------------------------------------------------------------------------------------------
  */
 
-struct sending {
-        struct cli_bar bar;
-        uint64_t total;
-};
-
-static void on_sent(struct http_call *call, uint64_t sent, void *userdata)
-{
-        struct sending *sending = userdata;
-
-        cli_bar_show(&sending->bar, sent, sending->total);
-}
-
 static int send_file(struct cli *cli, const struct image_options *options, int fd, uint64_t size, const char *hash)
 {
         g_autofree char *object = cli_path(cli, image_kind(options), options->name);
-        g_autofree char *path = g_strconcat(object, "/upload", hash ? "?sha256=" : "", hash ?: "", NULL);
-        struct sending sending = {.bar = {.what = "uploading"}, .total = size};
-        struct cli_reply reply = {};
-        struct cli_request request = {
-                .method = "PUT",
-                .path = path,
-                .content_type = "application/octet-stream",
-                .body_fd = fd,
-                .upload = true,
-                .len = size,
-                .on_sent = on_sent,
-                .userdata = &sending,
-        };
+        struct upload_file file = {.object = object, .sha256 = hash, .fd = fd, .size = size, .resume = options->resume};
 
-        int code = cli_call(cli, &request, &reply);
-        cli_bar_end(&sending.bar);
-        if (code == CLI_OK && reply.status / 100 != 2)
-                code = cli_tell_status(&reply);
-        cli_reply_clear(&reply);
-        return code;
+        return upload_send(cli, &file);
 }
 
 /* Whether the library has the content of the object: *ret_digest (g_free) is set then. */
@@ -286,12 +258,15 @@ int cli_image(struct cli *cli, int argc, char **argv)
                 {"ca-bundle", 0, 0, G_OPTION_ARG_FILENAME, &options.ca_bundle,
                  "import: certificates in PEM that the server's is judged by", "FILE"},
                 {"no-checksum", 0, 0, G_OPTION_ARG_NONE, &options.no_checksum, "Upload without hashing the file first", NULL},
+                {"resume", 0, 0, G_OPTION_ARG_NONE, &options.resume,
+                 "With --no-checksum: go on with an upload that broke off, trusting that it was of the same file", NULL},
                 {},
         };
         int code =
                 cli_parse(cli, "image", entries,
                           "Images are qcow2, raw or ISO, also packed with xz, gzip, bzip2 or zstd. upload sends a file from here;\n"
-                          "import lets the gateway fetch it.\n\n"
+                          "import lets the gateway fetch it. An upload that breaks off goes on by itself, or when the command is "
+                          "run again.\n\n"
                           "Examples:\n"
                           "  gabbro image upload debian-12.qcow2 --cluster\n"
                           "  gabbro image import https://example.org/debian-12.qcow2 --sha256 HEX",
