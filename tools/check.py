@@ -105,9 +105,9 @@ def unpack_kubectl():
             deb.unlink()
 
 
-def install_client_node():
-    """Kubernetes' client for Node, exactly as its lock file says, beside the build. Without it its tests say what they lack."""
-    source, folder = ROOT / "tests/api/client-node", BUILD / "client-node"
+def install_node_modules(source):
+    """A client for Node, exactly as its lock file says, beside the build. Without it its tests say what they lack."""
+    folder = BUILD / source.name
     files = ("package.json", "package-lock.json")
     same = all((folder / f).exists() and (folder / f).read_bytes() == (source / f).read_bytes() for f in files)
     if same and (folder / "node_modules/.package-lock.json").exists():
@@ -182,7 +182,8 @@ def main():
             total.add("build images/tiny", "passed")
         else:
             total.add("build images/tiny", "failed")
-        install_client_node()
+        for lock in sorted((ROOT / "tests").glob("*/*/package-lock.json")):
+            install_node_modules(lock.parent)
         (BUILD / "reliability.jsonl").unlink(missing_ok=True)
         for folder in sorted(p.parent for p in (ROOT / "tests").glob("*/conftest.py")):
             pytest(total, folder, 9000 if args.long else 1500)

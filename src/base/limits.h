@@ -88,7 +88,6 @@
 #define LIMIT_UPLOAD_LOCK_US        5000000ull     /* a request that brought bytes so lately keeps others out */
 #define LIMIT_UPLOAD_IDLE_US        60000000ull    /* another user's upload takes the place of one that slept so long */
 #define LIMIT_UPLOAD_METADATA_BYTES 4096
-#define LIMIT_UPLOAD_RESERVE_BYTES  (64u << 20) /* that images leave free on the gateway's disk; at most a 16th of it */
 
 /* Machines */
 #define LIMIT_BLOCK_DEVICES    16

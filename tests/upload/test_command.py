@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gabbro image upload: what has come is never sent again. B29, B34."""
+import hashlib
+import re
+import signal
+import socket
+import struct
+import threading
+import time
+
+import pytest
+from conftest import image_bytes
+from reliability import outcome
+
+DATA = image_bytes(24 << 20, 5)
+DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+class Wire:
+    """A way to the gateway that lets @bytes through in all, slowly, and then breaks; or for ever, when it is mended."""
+
+    def __init__(self, port, limit=None, rate=30 << 20):
+        self.port = port
+        self.limit = limit
+        self.rate = rate
+        self.passed = 0
+        self.open = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.own_port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.limit is not None and self.passed >= self.limit:
+                near.close()
+                continue
+            try:
+                far = socket.create_connection(("127.0.0.1", self.port))
+            except OSError:
+                near.close()
+                continue
+            self.open += [near, far]
+            threading.Thread(target=self.carry, args=(near, far, True), daemon=True).start()
+            threading.Thread(target=self.carry, args=(far, near, False), daemon=True).start()
+
+    def carry(self, source, sink, counted):
+        try:
+            while data := source.recv(65536):
+                if counted:
+                    self.passed += len(data)
+                    if self.limit is not None and self.passed >= self.limit:
+                        break
+                    time.sleep(len(data) / self.rate)
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.shutdown(socket.SHUT_RDWR)  # wakes the other thread
+                end.close()
+            except OSError:
+                pass
+
+    def end(self):
+        self.listener.close()
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "debian.raw"
+    path.write_bytes(DATA)
+    return path
+
+
+@pytest.fixture
+def wire(fresh):
+    made = []
+
+    def new(**options):
+        made.append(Wire(fresh.port, **options))
+        return made[-1]
+
+    yield new
+    for one in made:
+        one.end()
+
+
+def half(gateway):
+    """Bytes of the half upload there."""
+    parts = list((gateway.data / "blobs/uploads").glob("*.part"))
+    return parts[0].stat().st_size if parts else 0
+
+
+def await_half(gateway, size):
+    end = time.monotonic() + 30
+    while half(gateway) < size:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_connection_that_breaks_again_and_again(fresh, wire, file):
+    broken = wire(limit=10 << 20)
+    run = fresh.gabbro("--server", f"https://127.0.0.1:{broken.own_port}", "image", "upload", file)
+    end = time.monotonic() + 30
+    for limit in (16 << 20, 20 << 20, None):
+        while broken.passed < broken.limit:
+            assert time.monotonic() < end and run.poll() is None, (run.kill(), run.communicate(), broken.passed)
+            time.sleep(0.01)
+        time.sleep(0.3)
+        broken.limit = limit
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, out + err
+    assert "the upload goes on when it is back" in err and out.splitlines()[-1] == "virtualimage/debian is ready"
+    assert re.search(r"uploading: 100 %, [\d.]+ MiB/s", err)
+    assert broken.passed < len(DATA) * 1.5, "what had come was not sent again"
+    assert fresh.blobs() == [DIGEST]
+    outcome("connection broken again and again", "image: gabbro image upload", "goes on by itself; what has come is not sent again")
+
+
+def test_the_command_is_killed_and_run_again(fresh, wire, file):
+    slow = wire()
+    server = f"https://127.0.0.1:{slow.own_port}"
+    run = fresh.gabbro("--server", server, "image", "upload", file)
+    await_half(fresh, 8 << 20)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    run = fresh.gabbro("--server", server, "image", "upload", file)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, out + err
+    assert re.search(r"Going on with the upload that broke off at [1-9]\d %", err)
+    assert slow.passed < len(DATA) * 1.3 and fresh.blobs() == [DIGEST]
+    outcome("command killed in the middle", "image: gabbro image upload", "the same command goes on from what came")
+
+
+def test_resume_without_a_checksum(fresh, wire, file):
+    slow = wire()
+    words = ["--server", f"https://127.0.0.1:{slow.own_port}", "image", "upload", file, "--no-checksum"]
+    run = fresh.gabbro(*words)
+    await_half(fresh, 8 << 20)
+    run.kill()
+    run.communicate()
+    run = fresh.gabbro(*words, "--resume")
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0 and "Going on with the upload" in err, out + err
+    assert fresh.blobs() == [DIGEST]
+
+
+def test_without_a_checksum_nothing_is_taken_for_the_same_file(fresh, wire, file):
+    slow = wire()
+    words = ["--server", f"https://127.0.0.1:{slow.own_port}", "image", "upload", file, "--no-checksum"]
+    run = fresh.gabbro(*words)
+    await_half(fresh, 8 << 20)
+    run.kill()
+    run.communicate()
+    other = image_bytes(len(DATA), 6)
+    file.write_bytes(other)
+    run = fresh.gabbro(*words)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0 and "Going on" not in err, out + err
+    assert fresh.blobs() == [hashlib.sha256(other).hexdigest()]
+
+
+def test_the_gateway_is_killed(fresh, wire, file):
+    slow = wire()
+    run = fresh.gabbro("--server", f"https://127.0.0.1:{slow.own_port}", "image", "upload", file)
+    for size in (5 << 20, 12 << 20):
+        await_half(fresh, size)
+        fresh.restart()
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, out + err
+    assert fresh.blobs() == [DIGEST] and slow.passed < len(DATA) * 1.5
+    outcome("gateway killed in the middle", "image: gabbro image upload", "goes on by itself when the gateway is back")
+
+
+def test_a_gateway_that_is_not_there_is_told_at_once(fresh, file):
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    begun = time.monotonic()
+    run = fresh.gabbro("--server", f"https://127.0.0.1:{port}", "image", "upload", file)
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == 4 and "cannot reach" in err and time.monotonic() - begun < 5
+
+
+def test_a_refused_file_is_told_with_its_reason(fresh, tmp_path):
+    path = tmp_path / "bad.qcow2"
+    path.write_bytes(b"QFI\xfb\0\0\0\x03" + bytes(504))
+    run = fresh.gabbro("image", "upload", path)
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == 1 and "Image" in err, out + err
+    end = time.monotonic() + 10
+    while any(name.endswith(".part") for name in fresh.uploads()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
