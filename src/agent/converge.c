@@ -132,6 +132,50 @@ static void gather_growth(struct job *job, struct job_volume *entry, const struc
         }
 }
 
+static const char *copies(const struct intent *intent)
+{
+        const struct api_volume_spec *spec =
+                intent->kind == &api_volume_kind ? ((const struct api_volume *)intent->doc->view)->spec : NULL;
+
+        return spec && spec->copy ? spec->copy->volume : NULL;
+}
+
+static bool is_linked(const struct intent *volume)
+{
+        const struct api_volume *view = volume->doc->view;
+        const char *told = view->status && view->status->copied ? view->status->copied->mode : NULL;
+
+        return g_strcmp0(volume->copied_mode ? volume->copied_mode : told, "Linked") == 0;
+}
+
+/* The volume that reads from @volume now, and why that binds it; or NULL. */
+static const struct intent *reader_of(struct agent *agent, const char *volume, const char **ret_how)
+{
+        g_autoptr(GPtrArray) volumes = intents_list(agent->intents, &api_volume_kind);
+
+        for (unsigned i = 0; i < volumes->len; i++) {
+                const struct intent *other = volumes->pdata[i];
+
+                if (other->gone || g_strcmp0(copies(other), volume) != 0) {
+                        continue;
+                }
+                *ret_how = is_linked(other) ? "is the backing of" : "is being copied to";
+                if (is_linked(other) || (other->running && !other->path)) {
+                        return other;
+                }
+        }
+        return NULL;
+}
+
+static const char *lock_of(struct agent *agent, struct job *job, const char *volume)
+{
+        const char *how = NULL;
+        const struct intent *reader = reader_of(agent, volume, &how);
+        const struct api_volume_spec *spec = reader ? ((const struct api_volume *)reader->doc->view)->spec : NULL;
+
+        return spec ? arena_printf(job->arena, "its disk %s %s", how, spec->owner ? spec->owner->name : reader->name) : NULL;
+}
+
 static void gather_volumes(struct agent *agent, struct job *job, const struct api_instance_spec *spec)
 {
         job->n_volumes = spec->n_disks;
@@ -146,6 +190,7 @@ static void gather_volumes(struct agent *agent, struct job *job, const struct ap
                         entry->path = arena_strdup(job->arena, volume->path);
                         entry->format = arena_strdup(job->arena, volume->format);
                         gather_growth(job, entry, volume);
+                        entry->locked = lock_of(agent, job, volume->name);
                 }
         }
 }
@@ -201,8 +246,8 @@ static const char *user_of(struct agent *agent, const struct intent *intent)
         return NULL;
 }
 
-/* The name of the machine that may have the volume open now, or NULL: those whose Instance is off do not. */
-static const char *holder_of(struct agent *agent, const struct intent *volume)
+/* The name of the machine that may be opening the volume now: its Instance has a job and did not run at its last look. */
+static const char *opener_of(struct agent *agent, const struct intent *volume)
 {
         g_autoptr(GPtrArray) instances = intents_list(agent->intents, &api_instance_kind);
 
@@ -210,11 +255,61 @@ static const char *holder_of(struct agent *agent, const struct intent *volume)
                 const struct intent *instance = instances->pdata[i];
                 const struct api_instance *view = instance->doc->view;
 
-                if ((instance->active || instance->running) && names_disk(view, volume->name)) {
+                if (!instance->active && instance->running && names_disk(view, volume->name)) {
                         return view->spec->machine ? view->spec->machine->name : instance->name;
                 }
         }
         return NULL;
+}
+
+/* What a copy needs to know of its source. */
+static void gather_source(struct agent *agent, const struct intent *intent, struct job *job)
+{
+        const struct intent *volume = copies(intent) ? intents_get(agent->intents, &api_volume_kind, copies(intent)) : NULL;
+        g_autoptr(GPtrArray) instances = intents_list(agent->intents, &api_instance_kind);
+        const struct api_volume_spec *spec = volume ? ((const struct api_volume *)volume->doc->view)->spec : NULL;
+        struct job_source *source;
+
+        if (!spec || volume->gone) {
+                return;
+        }
+        source = arena_new0(job->arena, struct job_source);
+        source->ready = volume->ready;
+        source->linked = is_linked(volume);
+        source->path = arena_strdup(job->arena, volume->path);
+        source->pool = arena_strdup(job->arena, spec->pool->name);
+        source->file = arena_strdup(job->arena, spec->volume_name);
+        source->format = arena_strdup(job->arena, spec->format);
+        source->busy_by = arena_strdup(job->arena, opener_of(agent, volume));
+        for (unsigned i = 0; i < instances->len; i++) {
+                const struct intent *instance = instances->pdata[i];
+
+                if (instance->active && names_disk(instance->doc->view, volume->name)) {
+                        source->domain_uuid = arena_strdup(job->arena, instance_uuid(instance->doc->view));
+                }
+        }
+        job->source = source;
+}
+
+static void gather_copied(const struct intent *intent, struct job *job)
+{
+        struct api_volume_copied *copied;
+
+        if (intent->copied_mode) {
+                copied = arena_new0(job->arena, struct api_volume_copied);
+                copied->mode = arena_strdup(job->arena, intent->copied_mode);
+                copied->consistency = arena_strdup(job->arena, intent->copied_state);
+                job->known_copied = copied;
+        }
+}
+
+/* Who names the volume, or reads from it. */
+static const char *volume_user(struct agent *agent, const struct intent *intent)
+{
+        const char *user = user_of(agent, intent), *how = NULL;
+        const struct intent *reader = user ? NULL : reader_of(agent, intent->name, &how);
+
+        return reader ? reader->name : user;
 }
 
 static const char *why_not_start(const struct agent *agent)
@@ -288,8 +383,10 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
                 gather_ports(agent, job, instance->spec);
         } else if (intent->kind == &api_volume_kind) {
                 job->image_path = arena_strdup(job->arena, image_path(agent, intent));
-                job->used_by = arena_strdup(job->arena, user_of(agent, intent));
-                job->held_by = arena_strdup(job->arena, holder_of(agent, intent));
+                job->used_by = arena_strdup(job->arena, volume_user(agent, intent));
+                gather_source(agent, intent, job);
+                gather_copied(intent, job);
+                job->busy_by = arena_strdup(job->arena, opener_of(agent, intent));
         } else if (intent->kind == &api_port_kind) {
                 job->used_by = arena_strdup(job->arena, user_of(agent, intent));
         } else if (looks_at_host(intent)) {
@@ -443,6 +540,12 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
                 }
                 g_free(intent->path);
                 intent->small = job->small;
+                if (job->copied) {
+                        g_free(intent->copied_mode);
+                        g_free(intent->copied_state);
+                        intent->copied_mode = g_strdup(job->copied->mode);
+                        intent->copied_state = g_strdup(job->copied->consistency);
+                }
                 intent->path = g_strdup(job->path);
         }
         if (intent->active && !job->active) {
@@ -612,6 +715,8 @@ void converge_dependents(struct agent *agent, const struct intent *changed)
 
                 if (!instance && other->kind == &api_instance_kind) {
                         concerns = names_disk(other->doc->view, changed->name) || names_port(other->doc->view, changed->name);
+                } else if (instance && other->kind == &api_volume_kind && other->small) {
+                        concerns = names_disk(changed->doc->view, other->name);
                 } else if (instance && other->doc->deleted && !other->gone) {
                         concerns = (other->kind == &api_volume_kind && names_disk(changed->doc->view, other->name)) ||
                                    (other->kind == &api_port_kind && names_port(changed->doc->view, other->name));

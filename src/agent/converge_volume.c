@@ -2,18 +2,21 @@
 #include "agent/job.h"
 
 #include "agent/pool.h"
+#include "agent/volume_copy.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "virt/census.h"
 #include "virt/image_header.h"
 #include "virt/image_tool.h"
+#include "virt/live_disks.h"
 
 #include <fcntl.h>
 #include <string.h>
 
 #define STEP_CREATE     "create"
 #define IN_USE_AGAIN_US 5000000ull
+#define SOURCE_AGAIN_US 1000000ull
 
 int pool_ensure(struct job *job, const struct api_volume_pool *pool, struct virt_error *reterr)
 {
@@ -27,6 +30,16 @@ int pool_ensure(struct job *job, const struct api_volume_pool *pool, struct virt
 /* --- outcomes --------------------------------------------------------------------------------------------------------------------
  */
 
+static enum virt_format format_of(const char *text)
+{
+        return g_strcmp0(text, "qcow2") == 0 ? VIRT_FORMAT_QCOW2 : VIRT_FORMAT_RAW;
+}
+
+static const struct api_volume_spec *spec_of(const struct job *job)
+{
+        return ((const struct api_volume *)job->doc->view)->spec;
+}
+
 static struct api_volume_status new_status(const struct job *job, const char *state)
 {
         return (struct api_volume_status){
@@ -39,14 +52,6 @@ static const char *made_before(const struct job *job)
         const struct api_volume *view = job->doc->view;
 
         return job->known_path ? job->known_path : view->status && view->status->path ? view->status->path : NULL;
-}
-
-/* How its content came into it, as was told when it was made. */
-static const char *cloned_before(const struct job *job)
-{
-        const struct api_volume *view = job->doc->view;
-
-        return view->status ? view->status->cloned : NULL;
 }
 
 static void fail(struct job *job, struct api_intent_error *why)
@@ -75,21 +80,26 @@ static void succeed(struct job *job, const struct virt_volume *volume, struct ap
 
         job->ready = true;
         job->path = arena_strdup(job->arena, volume->path);
-        job->format = virt_format_to_text(volume->format);
+        /* As it was made, whatever a guest has written since: libvirt would take the header of another format for the truth. */
+        job->format = virt_format_to_text(format_of(spec_of(job)->format));
+        job->copied = spec_of(job)->copy ? volume_copied(job) : NULL;
+        status.copied = (struct api_volume_copied *)job->copied;
         status.path = job->path;
         status.capacity_bytes = volume->capacity_bytes;
         status.allocation_bytes = volume->allocation_bytes;
         status.has_capacity_bytes = status.has_allocation_bytes = true;
         status.progress_percent = 100;
         status.has_progress_percent = true;
-        status.cloned = job->cloned ? job->cloned : cloned_before(job);
         status.error = why;
         job_status(job, &api_volume_status_type, &status);
 }
 
-static enum virt_format format_of(const char *text)
+/* The volume as it was made; libvirt reads what a guest wrote to the first sectors. */
+static int get_volume(struct job *job, const struct api_volume_spec *spec, struct virt_volume *ret_volume,
+                      struct virt_error *reterr)
 {
-        return g_strcmp0(text, "qcow2") == 0 ? VIRT_FORMAT_QCOW2 : VIRT_FORMAT_RAW;
+        return virt_volume_get_as(job->agent->virt, spec->pool->name, spec->volume_name, format_of(spec->format), ret_volume,
+                                  reterr);
 }
 
 /* --- creating --------------------------------------------------------------------------------------------------------------------
@@ -130,51 +140,6 @@ static int copy_content(struct job *job, const struct api_volume_spec *spec, int
         return image_convert(&options, reterr);
 }
 
-/* The content of another volume of this host, which no machine may have meanwhile: its blocks are shared where the file system does
- * that, else copied. The volume is grown to what it shall have afterwards. */
-static int clone_content(struct job *job, const struct api_volume_spec *spec, const struct virt_volume *volume,
-                         struct virt_error *reterr)
-{
-        const struct api_volume_clone *clone = spec->clone;
-        struct copying copying = {.job = job};
-        g_autofree char *user = NULL;
-        struct virt_volume from = {};
-        int r;
-
-        r = virt_volume_get_as(job->agent->virt, clone->pool->name, clone->volume_name, format_of(clone->format), &from, reterr);
-        if (!r) {
-                r = virt_file_user(job->agent->virt, from.path, &user, reterr);
-        }
-        if (r == VIRT_E_MISSING || (!r && user)) {
-                g_snprintf(reterr->words, sizeof(reterr->words), "the volume %s cannot be copied: %s%s", clone->volume_name,
-                           user ? "it is in use by " : "it is gone", user ? user : "");
-                reterr->reason = user ? REASON_VOLUME_IN_USE : REASON_VOLUME_FAILED;
-                r = VIRT_E_FAILED;
-        }
-        if (!r) {
-                job->cloned = "Reflink";
-                r = virt_volume_reflink(from.path, volume->path, reterr);
-        }
-        if (r == VIRT_E_STATE) {
-                struct image_convert options = {
-                        .source = from.path,
-                        .source_format = format_of(clone->format),
-                        .target = volume->path,
-                        .target_format = format_of(spec->format),
-                        .progress = on_progress,
-                        .userdata = &copying,
-                };
-
-                job->cloned = "Full";
-                r = image_convert(&options, reterr);
-        } else if (!r) {
-                r = virt_volume_grow_as(job->agent->virt, spec->pool->name, spec->volume_name, format_of(spec->format),
-                                        (uint64_t)spec->capacity_bytes, reterr);
-        }
-        virt_volume_clear(&from);
-        return r;
-}
-
 /* The cached file once more, right before a QEMU tool reads it from the same descriptor: its virtual size must fit. */
 static struct api_intent_error *judge_source(struct job *job, const struct api_volume_spec *spec, int *ret_fd)
 {
@@ -209,16 +174,22 @@ static struct api_intent_error *judge_source(struct job *job, const struct api_v
 static int undo_create(struct job *job, const struct api_volume_spec *spec)
 {
         struct journal_key key = job_key(job);
-        struct virt_error error;
+        struct virt_error error = {};
         int r;
 
         (void)job_pass(job, "create", "undoing");
+        r = volume_copy_mend(job, spec, &error);
+        if (r) {
+                log_warning("a copy cannot be ended; it is tried again", "volume", key.name, "error", error.words);
+                return r;
+        }
         r = virt_volume_delete(job->agent->virt, spec->pool->name, spec->volume_name, &error);
         if (r) {
                 log_warning("half a volume could not be removed; it is tried again", "volume", key.name, "error", error.words);
                 return r;
         }
         (void)job_pass(job, "create", "undone");
+        volume_copied_forget(job);
         log_info("rolled back", "volume", key.name, "step", STEP_CREATE);
         return journal_undo(job->agent->journal, &key, STEP_CREATE);
 }
@@ -260,14 +231,11 @@ static void create(struct job *job, const struct api_volume_spec *spec)
         if (!r && spec->source) {
                 r = copy_content(job, spec, source_fd, &volume, &error);
         }
-        if (!r && spec->clone) {
-                r = clone_content(job, spec, &volume, &error);
-        }
         if (!r) {
                 r = job_pass(job, "create", "filled");
         }
         if (!r) {
-                r = virt_volume_get_as(job->agent->virt, spec->pool->name, spec->volume_name, options.format, &complete, &error);
+                r = get_volume(job, spec, &complete, &error);
         }
         if (!r) {
                 r = journal_done(job->agent->journal, &key, STEP_CREATE);
@@ -282,6 +250,86 @@ static void create(struct job *job, const struct api_volume_spec *spec)
         virt_volume_clear(&complete);
 }
 
+/* --- copying a volume of this host ----------------------------------------------------------------------------------------------
+ */
+
+/* The file is there with all its content: as large as asked, and noted. */
+static int complete_copy(struct job *job, const struct api_volume_spec *spec, const struct api_volume_copied *how,
+                         struct virt_volume *ret_complete, struct virt_error *reterr)
+{
+        struct journal_key key = job_key(job);
+        int r = job_pass(job, "create", "filled");
+
+        if (!r) {
+                r = get_volume(job, spec, ret_complete, reterr);
+        }
+        if (!r && ret_complete->capacity_bytes < (uint64_t)spec->capacity_bytes) {
+                virt_volume_clear(ret_complete);
+                r = virt_volume_grow_as(job->agent->virt, spec->pool->name, spec->volume_name, format_of(spec->format),
+                                        (uint64_t)spec->capacity_bytes, reterr);
+                if (!r) {
+                        r = get_volume(job, spec, ret_complete, reterr);
+                }
+        }
+        if (!r) {
+                r = volume_copied_note(job, how);
+        }
+        return r ? r : journal_done(job->agent->journal, &key, STEP_CREATE);
+}
+
+static void wait_for_source(struct job *job, const char *words)
+{
+        struct api_volume_status status = new_status(job, "Pending");
+
+        status.error = job_error(job, REASON_VIRTUAL_DISK_NOT_READY, "%s", words);
+        job->result = JOB_WAIT;
+        job->again_us = SOURCE_AGAIN_US;
+        job_status(job, &api_volume_status_type, &status);
+}
+
+static void create_copy(struct job *job, const struct api_volume_spec *spec)
+{
+        struct api_volume_status status = new_status(job, "Creating");
+        const char *words = volume_copy_waits(job);
+        struct journal_key key = job_key(job);
+        struct virt_volume complete = {};
+        struct api_intent_error *why = NULL;
+        struct api_volume_copied how;
+        struct virt_error error = {};
+        enum volume_copy outcome;
+        int r;
+
+        if (words) {
+                wait_for_source(job, words);
+                return;
+        }
+        job_progress(job, &api_volume_status_type, &status);
+        r = journal_begin(job->agent->journal, &key, STEP_CREATE);
+        if (r < 0) {
+                fail(job, job_error(job, REASON_VOLUME_FAILED, "the journal cannot be written: %s", g_strerror(-r)));
+                return;
+        }
+        outcome = volume_copy(job, spec, &how, &why);
+        if (outcome == VOLUME_COPY_REFUSED) {
+                (void)journal_undo(job->agent->journal, &key, STEP_CREATE);
+                fail(job, why);
+                return;
+        }
+        r = outcome == VOLUME_COPY_MADE ? complete_copy(job, spec, &how, &complete, &error) : 0;
+        if (outcome == VOLUME_COPY_FAILED || r) {
+                if (r) {
+                        fail_virt(job, REASON_VOLUME_FAILED, r, &error);
+                } else {
+                        fail(job, why);
+                }
+                (void)undo_create(job, spec); /* said by itself; the next turn begins with it */
+        } else {
+                log_info("volume was copied", "volume", key.name, "mode", how.mode, "source", how.consistency);
+                succeed(job, &complete, NULL);
+        }
+        virt_volume_clear(&complete);
+}
+
 /* --- what is there ---------------------------------------------------------------------------------------------------------------
  */
 
@@ -292,40 +340,58 @@ static void stay_small(struct job *job, const struct virt_volume *volume, struct
         job->small = true;
 }
 
+/* Whoever has the file open grows it himself; else libvirt does. @ret_why: why nobody can now, or NULL. */
+static int grow_file(struct job *job, const struct api_volume_spec *spec, const struct virt_volume *volume, uint64_t wanted,
+                     struct api_intent_error **ret_why, struct virt_error *reterr)
+{
+        struct virt_file_holder holder = {};
+        int r = virt_file_holder(job->agent->virt, volume->path, &holder, reterr);
+
+        if (!r && holder.name && holder.own && holder.disk) {
+                (void)job_pass(job, "grow", "live.before");
+                r = virt_live_disk_grow(job->agent->virt, holder.uuid, volume->path, wanted, reterr);
+                (void)job_pass(job, "grow", "live.after");
+                if (r == VIRT_E_STATE || r == VIRT_E_MISSING) {
+                        *ret_why = job_error(job, REASON_RESIZE_NOT_SUPPORTED, "domain %s is ending; it grows after that",
+                                             holder.name);
+                }
+        } else if (!r && holder.name) {
+                *ret_why = job_error(job, REASON_RESIZE_NOT_SUPPORTED,
+                                     "domain %s has the file open, and %s; it grows once that one is off", holder.name,
+                                     holder.own ? "not as a disk of its own" : "is not of this installation");
+        } else if (!r && job->busy_by) {
+                *ret_why = job_error(job, REASON_RESIZE_NOT_SUPPORTED, "machine %s is being started or ended; it grows with that",
+                                     job->busy_by);
+        } else if (!r) {
+                (void)job_pass(job, "grow", "before");
+                r = virt_volume_grow_as(job->agent->virt, spec->pool->name, spec->volume_name, format_of(spec->format), wanted,
+                                        reterr);
+                (void)job_pass(job, "grow", "after");
+        }
+        virt_file_holder_clear(&holder);
+        return r;
+}
+
 static void grow(struct job *job, const struct api_volume_spec *spec, struct virt_volume *volume, uint64_t wanted)
 {
-        g_autofree char *user = NULL;
+        struct api_intent_error *why = NULL;
         struct virt_error error = {};
-        bool online = false;
-        int r;
+        int r = grow_file(job, spec, volume, wanted, &why, &error);
 
-        if (job->held_by) {
-                /* Its guest sees it at once; one that is just being started, or has just ended, has to be waited for. */
-                r = virt_file_grow_online(job->agent->virt, volume->path, wanted, &error);
-                online = r != VIRT_E_MISSING;
-        } else {
-                /* libvirt changes and deletes the file of a running guest without a word: we look first. */
-                r = virt_file_user(job->agent->virt, volume->path, &user, &error);
-        }
-        if ((job->held_by && !online) || user) {
-                stay_small(job, volume,
-                           job_error(job, REASON_RESIZE_NOT_SUPPORTED, "it grows when machine %s is stopped or restarted",
-                                     job->held_by ? job->held_by : user));
+        if (why) {
+                stay_small(job, volume, why);
                 job->again_us = IN_USE_AGAIN_US;
                 return;
         }
-        if (!r && !online) {
-                r = virt_volume_grow_as(job->agent->virt, spec->pool->name, spec->volume_name, volume->format, wanted, &error);
-        }
         if (r) {
                 stay_small(job, volume, job_virt_error(job, REASON_VOLUME_FAILED, r, &error));
+                job->full |= r == VIRT_E_NO_SPACE;
                 job->result = JOB_RETRY;
                 log_warning("volume could not grow", "volume", job_key(job).name, "error", error.words);
                 return;
         }
         volume->capacity_bytes = wanted;
-        log_info(online ? "volume has grown under its running machine" : "volume has grown", "volume", job_key(job).name, "file",
-                 spec->volume_name);
+        log_info("volume has grown", "volume", job_key(job).name, "file", spec->volume_name);
         succeed(job, volume, NULL);
 }
 
@@ -355,7 +421,7 @@ static void look(struct job *job, const struct api_volume *view)
                         return;
                 }
         }
-        r = virt_volume_get_as(job->agent->virt, spec->pool->name, spec->volume_name, format_of(spec->format), &volume, &error);
+        r = get_volume(job, spec, &volume, &error);
         if (r && r != VIRT_E_MISSING) {
                 fail_virt(job, REASON_VOLUME_FAILED, r, &error);
         } else if (!r && created != JOURNAL_DONE && !made_before(job)) {
@@ -366,6 +432,8 @@ static void look(struct job *job, const struct api_volume *view)
         } else if (made_before(job) || created == JOURNAL_DONE) {
                 fail(job, job_error(job, REASON_VOLUME_MISSING, "the volume %s is no longer in pool %s", spec->volume_name,
                                     spec->pool->name));
+        } else if (spec->copy) {
+                create_copy(job, spec);
         } else if (spec->source && !job->image_path) {
                 job->result = JOB_IMAGE;
         } else {
@@ -402,7 +470,10 @@ static void delete_volume(struct job *job, const struct api_volume_spec *spec, c
                 wait_for_user(job, job->used_by);
                 return;
         }
-        r = virt_volume_get(job->agent->virt, spec->pool->name, spec->volume_name, &volume, &error);
+        r = volume_copy_mend(job, spec, &error);
+        if (!r) {
+                r = virt_volume_get(job->agent->virt, spec->pool->name, spec->volume_name, &volume, &error);
+        }
         if (!r) {
                 r = virt_file_user(job->agent->virt, volume.path, &user, &error);
         }

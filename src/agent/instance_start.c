@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STEP_DEFINE "define"
+#define STEP_DEFINE     "define"
+#define LOCKED_AGAIN_US 2000000ull
 
 /* --- seed ------------------------------------------------------------------------------------------------------------------------
  */
@@ -101,6 +102,11 @@ static bool inputs_ready(struct instance_turn *turn)
         for (size_t i = 0; i < job->n_volumes; i++) {
                 if (!job->volumes[i].ready || !job->volumes[i].path) {
                         instance_wait(turn, "volume", NULL);
+                        return false;
+                }
+                if (job->volumes[i].locked) {
+                        instance_wait(turn, "volume", job_error(job, REASON_DISK_IN_USE, "%s", job->volumes[i].locked));
+                        job->again_us = LOCKED_AGAIN_US;
                         return false;
                 }
         }

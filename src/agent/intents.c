@@ -85,6 +85,8 @@ static void intent_free(void *data)
         g_free(intent->report.sending);
         g_free(intent->path);
         g_free(intent->format);
+        g_free(intent->copied_mode);
+        g_free(intent->copied_state);
         g_free(intent->definition_tolerated);
         g_free(intent->image);
         g_free(intent->pending);

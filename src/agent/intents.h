@@ -65,13 +65,14 @@ struct intent {
         /* What is known of the host's side. */
         struct json_doc *status; /* as the last job told it; without the guest's facts */
         struct intent_report report;
-        bool ready;    /* Volume, Port: in place for this generation */
-        bool gone;     /* torn down and told so */
-        char *path;    /* Volume: file, once it was complete */
-        int64_t epoch; /* Instance: the last one that ran; -1: none */
-        char *format;  /* Volume: "qcow2", "raw" */
-        bool small;    /* Volume: ready, but has not grown to its specification yet */
-        char *image;   /* Volume: digest that is held in the image cache for its creation */
+        bool ready;                       /* Volume, Port: in place for this generation */
+        bool gone;                        /* torn down and told so */
+        char *path;                       /* Volume: file, once it was complete */
+        int64_t epoch;                    /* Instance: the last one that ran; -1: none */
+        char *format;                     /* Volume: "qcow2", "raw" */
+        bool small;                       /* Volume: ready, but has not grown to its specification yet */
+        char *copied_mode, *copied_state; /* Volume: how it was made, of a copy that is complete */
+        char *image;                      /* Volume: digest that is held in the image cache for its creation */
         bool image_ready;
         struct stop_progress stop;
         struct space_progress space;

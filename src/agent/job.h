@@ -24,6 +24,17 @@ struct job_volume {
         /* It shall grow before a domain opens it; 0: it is large enough. */
         uint64_t grow_bytes;
         const char *pool, *file;
+        /* Why a domain may not open it now, or NULL. */
+        const char *locked;
+};
+
+/* The volume that a Volume with spec.copy is a copy of. */
+struct job_source {
+        bool ready;
+        bool linked; /* it reads from another volume itself */
+        const char *path, *pool, *file, *format;
+        const char *busy_by;     /* name of a machine that may be opening it now, or NULL */
+        const char *domain_uuid; /* of a machine that runs and names it, or NULL */
 };
 
 struct job_port {
@@ -50,7 +61,9 @@ struct job {
         struct job_volume *volumes; /* Instance: in the order of its disks */
         struct job_port *ports;     /* Instance: in the order of its ports */
         size_t n_volumes, n_ports;
-        const char *image_path; /* Volume */
+        const char *image_path;                       /* Volume */
+        const struct job_source *source;              /* Volume: what it is a copy of; NULL: it is none, or that is not here */
+        const struct api_volume_copied *known_copied; /* Volume: as far as this run of the agent knows */
         const char *known_path; /* Volume: where it was when it was complete, as far as this run of the agent knows */
         const struct api_instance_status *told; /* Instance: the newest status, this run's or the gateway's; NULL: none */
         bool was_ready;                         /* HostTask: it was done by this run of the agent */
@@ -58,7 +71,7 @@ struct job {
         bool known_active;   /* Instance: its domain ran when it was looked at last */
         bool compare;        /* Instance: its definition is due for a look */
         const char *used_by; /* Volume: name of an Instance that names it and is not gone, or NULL */
-        const char *held_by; /* Volume: name of the machine whose Instance runs or has a job now, or NULL */
+        const char *busy_by; /* Volume: name of the machine whose Instance has a job now and does not run, or NULL */
 
         struct inspection *inspection; /* HostTask of type Inspect or Repair: what it compares with */
 
@@ -68,17 +81,17 @@ struct job {
         enum job_result result;
         uint64_t again_us; /* with JOB_DONE and JOB_WAIT: look again after; 0: not by time */
         bool ready;
-        const char *path, *format; /* Volume */
-        const char *cloned;        /* Volume: "Reflink" or "Full", when another one was copied now */
-        bool small;                /* Volume: it could not grow yet */
-        bool active;               /* Instance: its domain runs */
-        int64_t ran_epoch;         /* Instance: the last one that ran; -1: none */
-        char *pending;             /* HostTask of type Inspect: what the first look found */
-        GStrvBuilder *requeue;     /* HostTask of type Repair: keys of intents to take up anew */
-        bool compared;             /* Instance: its definition was looked at */
-        const char *tolerated;     /* Instance, in and out: a difference that stays, or NULL */
-        bool unreachable;          /* libvirt could not be reached */
-        bool full;                 /* a pool had no space left */
+        const char *path, *format;              /* Volume */
+        bool small;                             /* Volume: it could not grow yet */
+        const struct api_volume_copied *copied; /* Volume */
+        bool active;                            /* Instance: its domain runs */
+        int64_t ran_epoch;                      /* Instance: the last one that ran; -1: none */
+        char *pending;                          /* HostTask of type Inspect: what the first look found */
+        GStrvBuilder *requeue;                  /* HostTask of type Repair: keys of intents to take up anew */
+        bool compared;                          /* Instance: its definition was looked at */
+        const char *tolerated;                  /* Instance, in and out: a difference that stays, or NULL */
+        bool unreachable;                       /* libvirt could not be reached */
+        bool full;                              /* a pool had no space left */
         struct json_doc *status;
 };
 

@@ -143,14 +143,6 @@ static void volume_by_digest(const struct cache_object *object, struct cache_ind
                 cache_index_add(keys, view->spec->source->digest);
 }
 
-static void volume_by_clone(const struct cache_object *object, struct cache_index_keys *keys)
-{
-        const struct api_volume *view = object->view;
-
-        if (view->spec && view->spec->clone)
-                cache_index_add(keys, view->spec->clone->volume);
-}
-
 static void volume_by_place(const struct cache_object *object, struct cache_index_keys *keys)
 {
         const struct api_volume *view = object->view;
@@ -360,7 +352,6 @@ void controllers_define_indexes(struct cache *cache)
                 {INDEX_PORT_BY_MAC, &api_port_kind, port_by_mac},
                 {INDEX_VOLUME_BY_OWNER, &api_volume_kind, volume_by_owner},
                 {INDEX_VOLUME_BY_DIGEST, &api_volume_kind, volume_by_digest},
-                {INDEX_VOLUME_BY_CLONE, &api_volume_kind, volume_by_clone},
                 {INDEX_VOLUME_BY_PLACE, &api_volume_kind, volume_by_place},
                 {INDEX_TASK_BY_OWNER, &api_host_task_kind, task_by_owner},
                 {INDEX_VM_BY_CLASS, &api_virtual_machine_kind, vm_by_class},

@@ -195,14 +195,16 @@ const struct virt_census_domain *virt_census_user(const struct virt_census *cens
 /* --- the user of one file
  * ------------------------------------------------------------------------------------------------------------------------ */
 
-static int has_file(virDomainPtr domain, const char *path, const char *name, bool *ret_has, struct virt_error *reterr)
+static int look_for_file(virDomainPtr domain, const char *path, const char *name, struct virt_file_holder *holder,
+                         struct virt_error *reterr)
 {
         AUTO_TEXT text = virDomainGetXMLDesc(domain, 0);
+        AUTO_TEXT metadata = NULL;
         g_autoptr(GArray) files = NULL;
         g_autoptr(arena) arena = NULL;
         AUTO_XML doc = NULL;
+        bool has = false;
 
-        *ret_has = false;
         if (!text)
                 return virt_error_is(VIR_ERR_NO_DOMAIN) ? 0 : virt_fail(reterr, "DomainLost");
         if (!strstr(text, name))
@@ -213,78 +215,67 @@ static int has_file(virDomainPtr domain, const char *path, const char *name, boo
         arena = arena_new(0);
         files = g_array_new(FALSE, FALSE, sizeof(struct virt_census_file));
         read_disks(xml_child(xml_root(doc), "devices"), true, files, arena);
-        for (guint i = 0; i < files->len; i++)
-                *ret_has |= strcmp(g_array_index(files, struct virt_census_file, i).path, path) == 0;
+        for (guint i = 0; i < files->len; i++) {
+                const struct virt_census_file *file = &g_array_index(files, struct virt_census_file, i);
+
+                if (strcmp(file->path, path) == 0) {
+                        has = true;
+                        holder->disk |= file->writable;
+                }
+        }
+        if (!has)
+                return 0;
+        if (virDomainGetUUIDString(domain, holder->uuid) < 0)
+                return virt_error_is(VIR_ERR_NO_DOMAIN) ? 0 : virt_fail(reterr, "DomainLost");
+        metadata = virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, VIRT_METADATA_URI, 0);
+        holder->own = metadata != NULL;
+        holder->name = g_strdup(virDomainGetName(domain));
         return 0;
 }
 
-/* The running domain that has the file, or NULL; to be freed. */
-static int find_user(virConnectPtr connection, const char *path, virDomainPtr *ret_user, struct virt_error *reterr)
+void virt_file_holder_clear(struct virt_file_holder *holder)
 {
+        g_free(holder->name);
+        *holder = (struct virt_file_holder){};
+}
+
+int virt_file_holder(struct virt *virt, const char *path, struct virt_file_holder *ret_holder, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = virt_use(virt, VIRT_QUERIES, reterr);
+        struct virt_file_holder holder = {};
         g_autofree char *name = NULL;
-        AUTO_DOMAIN user = NULL;
         virDomainPtr *domains = NULL;
         int found, r = 0;
 
+        assert(path && ret_holder && reterr);
+
+        if (!connection)
+                return VIRT_E_UNREACHABLE;
         found = virConnectListAllDomains(connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
         if (found < 0)
                 return virt_fail(reterr, "LibvirtUnreachable");
         name = g_path_get_basename(path);
         for (int i = 0; i < found; i++) {
-                bool has = false;
-
-                if (!r && !user)
-                        r = has_file(domains[i], path, name, &has, reterr);
-                if (has)
-                        user = domains[i];
-                else
-                        virDomainFree(domains[i]);
+                if (!r && !holder.name)
+                        r = look_for_file(domains[i], path, name, &holder, reterr);
+                virDomainFree(domains[i]);
         }
         free(domains);
-        if (!r)
-                *ret_user = g_steal_pointer(&user);
+        if (r)
+                virt_file_holder_clear(&holder);
+        else
+                *ret_holder = holder;
         return r;
 }
 
 int virt_file_user(struct virt *virt, const char *path, char **ret_name, struct virt_error *reterr)
 {
-        AUTO_CONNECTION connection = virt_use(virt, VIRT_QUERIES, reterr);
-        AUTO_DOMAIN user = NULL;
-        int r;
+        struct virt_file_holder holder = {};
+        int r = virt_file_holder(virt, path, &holder, reterr);
 
-        assert(path && ret_name && reterr);
-
-        if (!connection)
-                return VIRT_E_UNREACHABLE;
-        r = find_user(connection, path, &user, reterr);
+        assert(ret_name);
         if (!r)
-                *ret_name = user ? g_strdup(virDomainGetName(user)) : NULL;
+                *ret_name = g_steal_pointer(&holder.name);
+        virt_file_holder_clear(&holder);
         return r;
-}
-
-int virt_file_grow_online(struct virt *virt, const char *path, uint64_t capacity_bytes, struct virt_error *reterr)
-{
-        AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
-        AUTO_DOMAIN user = NULL;
-        virDomainBlockInfo info;
-        int r;
-
-        assert(path && capacity_bytes % 512 == 0 && reterr);
-
-        if (!connection)
-                return VIRT_E_UNREACHABLE;
-        r = find_user(connection, path, &user, reterr);
-        if (r)
-                return r;
-        if (!user)
-                return virt_say(reterr, VIRT_E_MISSING, "ResizeNotSupported", "no machine that runs has %s", path);
-        if (virDomainGetBlockInfo(user, path, &info, 0) < 0)
-                return virt_fail(reterr, "VolumeFailed");
-        /* libvirt makes a disk smaller without a word. */
-        if (capacity_bytes < info.capacity)
-                return virt_say(reterr, VIRT_E_INVALID, "ShrinkNotOffered", "the disk has %llu bytes and is not made smaller",
-                                info.capacity);
-        if (capacity_bytes > info.capacity && virDomainBlockResize(user, path, capacity_bytes, VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0)
-                return virt_fail(reterr, "VolumeFailed");
-        return 0;
 }

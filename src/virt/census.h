@@ -52,11 +52,14 @@ const struct virt_census_domain *virt_census_user(const struct virt_census *cens
  */
 int virt_file_user(struct virt *virt, const char *path, char **ret_name, struct virt_error *reterr);
 
-/**
- * virt_file_grow_online() - make a disk of a running domain larger, so that its guest sees it at once
- * @path: file of the disk
- * @capacity_bytes: a multiple of 512; not less than now (VIRT_E_INVALID, reason ShrinkNotOffered), equal is 0
- *
- * VIRT_E_MISSING: no running domain has the file.
- */
-int virt_file_grow_online(struct virt *virt, const char *path, uint64_t capacity_bytes, struct virt_error *reterr);
+/* The running domain that has a file. */
+struct virt_file_holder {
+        char *name; /* NULL: none has it */
+        char uuid[37];
+        bool own;  /* carries our metadata */
+        bool disk; /* the file is a disk that it writes to; else it stands behind one, or is only read */
+};
+void virt_file_holder_clear(struct virt_file_holder *holder);
+
+/** virt_file_holder() - virt_file_user() with what is to be known before the file is changed under the domain's eyes. */
+int virt_file_holder(struct virt *virt, const char *path, struct virt_file_holder *ret_holder, struct virt_error *reterr);

@@ -51,6 +51,8 @@ struct virt_volume_options {
         enum virt_format format;
         uint64_t capacity_bytes;                                  /* rounded up to 512 */
         bool no_lazy_refcounts, no_extended_l2, no_preallocation; /* qcow2: all three are on unless said */
+        const char *backing_path; /* qcow2: reads what was not written from there; never preallocated. NULL: stands alone */
+        enum virt_format backing_format;
 };
 
 struct virt_volume {
@@ -76,6 +78,15 @@ void virt_volume_clear(struct virt_volume *volume);
 int virt_volume_create(struct virt *virt, const struct virt_volume_options *options, struct virt_volume *ret_volume,
                        struct virt_error *reterr);
 
+/**
+ * virt_volume_reflink() - a volume that shares its blocks with the file @source until one of the two is written, durable
+ *
+ * Return: 0, VIRT_E_INVALID (reason ReflinkNotOnFilesystem): the file system cannot, or @source lies on another one; nothing was
+ * done. Else as virt_volume_create().
+ */
+int virt_volume_reflink(struct virt *virt, const char *pool, const char *name, const char *source, struct virt_volume *ret_volume,
+                        struct virt_error *reterr);
+
 /** virt_volume_get() - VIRT_E_MISSING when pool or volume is unknown. Format and size are what libvirt reads out of the bytes: for
  * volumes that a guest has written to see virt_volume_get_as(). */
 int virt_volume_get(struct virt *virt, const char *pool, const char *name, struct virt_volume *ret_volume,
@@ -89,14 +100,6 @@ int virt_volume_get_as(struct virt *virt, const char *pool, const char *name, en
 /** virt_volume_delete() - a missing pool or volume is 0. The caller makes sure that no domain uses it (libvirt does not: decision
  * 20). */
 int virt_volume_delete(struct virt *virt, const char *pool, const char *name, struct virt_error *reterr);
-
-/**
- * virt_volume_reflink() - the file @target becomes a copy of @source that shares its blocks, at once, and is made durable
- *
- * Both are plain files that nobody writes to. VIRT_E_STATE: the file system does not do that for these two, and @target is as
- * it was.
- */
-int virt_volume_reflink(const char *source, const char *target, struct virt_error *reterr);
 
 /** virt_volume_grow() - to at least @capacity_bytes; smaller than now is VIRT_E_INVALID, equal is 0. Not for a volume in use. */
 int virt_volume_grow(struct virt *virt, const char *pool, const char *name, uint64_t capacity_bytes, struct virt_error *reterr);

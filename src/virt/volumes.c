@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define NAME_MAX_BYTES 200
 #define SECTOR         512
@@ -133,6 +132,12 @@ static char *volume_xml(const struct virt_volume_options *options, bool nocow)
                 if (!options->no_extended_l2)
                         xml_add(features, "extended_l2", NULL);
         }
+        if (options->backing_path) {
+                xmlNodePtr behind = xml_add(root, "backingStore", NULL);
+
+                xml_add_text(behind, "path", options->backing_path);
+                xml_add(behind, "format", "type", virt_format_to_text(options->backing_format), NULL);
+        }
         return xml_to_text(doc);
 }
 
@@ -142,29 +147,31 @@ static int exists(struct virt_error *reterr, const char *name, const char *pool)
 }
 
 /* libvirt knows only what its last refresh saw, and follows a dangling link: look ourselves too (C29). */
-static int check_free(struct virt *virt, virStoragePoolPtr pool, const struct virt_volume_options *options, bool *ret_nocow,
-                      struct virt_error *reterr)
+static int check_free(struct virt *virt, virStoragePoolPtr pool, const char *pool_name, const char *name, char **ret_path,
+                      bool *ret_nocow, struct virt_error *reterr)
 {
-        AUTO_VOLUME known = virStorageVolLookupByName(pool, options->name);
+        AUTO_VOLUME known = virStorageVolLookupByName(pool, name);
         struct virt_pool_info info = {};
         g_autofree char *path = NULL;
         struct stat st;
         int r;
 
         if (known)
-                return exists(reterr, options->name, options->pool);
+                return exists(reterr, name, pool_name);
         if (!virt_error_is(VIR_ERR_NO_STORAGE_VOL))
                 return virt_fail(reterr, "VolumeFailed");
-        r = virt_pool_info(virt, options->pool, &info, reterr);
+        r = virt_pool_info(virt, pool_name, &info, reterr);
         if (r || virt_is_test(virt)) {
                 virt_pool_info_clear(&info);
                 return r;
         }
-        path = g_build_filename(info.path, options->name, NULL);
+        path = g_build_filename(info.path, name, NULL);
         *ret_nocow = g_strcmp0(info.filesystem, "btrfs") == 0;
         virt_pool_info_clear(&info);
         if (lstat(path, &st) == 0)
-                return exists(reterr, options->name, options->pool);
+                return exists(reterr, name, pool_name);
+        if (ret_path)
+                *ret_path = g_strdup(path);
         return errno == ENOENT ? 0 : virt_say(reterr, VIRT_E_FAILED, "PoolFailed", "%s: %s", path, strerrordesc_np(errno));
 }
 
@@ -219,10 +226,10 @@ int virt_volume_create(struct virt *virt, const struct virt_volume_options *opti
         pool = virStoragePoolLookupByName(connection, options->pool);
         if (!pool)
                 return virt_fail(reterr, "PoolFailed");
-        r = check_free(virt, pool, options, &nocow, reterr);
+        r = check_free(virt, pool, options->pool, options->name, NULL, &nocow, reterr);
         if (r)
                 return r;
-        if (options->format == VIRT_FORMAT_QCOW2 && !options->no_preallocation && !virt_is_test(virt))
+        if (options->format == VIRT_FORMAT_QCOW2 && !options->no_preallocation && !options->backing_path && !virt_is_test(virt))
                 flags |= VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA;
         xml = volume_xml(options, nocow);
         turn = virt_storage_turn();
@@ -234,6 +241,96 @@ int virt_volume_create(struct virt *virt, const struct virt_volume_options *opti
         r = verify(pool, volume, virt_is_test(virt), ret_volume, reterr);
         if (r)
                 (void)virStorageVolDelete(volume, 0); /* the first failure is the one to tell */
+        return r;
+}
+
+static int sync_folder(const char *path)
+{
+        g_autofree char *folder = g_path_get_dirname(path);
+        autofd fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+/* btrfs shares blocks only between files that are both written in place, or both not; that can be set on an empty file alone. */
+static void write_as(int from, int to)
+{
+        int flags = 0, own = 0;
+
+        if (ioctl(from, FS_IOC_GETFLAGS, &flags) == 0 && flags & FS_NOCOW_FL && ioctl(to, FS_IOC_GETFLAGS, &own) == 0) {
+                own |= FS_NOCOW_FL;
+                (void)ioctl(to, FS_IOC_SETFLAGS, &own); /* then sharing fails, and says so */
+        }
+}
+
+/* 0, or -errno; what was made is durable or gone again. */
+static int share_blocks(int from, const char *path)
+{
+        autofd to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        int r;
+
+        if (to < 0)
+                return -errno;
+        write_as(from, to);
+        r = ioctl(to, FICLONE, from) < 0 || fsync(to) < 0 ? -errno : sync_folder(path);
+        if (r < 0)
+                (void)unlink(path);
+        return r;
+}
+
+static int reflink_file(const char *source, const char *path, struct virt_error *reterr)
+{
+        static const int cannot[] = {EOPNOTSUPP, EXDEV, EINVAL, ENOTTY, ENOSYS};
+        autofd from = open(source, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        int r = from < 0 ? -errno : share_blocks(from, path);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cannot); i++)
+                if (r == -cannot[i])
+                        return virt_say(reterr, VIRT_E_INVALID, "ReflinkNotOnFilesystem",
+                                        "the file system of %s cannot share blocks with %s: %s", path, source, strerrordesc_np(-r));
+        if (r < 0)
+                return virt_say(reterr, r == -ENOSPC ? VIRT_E_NO_SPACE : VIRT_E_FAILED, "VolumeFailed", "%s: %s", path,
+                                strerrordesc_np(-r));
+        return 0;
+}
+
+int virt_volume_reflink(struct virt *virt, const char *pool, const char *name, const char *source, struct virt_volume *ret_volume,
+                        struct virt_error *reterr)
+{
+        struct virt_volume_options options = {.pool = pool, .name = name, .format = VIRT_FORMAT_RAW, .capacity_bytes = 1};
+        AUTO_CONNECTION connection = virt_use(virt, VIRT_JOBS, reterr);
+        g_autoptr(GMutexLocker) turn G_GNUC_UNUSED = NULL;
+        g_autofree char *path = NULL;
+        AUTO_VOLUME volume = NULL;
+        AUTO_POOL found = NULL;
+        bool nocow;
+        int r;
+
+        assert(pool && name && source && ret_volume);
+
+        if (!connection)
+                return VIRT_E_UNREACHABLE;
+        r = check_options(&options, reterr);
+        if (r)
+                return r;
+        found = virStoragePoolLookupByName(connection, pool);
+        if (!found)
+                return virt_fail(reterr, "PoolFailed");
+        r = check_free(virt, found, pool, name, &path, &nocow, reterr);
+        if (!r)
+                r = path ? reflink_file(source, path, reterr)
+                         : virt_say(reterr, VIRT_E_INVALID, "ReflinkNotOnFilesystem", "this pool has no files");
+        if (r)
+                return r;
+        turn = virt_storage_turn();
+        if (virStoragePoolRefresh(found, 0) < 0)
+                r = virt_fail(reterr, "PoolFailed");
+        if (!r)
+                r = find_volume(connection, pool, name, &volume, reterr);
+        if (!r)
+                r = read_volume(volume, ret_volume, reterr);
+        if (r)
+                (void)unlink(path); /* the first failure is the one to tell */
         return r;
 }
 
@@ -282,26 +379,4 @@ int virt_volume_grow(struct virt *virt, const char *pool, const char *name, uint
         if (wanted == info.capacity)
                 return 0;
         return virStorageVolResize(volume, wanted, 0) < 0 ? virt_fail(reterr, "VolumeFailed") : 0;
-}
-
-int virt_volume_reflink(const char *source, const char *target, struct virt_error *reterr)
-{
-        autofd from = -1, to = -1;
-        struct stat st;
-        int r;
-
-        assert(source && target && reterr);
-
-        from = open(source, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        to = open(target, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (from < 0 || to < 0 || fstat(from, &st) < 0 || !S_ISREG(st.st_mode))
-                return virt_say(reterr, VIRT_E_FAILED, "VolumeFailed", "%s cannot be copied to %s", source, target);
-        /* A target that was longer keeps its end, which is cut off then. */
-        r = ioctl(to, FICLONE, from) < 0 ? -errno : 0;
-        if (r == -EOPNOTSUPP || r == -EXDEV || r == -EINVAL || r == -ENOTTY)
-                return virt_say(reterr, VIRT_E_STATE, "ReflinkNotOnFilesystem", "%s and %s cannot share blocks", source, target);
-        if (r < 0 || ftruncate(to, st.st_size) < 0 || fsync(to) < 0)
-                return virt_say(reterr, errno == ENOSPC ? VIRT_E_NO_SPACE : VIRT_E_FAILED, "VolumeFailed", "%s: %s", target,
-                                strerrordesc_np(errno));
-        return 0;
 }

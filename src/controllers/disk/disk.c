@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "controllers/disk/disk.h"
+#include "controllers/disk/disk_private.h"
 
 #include "base/quantity.h"
 #include "controllers/object.h"
@@ -30,35 +30,15 @@ const char *disk_node(const struct cache *cache, const struct cache_object *disk
 {
         const struct cache_object *volume = disk_volume(cache, disk);
 
-        if (volume)
-                return ((const struct api_volume *)volume->view)->spec->node_name;
-        return object_annotation(disk, ANNOTATION_SELECTED_NODE);
-}
+        const struct api_disk_object_ref *ref = volume ? NULL : disk_source_of(disk);
+        const char *selected = object_annotation(disk, ANNOTATION_SELECTED_NODE);
 
-const char *disk_user(const struct cache *cache, const struct cache_object *disk)
-{
-        assert(cache && disk);
+        if (!volume && !selected && ref) {
+                const struct cache_object *source = cache_get(cache, &api_virtual_disk_kind, disk->namespace, ref->name);
 
-        const char *holder = object_annotation(disk, ANNOTATION_HELD_BY);
-        const struct cache_object *instance = holder ? index_one(cache, INDEX_INSTANCE_BY_MACHINE, holder) : NULL;
-
-        return instance && instance_active(instance) ? ((const struct api_instance *)instance->view)->spec->machine->name : NULL;
-}
-
-const char *disk_copied_to(const struct cache *cache, const struct cache_object *disk)
-{
-        const struct cache_object *volume = disk_volume(cache, disk);
-        g_autoptr(GPtrArray) copies = volume ? cache_lookup(cache, INDEX_VOLUME_BY_CLONE, volume->name) : NULL;
-
-        for (guint i = 0; copies && i < copies->len; i++) {
-                const struct cache_object *object = copies->pdata[i];
-                const struct api_volume *copy = object->view;
-                const char *state = copy->status ? copy->status->state : NULL;
-
-                if (!object_deleting(object) && g_strcmp0(state, "Ready") != 0 && g_strcmp0(state, "Failed") != 0)
-                        return copy->spec->owner->name;
+                volume = source ? disk_volume(cache, source) : NULL; /* the only host that can copy it */
         }
-        return NULL;
+        return volume ? ((const struct api_volume *)volume->view)->spec->node_name : selected;
 }
 
 /* --- binding --- */
@@ -76,31 +56,24 @@ static void volume_create(struct turn *turn, const struct cache_object *disk, co
                 .virtual_size_bytes = plan->content.virtual_size_bytes,
                 .has_virtual_size_bytes = true,
         };
-        const struct api_volume *from = plan->clone ? plan->clone->view : NULL;
-        struct api_volume_clone clone = {
-                .volume = from ? plan->clone->name : NULL,
-                .volume_name = from ? from->spec->volume_name : NULL,
-                .format = from ? from->spec->format : NULL,
-                .pool = from ? from->spec->pool : NULL,
-        };
         struct api_volume_spec spec = {
                 .node_name = node,
                 .owner = &ref,
                 .pool = disk_pool_view(plan->pool, arena),
-                .volume_name = disk_file_name(arena, disk->name, disk->uid, "qcow2"),
-                .format = "qcow2",
+                .volume_name = disk_file_name(arena, disk->name, disk->uid, plan->format),
+                .format = plan->format,
                 .capacity_bytes = plan->capacity_bytes,
                 .has_capacity_bytes = true,
-                .source = plan->has_content && !from ? &source : NULL,
-                .clone = from ? &clone : NULL,
+                .source = plan->has_content ? &source : NULL,
+                .copy = (struct api_volume_copy *)plan->copy,
         };
         struct api_volume volume = {.metadata = intent_meta(arena, &owner, disk_volume_name(arena, disk), node), .spec = &spec};
 
         turn_create(turn, &api_volume_kind, &volume);
         if (plan->source)
                 turn_depends(turn, plan->source);
-        if (plan->clone)
-                turn_depends(turn, plan->clone);
+        if (plan->cloned)
+                turn_depends(turn, plan->cloned);
 }
 
 const char *disk_bind(struct turn *turn, const struct cache_object *disk, const char *node, const char *machine_uid,
@@ -113,8 +86,12 @@ const char *disk_bind(struct turn *turn, const struct cache_object *disk, const 
 
         if (!volume) {
                 disk_plan(turn_cache(turn), disk, turn_arena(turn), &plan);
-                if (plan.phase || plan.clone) {
-                        *reterr_words = plan.phase ? plan.words : "it is about to be copied";
+                if (plan.phase) {
+                        *reterr_words = plan.words;
+                        return NULL;
+                }
+                if (plan.node && strcmp(plan.node, node) != 0) {
+                        *reterr_words = arena_printf(turn_arena(turn), "its source lies on %s", plan.node);
                         return NULL;
                 }
                 volume_create(turn, disk, &plan, node);
@@ -155,7 +132,9 @@ struct disk_turn {
         const struct cache_object *volume;
         struct api_virtual_disk_status status;
         struct conditions conditions;
-        const char *user; /* machine that has it now */
+        const char *user;    /* machine that has it now */
+        const char *backs;   /* disks that are linked clones of it, or NULL */
+        const char *copying; /* disks that are being copied from it, or NULL */
 };
 
 static void disk_attachments(struct disk_turn *disk)
@@ -179,16 +158,21 @@ static void disk_attachments(struct disk_turn *disk)
 
 static void disk_use(struct disk_turn *disk)
 {
-        const char *copy = disk_copied_to(disk->cache, disk->object);
+        struct arena *arena = turn_arena(disk->turn);
 
         disk_attachments(disk);
         disk->user = disk_user(disk->cache, disk->object);
-        if (copy)
-                conditions_say(&disk->conditions, "InUse", "True", REASON_USED_FOR_DISK_CREATION, "it is being copied to disk %s",
-                               copy);
-        else if (disk->user)
+        disk->backs = disk_readers(disk->cache, disk->object, true, arena);
+        disk->copying = disk_readers(disk->cache, disk->object, false, arena);
+        if (disk->user)
                 conditions_say(&disk->conditions, "InUse", "True", REASON_ATTACHED_TO_VIRTUAL_MACHINE, "machine %s has it",
                                disk->user);
+        else if (disk->backs)
+                conditions_say(&disk->conditions, "InUse", "True", REASON_DISK_IS_BACKING, "linked clones read from it: %s",
+                               disk->backs);
+        else if (disk->copying)
+                conditions_say(&disk->conditions, "InUse", "True", REASON_USED_FOR_DISK_CREATION, "it is being cloned: %s",
+                               disk->copying);
         else
                 conditions_say(&disk->conditions, "InUse", "False", REASON_NOT_IN_USE, "no machine has it");
 }
@@ -239,7 +223,8 @@ enum growth {
         GROWTH_NONE,
         GROWTH_REFUSED, /* the pool's limit */
         GROWTH_UNDER_WAY,
-        GROWTH_HELD_UP, /* the host says why */
+        GROWTH_HELD_UP,   /* the host says why */
+        GROWTH_FORBIDDEN, /* linked clones need it as it is */
 };
 
 /* The wanted size of a disk that exists already may grow. */
@@ -254,6 +239,8 @@ static enum growth disk_grow(struct disk_turn *disk, const struct api_volume *vo
         if (!claim || !claim->size || quantity_parse_bytes(claim->size, &wanted) != 0)
                 return GROWTH_NONE;
         *ret_wanted = MAX((int64_t)wanted, spec.capacity_bytes);
+        if ((int64_t)wanted > spec.capacity_bytes && disk->backs)
+                return GROWTH_FORBIDDEN;
         if ((int64_t)wanted > spec.capacity_bytes) {
                 *ret_words = growth_refusal(disk, &spec, wanted - (uint64_t)spec.capacity_bytes);
                 if (*ret_words)
@@ -276,6 +263,7 @@ static enum turn_result disk_ready(struct disk_turn *disk, const struct api_volu
         bool fresh = g_strcmp0(disk->status.phase, "Ready") != 0 && g_strcmp0(disk->status.phase, "Resizing") != 0;
 
         disk->status.capacity = bytes_text(disk, capacity);
+        disk->status.allocated = volume->status->has_allocation_bytes ? bytes_text(disk, volume->status->allocation_bytes) : NULL;
         disk->status.progress = "100%";
         if (fresh)
                 turn_event(disk->turn, disk->object, false, REASON_READY, "the disk can be used");
@@ -286,8 +274,14 @@ static enum turn_result disk_ready(struct disk_turn *disk, const struct api_volu
                 turn_again_in(disk->turn, OVER_COMMITTED_AGAIN_US);
                 return disk_say(disk, "Ready", "True", REASON_READY, "the disk can be used; it does not grow");
         }
+        if (growth == GROWTH_FORBIDDEN) {
+                conditions_say(&disk->conditions, "Resizing", "False", REASON_DISK_IS_BACKING,
+                               "from %s to %s: linked clones read from it: %s", disk->status.capacity, bytes_text(disk, wanted),
+                               disk->backs);
+                return disk_say(disk, "Ready", "True", REASON_READY, "the disk can be used; it has not grown");
+        }
         if (growth == GROWTH_HELD_UP) {
-                conditions_say(&disk->conditions, "Resizing", "False", REASON_RESIZE_NOT_SUPPORTED, "from %s to %s: %s",
+                conditions_say(&disk->conditions, "Resizing", "False", volume->status->error->reason, "from %s to %s: %s",
                                disk->status.capacity, bytes_text(disk, wanted), volume->status->error->message);
                 return disk_say(disk, "Ready", "True", REASON_READY, "the disk can be used; it has not grown yet");
         }
@@ -298,6 +292,16 @@ static enum turn_result disk_ready(struct disk_turn *disk, const struct api_volu
         }
         condition_remove(&disk->conditions, "Resizing");
         return disk_say(disk, "Ready", "True", REASON_READY, "the disk can be used");
+}
+
+static void disk_mirror_clone(struct disk_turn *disk, const struct api_volume *volume)
+{
+        const struct api_volume_copied *copied = volume->status ? volume->status->copied : NULL;
+        struct api_disk_cloned *clone = copied ? arena_new0(turn_arena(disk->turn), struct api_disk_cloned) : NULL;
+
+        if (clone)
+                *clone = (struct api_disk_cloned){.mode = copied->mode, .consistency = copied->consistency};
+        disk->status.clone = clone;
 }
 
 static enum turn_result disk_mirror(struct disk_turn *disk)
@@ -312,6 +316,7 @@ static enum turn_result disk_mirror(struct disk_turn *disk)
         disk->status.node_name = volume->spec->node_name;
         disk->status.storage_class_name = volume->spec->pool->name;
         disk->status.digest = volume->spec->source ? volume->spec->source->digest : NULL;
+        disk_mirror_clone(disk, volume);
         if (!disk->status.capacity)
                 disk->status.capacity = bytes_text(disk, volume->spec->capacity_bytes);
         conditions_say(&disk->conditions, "DatasourceReady", "True", REASON_DATASOURCE_READY, "its content is known");
@@ -329,6 +334,8 @@ static enum turn_result disk_mirror(struct disk_turn *disk)
                                 arena_printf(arena, "%s of host %s; put the file back, or delete the disk",
                                              volume->status->error->message, volume->spec->node_name));
         }
+        if (g_strcmp0(state, "Pending") == 0 && volume->status->error)
+                return disk_say(disk, "Provisioning", "False", REASON_PROVISIONING, volume->status->error->message);
         if (g_strcmp0(state, "Failed") == 0) {
                 const char *words = volume->status->error ? volume->status->error->message : "the host could not make its volume";
 
@@ -346,11 +353,10 @@ static enum turn_result disk_mirror(struct disk_turn *disk)
                                      g_strcmp0(state, "Fetching") == 0 ? "fetches its image" : "makes its volume"));
 }
 
-/* A copy is made at once, without placement: the pool's limit is looked at here. */
+/* A clone is made at once, without placement: the pool's limit is looked at here. */
 static const char *clone_refusal(struct disk_turn *disk, const struct disk_plan *plan)
 {
-        const struct api_volume_spec place = {.node_name = ((const struct api_volume *)plan->clone->view)->spec->node_name,
-                                              .pool = disk_pool_view(plan->pool, turn_arena(disk->turn))};
+        const struct api_volume_spec place = {.node_name = plan->node, .pool = disk_pool_view(plan->pool, turn_arena(disk->turn))};
         const char *words = growth_refusal(disk, &place, (uint64_t)plan->capacity_bytes);
 
         if (words)
@@ -367,7 +373,8 @@ static void disk_say_sources(struct disk_turn *disk, const struct disk_plan *pla
                 conditions_say(&disk->conditions, "DatasourceReady", "False", plan->reason, "%s", plan->words);
         else
                 conditions_say(&disk->conditions, "DatasourceReady", "True", REASON_DATASOURCE_READY, "%s",
-                               plan->has_content ? "its content is known" : "it begins empty, or its file is awaited");
+                               plan->has_content || plan->cloned ? "its content is known"
+                                                                 : "it begins empty, or its file is awaited");
         if (strcmp(fault, "StorageClassReady") == 0)
                 conditions_say(&disk->conditions, "StorageClassReady", "False", plan->reason, "%s", plan->words);
         else if (plan->pool)
@@ -400,12 +407,12 @@ static enum turn_result disk_prepare(struct disk_turn *disk)
         }
         disk->status.capacity = bytes_text(disk, plan.capacity_bytes);
         disk->status.digest = plan.has_content ? plan.content.digest : NULL;
-        if (plan.clone) {
+        if (plan.cloned) {
                 const char *words = clone_refusal(disk, &plan);
 
                 if (words)
                         return disk_say(disk, "Pending", "False", REASON_POOL_OVER_COMMITTED, words);
-                node = ((const struct api_volume *)plan.clone->view)->spec->node_name;
+                node = plan.node;
         }
         if (!node)
                 return disk_say(disk, "WaitForFirstConsumer", "False", REASON_WAITING_FOR_FIRST_CONSUMER,
@@ -425,10 +432,11 @@ static enum turn_result disk_end(struct disk_turn *disk)
                          arena_printf(turn_arena(disk->turn), "its deletion waits for machine %s, which has it", disk->user));
                 return TURN_WAIT;
         }
-        if (disk_copied_to(disk->cache, disk->object)) {
+        if (disk->backs || disk->copying) {
                 disk_say(disk, "Terminating", "False", REASON_TERMINATING,
-                         arena_printf(turn_arena(disk->turn), "its deletion waits until it is copied to disk %s",
-                                      disk_copied_to(disk->cache, disk->object)));
+                         arena_printf(turn_arena(disk->turn), "its deletion waits for %s: %s",
+                                      disk->backs ? "linked clones, which read from it" : "copies that are being made of it",
+                                      disk->backs ? disk->backs : disk->copying));
                 return TURN_WAIT;
         }
         if (disk->volume && !intent_retire(disk->turn, disk->volume, volume->status ? volume->status->state : NULL)) {
@@ -492,17 +500,6 @@ static bool pool_moved(const struct cache_object *before, const struct cache_obj
                g_strcmp0(object_annotation(before, ANNOTATION_DEFAULT_POOL), object_annotation(now, ANNOTATION_DEFAULT_POOL)) != 0;
 }
 
-/* The disk that is copied: it is free again when its copy is there. */
-static void enqueue_source(const struct cache *cache, const struct api_volume *copy, struct workqueue *queue)
-{
-        const struct cache_object *object =
-                copy->spec->clone ? cache_get(cache, &api_volume_kind, NULL, copy->spec->clone->volume) : NULL;
-        const struct api_volume *source = object ? object->view : NULL;
-
-        if (source && source->spec->owner)
-                controller_enqueue(queue, source->spec->owner->namespace, source->spec->owner->name);
-}
-
 static void disk_related(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                          struct workqueue *queue)
 {
@@ -511,10 +508,8 @@ static void disk_related(const struct cache *cache, const struct cache_object *b
         if (object->kind == &api_volume_kind) {
                 const struct api_volume *volume = object->view;
 
-                if (volume->spec && volume->spec->owner && g_strcmp0(volume->spec->owner->kind, "VirtualDisk") == 0) {
+                if (volume->spec && volume->spec->owner && g_strcmp0(volume->spec->owner->kind, "VirtualDisk") == 0)
                         controller_enqueue(queue, volume->spec->owner->namespace, volume->spec->owner->name);
-                        enqueue_source(cache, volume, queue);
-                }
         } else if (object->kind == &api_instance_kind) {
                 const struct api_instance *instance = object->view;
 
@@ -525,8 +520,9 @@ static void disk_related(const struct cache *cache, const struct cache_object *b
                         disk_enqueue_refs(before, queue);
                         disk_enqueue_refs(now, queue);
                 }
-        } else if (object->kind == &api_virtual_image_kind || object->kind == &api_cluster_virtual_image_kind ||
-                   object->kind == &api_virtual_disk_kind) {
+        } else if (object->kind == &api_virtual_disk_kind) {
+                disk_enqueue_relatives(cache, object, queue);
+        } else if (object->kind == &api_virtual_image_kind || object->kind == &api_cluster_virtual_image_kind) {
                 g_autofree char *key = device_key(object->kind->kind, object->namespace, object->name);
 
                 index_enqueue(cache, INDEX_DISK_BY_SOURCE, key, queue);

@@ -22,10 +22,13 @@ struct disk_plan {
         const char *reason;
         const char *words;
         const struct cache_object *pool;
-        const struct cache_object *source; /* image, or NULL */
-        const struct cache_object *clone;  /* Volume of the disk that is copied, or NULL */
+        const struct cache_object *source; /* image, disk, or NULL */
         bool has_content;                  /* else an empty disk */
         struct image_content content;
+        const struct cache_object *cloned; /* the Volume that is copied, or NULL */
+        const struct api_volume_copy *copy;
+        const char *node;   /* of the Volume that is copied: there is no other place; else NULL */
+        const char *format; /* qcow2, raw */
         int64_t capacity_bytes;
         int progress_percent; /* of fetching the content into the library */
 };
@@ -52,10 +55,16 @@ const char *disk_bind(struct turn *turn, const struct cache_object *disk, const 
 const struct cache_object *disk_other_holder(const struct cache *cache, const struct cache_object *disk, const char *machine_uid,
                                              const struct cache_object **ret_former);
 
+/**
+ * disk_readers() - the disks that read from a disk now: linked clones for as long as they are there (@linked), others until they
+ * are complete
+ *
+ * Return: their names, "b, c", in @arena; NULL: none.
+ */
+const char *disk_readers(const struct cache *cache, const struct cache_object *disk, bool linked, struct arena *arena);
+
 /** disk_user() - the name of the machine that has the disk now, or NULL. */
 const char *disk_user(const struct cache *cache, const struct cache_object *disk);
-/** disk_copied_to() - the name of the disk into which it is being copied, or NULL: no machine may start with it meanwhile. */
-const char *disk_copied_to(const struct cache *cache, const struct cache_object *disk);
 
 /** disk_pool_default() - the oldest StoragePool that is marked as the default, or NULL. */
 const struct cache_object *disk_pool_default(const struct cache *cache);

@@ -238,38 +238,6 @@ static void a_disk_grows_and_is_protected_while_in_use(void)
         g_assert_null(cloud_get(cloud, VD, "web-root"));
 }
 
-/* A disk is copied where it lies, while no machine has it: neither starts one meanwhile, nor is the disk deleted. */
-static void a_disk_is_copied_while_no_machine_has_it(void)
-{
-        g_autoptr(cloud) cloud = cloud_new(NULL);
-        const struct api_volume *copy;
-
-        cloud_machine(cloud, "web", NULL);
-        cloud_expect_phase(cloud, VM, "web", "Running");
-        disk(cloud, "copy", "dataSource: {type: ObjectRef, objectRef: {kind: VirtualDisk, name: web-root}}");
-        cloud_expect_phase(cloud, VD, "copy", "Pending");
-        cloud_expect_condition(cloud, VD, "copy", "DatasourceReady", "False CloneNeedsStop", "web-root");
-        cloud_machine(cloud, "web", "  runPolicy: AlwaysOff\n");
-        cloud_hold(cloud, &api_volume_kind);
-        cloud_expect_phase(cloud, VM, "web", "Stopped");
-        cloud_expect_phase(cloud, VD, "copy", "Provisioning");
-        copy = volume_of(cloud, VD, "copy");
-        g_assert_cmpstr(copy->spec->clone->volume_name, ==, volume_of(cloud, VD, "web-root")->spec->volume_name);
-        g_assert_cmpstr(copy->spec->node_name, ==, "node-a");
-        g_assert_cmpint(copy->spec->capacity_bytes, ==, 2ll << 30);
-        g_assert_null(copy->spec->source);
-        cloud_expect_condition(cloud, VD, "web-root", "InUse", "True UsedForDiskCreation", "copied to disk copy");
-        cloud_machine(cloud, "web", "  runPolicy: AlwaysOn\n");
-        cloud_expect_phase(cloud, VM, "web", "Pending");
-        cloud_expect_condition(cloud, VM, "web", "BlockDevicesReady", "False BlockDevicesNotReady",
-                               "it is being copied to disk copy");
-        cloud_hold(cloud, NULL);
-        cloud_expect_phase(cloud, VD, "copy", "Ready");
-        cloud_expect_phase(cloud, VM, "web", "Running");
-        cloud_expect_condition(cloud, VD, "web-root", "InUse", "True AttachedToVirtualMachine", NULL);
-        cloud_expect_no_effects(cloud);
-}
-
 /* The pool's limit counts for copies too, and for growth; a drained pool takes nothing new. */
 static void a_pool_that_is_full_by_its_limit_or_drained_takes_no_more(void)
 {
@@ -322,6 +290,108 @@ static void a_volume_that_fails_tells_the_hosts_words(void)
         cloud_expect_phase(cloud, VD, "web-root", "Failed");
         cloud_expect_condition(cloud, VD, "web-root", "Ready", "False PoolFull", "no space left");
         cloud_expect_condition(cloud, VM, "web", "BlockDevicesReady", "False BlockDevicesNotReady", "no space left");
+}
+
+/* --- clones --- */
+
+#define CLONE(mode) "dataSource: {type: ObjectRef, objectRef: {kind: VirtualDisk, name: web-root}}, clone: {mode: " mode "}"
+
+static const char *volume_name(struct cloud *cloud, const char *name)
+{
+        return cloud_text(cloud, VD, name, "/status/target/persistentVolumeClaimName");
+}
+
+static void a_clone_is_made_at_once_where_its_source_lies(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const struct api_volume *volume;
+
+        disk(cloud, "copy", CLONE("Auto"));
+        cloud_expect_phase(cloud, VD, "copy", "Pending");
+        cloud_expect_condition(cloud, VD, "copy", "DatasourceReady", "False VirtualDiskNotFound", "web-root does not exist");
+        cloud_machine(cloud, "web", NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_hold(cloud, &api_volume_kind);
+        disk(cloud, "other", CLONE("Full"));
+        cloud_expect_phase(cloud, VD, "copy", "Ready");
+        cloud_expect_phase(cloud, VD, "other", "Provisioning");
+        volume = volume_of(cloud, VD, "copy");
+        g_assert_cmpstr(volume->spec->copy->volume, ==, volume_name(cloud, "web-root"));
+        g_assert_cmpstr(volume->spec->copy->mode, ==, "Auto");
+        g_assert_cmpstr(volume->spec->node_name, ==, volume_of(cloud, VD, "web-root")->spec->node_name);
+        g_assert_cmpint(volume->spec->capacity_bytes, ==, volume_of(cloud, VD, "web-root")->spec->capacity_bytes);
+        g_assert_null(volume->spec->source);
+        cloud_delete(cloud, VM, "web");
+        cloud_settle(cloud);
+        cloud_expect_condition(cloud, VD, "web-root", "InUse", "True UsedForDiskCreation", "it is being cloned: other");
+        cloud_delete(cloud, VD, "web-root");
+        cloud_expect_condition(cloud, VD, "web-root", "Ready", "False Terminating", "copies that are being made of it: other");
+        cloud_status(cloud, &api_volume_kind, volume_name(cloud, "other"),
+                     "{\"state\": \"Ready\", \"path\": \"/p/other\", \"allocationBytes\": 1048576,"
+                     " \"copied\": {\"mode\": \"Full\", \"consistency\": \"Crash\"}}");
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VD, "other", "Ready");
+        g_assert_cmpstr(cloud_text(cloud, VD, "other", "/status/clone/mode"), ==, "Full");
+        g_assert_cmpstr(cloud_text(cloud, VD, "other", "/status/clone/consistency"), ==, "Crash");
+        g_assert_cmpstr(cloud_text(cloud, VD, "other", "/status/allocated"), ==, "1Mi");
+        g_assert_null(cloud_get(cloud, VD, "web-root"));
+        cloud_expect_no_effects(cloud);
+}
+
+static void a_linked_clone_binds_its_source(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_machine(cloud, "web", NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        disk(cloud, "link", CLONE("Linked"));
+        cloud_expect_phase(cloud, VD, "link", "Pending");
+        cloud_expect_condition(cloud, VD, "link", "DatasourceReady", "False DiskInUse", "stop the machine, or choose mode Full");
+        cloud_delete(cloud, VM, "web");
+        cloud_expect_phase(cloud, VD, "link", "Ready");
+        cloud_expect_condition(cloud, VD, "web-root", "InUse", "True DiskIsBacking", "linked clones read from it: link");
+        disk(cloud, "web-root",
+             "dataSource: {type: ObjectRef, objectRef: {kind: ClusterVirtualImage, name: tiny}}, persistentVolumeClaim: {size: "
+             "9Gi}");
+        cloud_expect_condition(cloud, VD, "web-root", "Resizing", "False DiskIsBacking",
+                               "to 9Gi: linked clones read from it: link");
+        cloud_machine(cloud, "web", NULL);
+        cloud_expect_condition(cloud, VM, "web", "BlockDevicesReady", "False BlockDevicesNotReady",
+                               "linked clones read from it (link)");
+        cloud_delete(cloud, VD, "web-root");
+        cloud_expect_condition(cloud, VD, "web-root", "Ready", "False Terminating", "linked clones, which read from it: link");
+        cloud_delete(cloud, VD, "link");
+        cloud_settle(cloud);
+        g_assert_null(cloud_get(cloud, VD, "link"));
+        g_assert_null(cloud_get(cloud, VD, "web-root"));
+}
+
+static const struct {
+        const char *spec, *phase, *type, *status_reason, *part;
+} impossible[] = {
+        {CLONE("Linked") ", persistentVolumeClaim: {storageClassName: other}", "Failed", "Ready", "False CloneNotSupported",
+         "lies in the pool of its source, default"},
+        {CLONE("Linked") ", persistentVolumeClaim: {format: raw}", "Failed", "Ready", "False CloneNotSupported", "is a qcow2 file"},
+        {CLONE("Reflink") ", persistentVolumeClaim: {format: raw}", "Failed", "Ready", "False CloneNotSupported",
+         "the source is a qcow2 file"},
+        {CLONE("Full") ", persistentVolumeClaim: {size: 1Gi}", "Failed", "Ready", "False ImageTooSmall",
+         "the size 1Gi is smaller than its source, which has"},
+};
+
+static void clones_that_cannot_be_say_why(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: StoragePool, metadata: {name: other}, spec: {path: /srv/other}}");
+        cloud_machine(cloud, "web", NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        for (size_t i = 0; i < G_N_ELEMENTS(impossible); i++) {
+                g_autofree char *name = g_strdup_printf("clone-%zu", i);
+
+                disk(cloud, name, impossible[i].spec);
+                cloud_expect_phase(cloud, VD, name, impossible[i].phase);
+                cloud_expect_condition(cloud, VD, name, impossible[i].type, impossible[i].status_reason, impossible[i].part);
+        }
 }
 
 /* --- pools --- */
@@ -390,10 +460,12 @@ int main(int argc, char **argv)
         g_test_add_func("/disk/faulty_disks_say_why", faulty_disks_say_why);
         g_test_add_func("/disk/a_blank_disk_and_an_uploaded_disk_come_to_be", a_blank_disk_and_an_uploaded_disk_come_to_be);
         g_test_add_func("/disk/a_disk_grows_and_is_protected_while_in_use", a_disk_grows_and_is_protected_while_in_use);
-        g_test_add_func("/disk/a_disk_is_copied_while_no_machine_has_it", a_disk_is_copied_while_no_machine_has_it);
         g_test_add_func("/disk/a_pool_that_is_full_by_its_limit_or_drained_takes_no_more",
                         a_pool_that_is_full_by_its_limit_or_drained_takes_no_more);
         g_test_add_func("/disk/a_volume_that_fails_tells_the_hosts_words", a_volume_that_fails_tells_the_hosts_words);
+        g_test_add_func("/disk/a_clone_is_made_at_once_where_its_source_lies", a_clone_is_made_at_once_where_its_source_lies);
+        g_test_add_func("/disk/a_linked_clone_binds_its_source", a_linked_clone_binds_its_source);
+        g_test_add_func("/disk/clones_that_cannot_be_say_why", clones_that_cannot_be_say_why);
         g_test_add_func("/pool/a_pool_is_made_on_its_nodes_and_tells_what_they_say",
                         a_pool_is_made_on_its_nodes_and_tells_what_they_say);
         g_test_add_func("/pool/nodes_that_come_together_have_tasks_of_their_own", nodes_that_come_together_have_tasks_of_their_own);

@@ -27,6 +27,7 @@ static void look_at_disk(struct vm_context *vm, struct vm_device *device)
         const struct api_condition *ready =
                 disk->status ? condition_get(disk->status->conditions, disk->status->n_conditions, "Ready") : NULL;
         const struct cache_object *other = disk_other_holder(vm->cache, device->object, vm->object->uid, &device->former);
+        const char *backs = disk_readers(vm->cache, device->object, true, vm->arena);
         bool placed = disk_node(vm->cache, device->object) != NULL;
 
         device->size = disk->status ? disk->status->capacity : NULL;
@@ -36,9 +37,9 @@ static void look_at_disk(struct vm_context *vm, struct vm_device *device)
         device->words = ready && ready->message ? ready->message : "nothing is known of it yet";
         if (object_deleting(device->object))
                 device_bad(device, "it is being deleted");
-        if (disk_copied_to(vm->cache, device->object) && !(vm->instance && instance_active(vm->instance)))
-                device_bad(device,
-                           arena_printf(vm->arena, "it is being copied to disk %s", disk_copied_to(vm->cache, device->object)));
+        if (backs)
+                device_bad(device, arena_printf(vm->arena,
+                                                "linked clones read from it (%s): delete them, or use a full clone of it", backs));
         if (other)
                 device_bad(device, arena_printf(vm->arena, "machine %s has it",
                                                 ((const struct api_instance *)other->view)->spec->machine->name));

@@ -18,6 +18,28 @@ static void check_dots(const struct json_value *object, const struct json_value 
                 rules_invalid(faults, "metadata.name", name, "must not contain a dot");
 }
 
+/* A clone names another disk of its project; how it is made is settled with its creation. */
+static void check_clone(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
+{
+        const struct json_value *clone = json_find(object, "spec", "clone", NULL);
+        const struct json_value *name = json_find(object, "spec", "dataSource", "objectRef", "name", NULL);
+        bool disk = g_strcmp0(json_find_string(object, "spec", "dataSource", "objectRef", "kind", NULL), "VirtualDisk") == 0;
+
+        if (clone && !disk)
+                rules_forbidden(faults, "spec.clone", "only a disk that is the source is cloned");
+        if (disk && g_strcmp0(json_string(name, ""), json_find_string(object, "metadata", "name", NULL)) == 0)
+                rules_invalid(faults, "spec.dataSource.objectRef.name", name, "a disk cannot be its own source");
+        if (old)
+                rules_frozen(faults, "spec.clone", clone, json_find(old, "spec", "clone", NULL), "the disk is made once");
+}
+
+static void too_small(struct schema_faults *faults, const struct json_value *size, const struct json_value *has, const char *whence)
+{
+        schema_faults_add(faults, size_field, REASON_SHRINK_NOT_OFFERED,
+                          "Invalid value: \"%s\": a disk can grow, never shrink; it has %s%s",
+                          json_string(size, json_number_text(size)), json_string(has, json_number_text(has)), whence);
+}
+
 void rules_virtual_disk(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
 {
         const struct json_value *size = json_find(object, "spec", "persistentVolumeClaim", "size", NULL);
@@ -26,11 +48,7 @@ void rules_virtual_disk(const struct json_value *object, const struct json_value
 
         check_dots(object, old, faults);
         rules_data_source(faults, object, old);
-        if (g_strcmp0(json_find_string(object, "spec", "dataSource", "objectRef", "kind", NULL), "VirtualDisk") == 0 &&
-            g_strcmp0(json_find_string(object, "spec", "dataSource", "objectRef", "name", NULL),
-                      json_find_string(object, "metadata", "name", NULL)) == 0)
-                rules_invalid(faults, "spec.dataSource.objectRef.name",
-                              json_find(object, "spec", "dataSource", "objectRef", "name", NULL), "a disk is not made of itself");
+        check_clone(object, old, faults);
         if (!size && !json_find(object, "spec", "dataSource", NULL))
                 rules_required(faults, size_field, "an empty disk has no source to take its size from");
         if (!size && before)
@@ -42,9 +60,9 @@ void rules_virtual_disk(const struct json_value *object, const struct json_value
         else if (bytes > LIMIT_IMAGE_BYTES)
                 rules_invalid(faults, size_field, size, "must be at most 4Ti");
         if (rules_bytes(before, &bytes_before) && bytes < bytes_before)
-                schema_faults_add(faults, size_field, REASON_SHRINK_NOT_OFFERED,
-                                  "Invalid value: \"%s\": a disk can grow, never shrink; it has %s",
-                                  json_string(size, json_number_text(size)), json_string(before, json_number_text(before)));
+                too_small(faults, size, before, "");
+        else if (!before && rules_bytes(json_find(old, "status", "capacity", NULL), &bytes_before) && bytes < bytes_before)
+                too_small(faults, size, json_find(old, "status", "capacity", NULL), " of its source");
 }
 
 void rules_virtual_image(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
