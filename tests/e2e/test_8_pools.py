@@ -83,6 +83,42 @@ def test_attack_31_a_link_in_the_place_of_a_pool_is_refused(cloud):
     attack(31, "a symbolic link in the place of a pool's folder", "refused: PoolPathForbidden")
 
 
+# --- libvirt deletes and shrinks what is in use; Gabbro does not
+
+
+FOREIGN = """<domain type='qemu'><name>somebody</name><memory unit='MiB'>16</memory><os><type>hvm</type></os><devices>
+<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{path}'/><target dev='vda' bus='virtio'/></disk></devices></domain>"""
+
+
+def volume_of(cloud, disk):
+    return cloud.get("volumes.host.gabbro.dev", "-l", f"gabbro.dev/owner-name={disk}")["items"][0]
+
+
+def grow(cloud, disk, size):
+    return cloud.kubectl("patch", "vd", disk, "--type", "merge", "-p", json.dumps({"spec": {"persistentVolumeClaim": {"size": size}}}))
+
+
+def test_a_file_that_a_foreign_domain_has_is_neither_resized_nor_deleted(cloud):
+    cloud.gabbro("apply", "-f", "-", input=machine("kept", [("kept-root", "256Mi", None, "tiny")]))
+    cloud.wait("vd", "kept-root", "phase=Ready", 120)
+    cloud.gabbro("stop", "kept", "--force", "--wait")
+    cloud.gabbro("delete", "vm", "kept", "--wait", timeout=150)
+    path = volume_of(cloud, "kept-root")["status"]["path"]
+    (cloud.folder / "somebody.xml").write_text(FOREIGN.format(path=path))
+    cloud.virsh("create", cloud.folder / "somebody.xml")
+    grow(cloud, "kept-root", "300Mi")
+    held = lambda: condition(cloud.get("vd", "kept-root"), "Resizing")  # noqa: E731
+    cloud.eventually("it does not grow", lambda: held().get("reason") == "ResizeNotSupported", 30)
+    cloud.gabbro("delete", "vd", "kept-root")
+    cloud.eventually("it is not deleted", lambda: volume_of(cloud, "kept-root")["status"].get("error", {}).get("reason") == "VolumeInUse", 30)
+    size = json.loads(cloud.run("qemu-img", "info", "-U", "--output", "json", path).stdout)["virtual-size"]
+    assert size == 256 << 20 and cloud.virsh("domstate", "somebody").strip() == "running"
+    cloud.virsh("vol-delete", path)  # libvirt itself says nothing
+    assert cloud.run("ls", path, check=False).returncode
+    cloud.virsh("destroy", "somebody")
+    cloud.eventually("the disk is gone", lambda: cloud.kubectl("get", "vd", "kept-root", check=False).returncode, 60)
+
+
 # --- growth, drain, limit and deletion, on real file systems
 
 

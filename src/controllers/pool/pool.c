@@ -15,6 +15,7 @@
 #define FINALIZER_POOL     "gabbro.dev/storagepool-cleanup"
 #define SIZES_AFTER_US     10000000ull
 #define CONTENT_AFTER_US   1000000ull
+#define MANY_VOLUMES       1000 /* are counted less often */
 #define ENSURE             "EnsurePool"
 #define REFRESH            "RefreshPool"
 #define SPACE_LOW_PERCENT  10
@@ -410,9 +411,11 @@ static void relate_content(const struct cache *cache, const char *name, struct w
         if (pool && object_deleting(pool)) {
                 controller_enqueue(queue, NULL, name);
         } else if (pool) {
+                const struct api_storage_pool *view = pool->view;
+                bool large = view->status && view->status->volumes > MANY_VOLUMES;
                 g_autofree char *key = g_strdup_printf("-/%s", name);
 
-                workqueue_add_after(queue, key, CONTENT_AFTER_US);
+                workqueue_add_after(queue, key, large ? SIZES_AFTER_US : CONTENT_AFTER_US);
         }
 }
 
