@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/callbacks.h"
 
+#include "api/metrics.h"
 #include "base/error.h"
 #include "gateway/callback_queue.h"
 #include "generated/api_types.h"
@@ -21,6 +22,7 @@ struct callbacks {
         struct loop_source *due;
         struct callback_queue *queue;
         atomic_bool stopping;
+        uint64_t verdicts[CALLBACK_DEAD + 1]; /* attempts by what came of them */
 };
 
 static void wake(struct callbacks *callbacks)
@@ -185,6 +187,7 @@ static int write_outcome(struct callback_attempt *attempt)
                 ops[txn.n_ops] = update_of(callback);
                 note_in_callback(attempt, ops[txn.n_ops++].doc);
         }
+        attempt->callbacks->verdicts[verdict]++;
         return store_commit(gateway->store, &txn, on_written, attempt, NULL);
 }
 
@@ -240,6 +243,20 @@ static void on_due(struct loop_source *source, void *userdata)
 /* --- life
  * ------------------------------------------------------------------------------------------------------------------------------ */
 
+static void write_metrics(GString *out, void *userdata)
+{
+        const struct callbacks *callbacks = userdata;
+
+        metrics_value(out, "gabbro_callback_delivered_total", "counter", "Events that endpoints took.",
+                      (double)callbacks->verdicts[CALLBACK_DELIVERED]);
+        metrics_value(out, "gabbro_callback_retried_total", "counter", "Attempts that failed and are followed by another one.",
+                      (double)callbacks->verdicts[CALLBACK_AGAIN]);
+        metrics_value(out, "gabbro_callback_dead_total", "counter", "Events that were given up.",
+                      (double)callbacks->verdicts[CALLBACK_DEAD]);
+        metrics_value(out, "gabbro_callback_pending", "gauge", "Events that are still to be told.",
+                      (double)callback_queue_length(callbacks->queue));
+}
+
 int callbacks_init(struct gateway *gateway)
 {
         static const struct schema_kind *const kinds[] = {&api_callback_kind, &api_callback_delivery_kind, NULL};
@@ -257,6 +274,7 @@ int callbacks_init(struct gateway *gateway)
                 return r;
         for (size_t i = 0; kinds[i]; i++)
                 store_list(gateway->store, kinds[i], NULL, NULL, on_listed, callbacks);
+        api_add_metrics(gateway->api, write_metrics, callbacks);
         return error_fold(store_watch(gateway->store, kinds, revision, on_event, callbacks, &callbacks->watch));
 }
 

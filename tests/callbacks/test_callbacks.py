@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import re
 import socket
 import threading
 import time
@@ -109,6 +110,8 @@ def test_B33_what_is_given_up_is_seen_tried_again_or_dropped(gateway, project, e
     assert gateway.gabbro("callbacks", "drop", "--all", "-n", project.name) == "callback/gone: 1 dropped\ncallback/hook: 0 dropped\n"
     until(lambda: project.condition("gone") == ("True", "Delivering"))
     assert len(endpoint.told("/gone")) == 1 and [d["status"]["state"] for d in project.deliveries("gone")] == ["Skipped"]
+    metrics = gateway.ask("GET", "/metrics")[1].decode()
+    assert int(re.search(r"^gabbro_callback_dead_total (\d+)", metrics, re.M).group(1)) >= 2
     gateway.gabbro("callbacks", "retry", "nonsense", "-n", project.name, code=3)
 
 
@@ -228,6 +231,46 @@ def test_attack_16_a_project_hears_nothing_of_another(gateway, project, endpoint
                                ("PUT", "/" + delivery["metadata"]["name"] + "/status", delivery)):
         status, answer = gateway.ask(method, project.path("callbackdeliveries") + path, body)
         assert status == 405 and "only read" in answer["message"], (method, path, answer)
+
+
+def test_a_project_takes_along_all_that_was_still_to_be_told(gateway, project, endpoint):
+    endpoint.answers["/hook"] = 500
+    project.callback("hook", endpoint.url("/hook"))
+    project.callback("dead", endpoint.url("/hook"), maxAttempts=1)
+    project.callback("quiet", endpoint.url("/hook"), suspended=True)
+    for name in ("a", "b"):
+        project.ready_image(name)
+    until(lambda: project.condition("dead") == ("False", "DeliveriesDead"))
+    assert gateway.ask("DELETE", f"/api/v1/namespaces/{project.name}")[0] == 200
+    until(lambda: gateway.ask("GET", f"/api/v1/namespaces/{project.name}")[0] == 404)
+    n = len(endpoint.seen)
+    status, answer = gateway.ask("GET", "/apis/gabbro.dev/v1/callbackdeliveries")
+    assert [i for i in answer["items"] if i["metadata"]["namespace"] == project.name] == []
+    assert "ImageDeleted" not in [t["type"] for t in endpoint.seen[:n]]
+
+
+def person(gateway, project, name, role):
+    accounts = f"/api/v1/namespaces/{project.name}/serviceaccounts"
+    gateway.ask("POST", accounts, {"metadata": {"name": name}})
+    binding = {"metadata": {"name": name}, "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": project.name}],
+               "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}}
+    status, answer = gateway.ask("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{project.name}/rolebindings", binding)
+    assert status == 201, answer
+    return gateway.ask("POST", f"{accounts}/{name}/token", {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+                       )[1]["status"]["token"]
+
+
+def test_attack_17_viewers_and_operators_read_callbacks_and_change_nothing(gateway, project, endpoint):
+    project.callback("hook", endpoint.url("/hook"), suspended=True)
+    ways = [("POST", "/hook/retry", {}), ("POST", "/hook/drop", {}), ("PATCH", "/hook", {"spec": {"suspended": True}}),
+            ("POST", "", {"metadata": {"name": "own"}, "spec": {"url": endpoint.url("/own")}}), ("DELETE", "/hook", None)]
+    for name, role, may in (("rose", "gabbro:viewer", False), ("otto", "gabbro:operator", False), ("berta", "gabbro:project-admin", True)):
+        token = person(gateway, project, name, role)
+        assert until(lambda: gateway.ask("GET", project.path("callbackdeliveries"), token=token)[0]) == 200
+        for method, path, body in ways:
+            status, answer = gateway.ask(method, project.path("callbacks") + path, body, token)
+            assert (status in (200, 201)) == may and (may or status == 403), (name, method, path, answer)
+        assert gateway.ask("GET", "/apis/gabbro.dev/v1/namespaces/default/callbackdeliveries", token=token)[0] == 403
 
 
 BAD = [

@@ -312,6 +312,32 @@ static void many_images_at_once_are_all_told(void)
         g_assert_cmpstr(cloud_text(cloud, CB, "hook", "/status/pending"), ==, "250");
 }
 
+static void objects_beyond_the_limit_wait_until_others_are_told_to_their_end(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        callback(cloud, "hook", NULL);
+        for (unsigned i = 0; i < LIMIT_CALLBACK_DELIVERIES + 1; i++) {
+                g_autofree char *name = g_strdup_printf("i%04u", i);
+
+                ready_image(cloud, name);
+        }
+        cloud_advance(cloud, SECOND_US);
+        g_assert_cmpuint(cloud_count(cloud, DELIVERY), ==, LIMIT_CALLBACK_DELIVERIES);
+        cloud_expect_condition(cloud, CB, "hook", "Delivering", "False TooManyDeliveries", NULL);
+        g_assert_null(strstr(told(cloud), "i1000"));
+        attempt(cloud, "Delivered");
+        cloud_delete(cloud, VI, "i0000"); /* its end is told though there is no room: it takes the place of its memory */
+        cloud_advance(cloud, SECOND_US);
+        g_assert_nonnull(strstr(told(cloud), "i0000 2 ImageDeleted Pending"));
+        g_assert_null(strstr(told(cloud), "i1000"));
+        attempt(cloud, "Delivered");
+        g_assert_nonnull(strstr(told(cloud), "i1000 1 ImageReady Pending"));
+        attempt(cloud, "Delivered");
+        cloud_expect_condition(cloud, CB, "hook", "Delivering", "True Delivering", NULL);
+        cloud_expect_no_effects(cloud);
+}
+
 static void the_same_is_told_whatever_order_changes_are_seen_in(void)
 {
         static const char expect[] = "default/hook: a 1 ImageReady Pending\n"
@@ -353,6 +379,8 @@ int main(int argc, char **argv)
                         callbacks_beyond_the_limit_do_nothing_until_there_is_room);
         g_test_add_func("/callback/a_callback_takes_its_deliveries_along", a_callback_takes_its_deliveries_along);
         g_test_add_func("/callback/many_images_at_once_are_all_told", many_images_at_once_are_all_told);
+        g_test_add_func("/callback/objects_beyond_the_limit_wait_until_others_are_told_to_their_end",
+                        objects_beyond_the_limit_wait_until_others_are_told_to_their_end);
         g_test_add_func("/callback/A4_the_same_is_told_whatever_order_changes_are_seen_in",
                         the_same_is_told_whatever_order_changes_are_seen_in);
         return g_test_run();
