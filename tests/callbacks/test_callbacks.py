@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+from reliability import attack
 
 from conftest import Endpoint, Project, until
 
@@ -202,6 +203,8 @@ def test_attack_11_hostile_endpoints_end_as_words(gateway, project, endpoint):
     assert [name for name, (_, words) in urls.items() if words not in errors[name] or not errors[name]] == [], errors
     assert project.status("endless")["delivered"] == 1 == project.status("headers")["delivered"]
     assert target.connections == 0
+    attack(11, "endpoints of callbacks that redirect inside, never answer, answer without end or speak no TLS",
+           "not followed; given up at a bound, with words; others are served meanwhile")
     for listener in (silent, garbage):
         listener.close()
     target.close()
@@ -213,6 +216,7 @@ def test_attack_12_a_certificate_that_nobody_vouches_for(project, certificate, e
     project.ready_image("a")
     until(lambda: project.condition("hook") == ("False", "DeliveriesDead"))
     assert tls.seen == [] and "certificate" in project.deliveries("hook")[0]["status"]["lastError"]
+    attack(12, "an endpoint of callbacks whose certificate nobody vouches for", "nothing is sent")
     tls.close()
 
 
@@ -231,6 +235,7 @@ def test_attack_16_a_project_hears_nothing_of_another(gateway, project, endpoint
                                ("PUT", "/" + delivery["metadata"]["name"] + "/status", delivery)):
         status, answer = gateway.ask(method, project.path("callbackdeliveries") + path, body)
         assert status == 405 and "only read" in answer["message"], (method, path, answer)
+    attack(16, "a callback that asks for all images, and deliveries made by hand", "it hears of its own project's alone; refused (405)")
 
 
 def test_a_project_takes_along_all_that_was_still_to_be_told(gateway, project, endpoint):
@@ -271,6 +276,7 @@ def test_attack_17_viewers_and_operators_read_callbacks_and_change_nothing(gatew
             status, answer = gateway.ask(method, project.path("callbacks") + path, body, token)
             assert (status in (200, 201)) == may and (may or status == 403), (name, method, path, answer)
         assert gateway.ask("GET", "/apis/gabbro.dev/v1/namespaces/default/callbackdeliveries", token=token)[0] == 403
+    attack(17, "callbacks made, changed, retried or dropped by viewers and operators", "refused (403)")
 
 
 BAD = [

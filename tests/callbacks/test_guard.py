@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attack 11: callbacks of a gateway as it is installed reach no internal address, however it is written."""
 import pytest
+from reliability import attack
 
 from conftest import Gateway, Project, until
 
@@ -23,3 +24,4 @@ def test_attack_11_internal_addresses_are_not_connected_to(strict, image, endpoi
     errors = {d["spec"]["callback"]["name"]: d["status"]["lastError"] for d in project.deliveries()}
     assert [host for i, host in enumerate(hosts) if "--allow-downloads-from" not in errors[f"hook-{i}"]] == [], errors
     assert endpoint.connections == 0
+    attack(11, "an endpoint of callbacks at an address inside, in every spelling", "nothing connects; the event is given up with the reason")

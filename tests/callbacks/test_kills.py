@@ -3,8 +3,11 @@
 import time
 
 import pytest
+from reliability import outcome
 
 from conftest import Gateway, Project, until
+
+TOLD = "each event arrives at least once, under one id and in order; none is missed"
 
 
 @pytest.fixture
@@ -51,6 +54,7 @@ def test_B32_killed_around_each_write(mortal, image, endpoint, place, posts):
     mortal.begin()
     told = check(project, endpoint, 1)
     assert len(told) == 2 + (place == "update-callbackdeliveries/before")  # its answer was not durable, so it was sent again
+    outcome("gateway killed at a commit or step", "an endpoint is told of an image", TOLD)
 
 
 def test_B32_killed_while_the_endpoint_listens(mortal, image, endpoint):
@@ -65,6 +69,7 @@ def test_B32_killed_while_the_endpoint_listens(mortal, image, endpoint):
     mortal.process.wait(30)
     mortal.begin()
     assert len(check(project, endpoint, 2)) == 3
+    outcome("gateway killed while an endpoint answers", "an endpoint is told of an image", TOLD)
 
 
 @pytest.mark.parametrize("when", ["told", "untold"])
@@ -89,6 +94,7 @@ def test_B32_a_deletion_that_the_gateway_did_not_survive_is_told(mortal, image, 
     told = endpoint.told("/hook")
     assert [t["sequence"] for t in told] == sorted(t["sequence"] for t in told) and {t["sequence"] for t in told} == {1, 2}
     assert len({t["id"] for t in told}) == 2
+    outcome("gateway killed at a commit or step", "an image goes of which an endpoint was told", TOLD)
 
 
 def test_B32_killed_again_and_again(mortal, image, endpoint):
