@@ -117,6 +117,11 @@ static void done(int result, void *userdata)
         struct import *import = userdata;
         struct imports *imports = import->gateway->imports;
 
+        if (result > 0 && g_strcmp0(import->fault.reason, REASON_QUOTA_EXCEEDED) == 0) {
+                g_autofree char *words = ingest_no_room(import->gateway, &import->target);
+
+                g_strlcpy(import->fault.message, words, sizeof(import->fault.message));
+        }
         if (result == 0 && ingest_report_facts(import->gateway, &import->target, &import->facts, NULL, NULL))
                 library_release(import->gateway, import->facts.digest);
         else if (result > 0)

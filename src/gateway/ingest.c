@@ -112,6 +112,15 @@ char *ingest_over_quota(const struct gateway *gateway, const struct ingest_targe
                                quantity_format_bytes(bytes, asked), quantity_format_bytes(room, left));
 }
 
+char *ingest_no_room(const struct gateway *gateway, const struct ingest_target *target)
+{
+        const char *quota;
+        uint64_t room = ingest_room(gateway, target, &quota);
+
+        return ingest_over_quota(gateway, target, room < UINT64_MAX ? room + 1 : room)
+                       ?: g_strdup("exceeded quota: the file is larger than what the project had left of images.storage");
+}
+
 int ingest_report_facts(struct gateway *gateway, const struct ingest_target *target, const struct blob_facts *facts,
                         store_done_fn done, void *userdata)
 {

@@ -25,6 +25,8 @@ void ingest_report_none(struct gateway *gateway, const struct ingest_target *tar
 uint64_t ingest_room(const struct gateway *gateway, const struct ingest_target *target, const char **ret_quota);
 /** ingest_over_quota() - why a file of @bytes may not come, or NULL; g_free(). */
 char *ingest_over_quota(const struct gateway *gateway, const struct ingest_target *target, uint64_t bytes);
+/** ingest_no_room() - the same of a file whose size nobody knows: it came to where the room ends. g_free(). */
+char *ingest_no_room(const struct gateway *gateway, const struct ingest_target *target);
 /** ingest_report_facts() / ingest_report_fault() - the end. An object that is gone meanwhile is no fault. @done as objects_edit().
  *  A file that a quota has no room for is a fault of its own: -EDQUOT. */
 int ingest_report_facts(struct gateway *gateway, const struct ingest_target *target, const struct blob_facts *facts,
@@ -36,6 +38,8 @@ extern const struct schema_kind *const ingest_kinds[];
 
 /** uploads_init() - the subresource "upload" of images and disks: PUT or POST of the bytes, ?sha256= of them. */
 void uploads_init(struct gateway *gateway);
+/** uploads_stop() - what is unpacked ends now: before gateway->pool goes. NULL is accepted. */
+void uploads_stop(struct uploads *uploads);
 struct uploads *uploads_free(struct uploads *uploads);
 /** uploads_why_not() - why bytes cannot be sent for @object now, in words; NULL: they can. */
 const char *uploads_why_not(const struct gateway *gateway, const struct store_object *object);

@@ -556,6 +556,7 @@ static void stop(struct program *program)
         cache_free(program->cache); /* it tells the controllers of every write */
         revoked_settle(gateway->revoked);
         resumable_stop(gateway->resumable);
+        uploads_stop(gateway->uploads);
         loop_pool_free(gateway->pool);
         quota_free(gateway->quota);
         settle(gateway);

@@ -5,6 +5,7 @@
 #include "gateway/ingest.h"
 #include "generated/reasons.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 /*
@@ -23,7 +24,8 @@ struct upload {
         GByteArray *filling, *writing;
         int64_t expected_bytes; /* -1: not told */
         int last_percent;
-        bool busy, ended;
+        bool busy, ended, over_quota;
+        atomic_ullong room; /* what quotas leave for it */
         int write_error;
         struct blob_facts facts;
         struct blob_fault fault;
@@ -31,6 +33,7 @@ struct upload {
 
 struct uploads {
         GHashTable *by_uid; /* struct upload by uid of its target: one at a time */
+        atomic_bool stopping;
 };
 
 static void upload_free(struct upload *upload)
@@ -45,8 +48,29 @@ static void upload_free(struct upload *upload)
 
 static void upload_pump(struct upload *upload);
 
+static void look_at_room(struct upload *upload)
+{
+        const char *quota;
+
+        atomic_store(&upload->room, ingest_room(upload->gateway, &upload->target, &quota));
+}
+
 /* --- pool jobs
  * -------------------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t room(void *userdata)
+{
+        struct upload *upload = userdata;
+
+        return atomic_load(&upload->room);
+}
+
+static bool go_on(void *userdata)
+{
+        struct upload *upload = userdata;
+
+        return !atomic_load(&upload->gateway->uploads->stopping);
+}
 
 static int write_work(void *userdata)
 {
@@ -94,11 +118,25 @@ static void refuse(struct upload *upload, int code, const char *reason, const ch
                 upload_free(upload);
 }
 
+static void refuse_for_quota(struct upload *upload)
+{
+        g_autofree char *words = ingest_no_room(upload->gateway, &upload->target);
+
+        if (!upload->over_quota)
+                ingest_report_fault(upload->gateway, &upload->target, REASON_QUOTA_EXCEEDED, words);
+        upload->over_quota = true;
+        refuse(upload, 403, "Forbidden", words);
+}
+
 static void finish_done(int result, void *userdata)
 {
         struct upload *upload = userdata;
 
         upload->busy = false;
+        if (result == -EDQUOT) {
+                refuse_for_quota(upload);
+                return;
+        }
         if (result > 0) {
                 g_autoptr(schema_faults) faults = schema_faults_new();
                 schema_faults_add(faults, "body", upload->fault.reason, "%s", upload->fault.message);
@@ -147,8 +185,13 @@ static void upload_pump(struct upload *upload)
 {
         if (upload->busy)
                 return;
+        look_at_room(upload);
         if (!upload->request && !(upload->ended && upload->filling->len == 0 && !upload->write_error)) {
                 upload_free(upload);
+                return;
+        }
+        if (upload->write_error == -EDQUOT) {
+                refuse_for_quota(upload);
                 return;
         }
         if (upload->write_error) {
@@ -259,6 +302,10 @@ static void handle_upload(struct http_request *request, const struct auth_identi
         upload->writing = g_byte_array_sized_new(BUFFER_BYTES);
         upload->expected_bytes = http_request_content_length(request);
         ingest_target_set(&upload->target, object);
+        look_at_room(upload);
+        blob_intake_bound(
+                intake,
+                &(struct blob_bounds){.room = room, .go_on = go_on, .unpack_us = gateway->times->unpack_us, .userdata = upload});
         g_hash_table_insert(gateway->uploads->by_uid, upload->target.uid, upload);
         http_request_set_userdata(request, upload);
         http_request_on_gone(request, on_gone);
@@ -282,6 +329,12 @@ void uploads_init(struct gateway *gateway)
                         api_add_subresource(gateway->api, &upload);
                 }
         }
+}
+
+void uploads_stop(struct uploads *uploads)
+{
+        if (uploads)
+                atomic_store(&uploads->stopping, true);
 }
 
 struct uploads *uploads_free(struct uploads *uploads)

@@ -80,6 +80,8 @@ def test_attack_6_what_unpacks_past_the_quota(gateway, mirror):
     assert fate[1] == "QuotaExceeded", fate
     done = gateway.gabbro("image", "import", "http://mirror.test/a.raw.gz", "--name", "cli", "-n", project)
     assert done.returncode and "quota" in done.stderr
+    status, answer, name = gateway.upload(gzip.compress(bytes(64 << 20)), project)
+    assert status == 403 and "quota" in answer["message"] and gateway.fate(name, project)[1] == "QuotaExceeded", answer
     gateway.nothing_left()
     attack(6, "an image that unpacks past its project's quota", "cut off there: QuotaExceeded; the space is returned")
 
