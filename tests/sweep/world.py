@@ -43,6 +43,14 @@ spec:
   - {{kind: VirtualDisk, name: {MACHINE}-data}}
 """
 PROJECT = f"{MACHINE}-project"
+COPY = f"""
+apiVersion: gabbro.dev/v1
+kind: VirtualDisk
+metadata: {{name: {MACHINE}-copy}}
+spec:
+  persistentVolumeClaim: {{size: 300Mi}}
+  dataSource: {{type: ObjectRef, objectRef: {{kind: VirtualDisk, name: {MACHINE}-root}}}}
+"""
 SPACE = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {PROJECT}}}\n---" + MANIFEST
 ADDRESS = f"""
 apiVersion: gabbro.dev/v1
@@ -57,7 +65,7 @@ spec: {{type: Auto}}
 SCRUB = [(re.compile(pattern), word) for pattern, word in [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"), (r"\b[0-9a-f]{64}\b", "DIGEST"), (r"\b[0-9a-f]{20}\b", "SERIAL"),
     (r"\bgbt[0-9a-z]+\b", "TAP"), (r"\b(domain|qemu)-\d+-", r"\1-N-"), (r"52:54:00(:[0-9a-f]{2}){3}", "MAC"), (r"\b10\.66\.10\.\d+\b", "ADDRESS"), (r"\bip-10-66-10-\d+\b", "LEASE"),
-    (rf"\b({MACHINE}|{MACHINE}-root|{MACHINE}-data)-[0-9a-f]{{8}}\b", r"\1-UID"), (rf"\b{MACHINE}-[a-z0-9]{{5}}\"", f"{MACHINE}-SUFFIX\""),
+    (rf"\b({MACHINE}|{MACHINE}-root|{MACHINE}-data|{MACHINE}-copy)-[0-9a-f]{{8}}\b", r"\1-UID"), (rf"\b{MACHINE}-[a-z0-9]{{5}}\"", f"{MACHINE}-SUFFIX\""),
 ]]
 # Times, counters, what the guest says by itself, and versions: not part of an end state.
 DROP = {"uid", "resourceVersion", "creationTimestamp", "generation", "observedGeneration", "epoch", "stats", "startedAt", "lastStartTime",
@@ -221,6 +229,9 @@ OPERATIONS = {o.name: o for o in [
     Operation("hold address", "absent", "held", lambda w: (["apply", "-f", "-"], ADDRESS), [["vmip", f"{MACHINE}-held", "--for", "phase=Bound"]]),
     Operation("release address", "held", "absent", lambda w: (["delete", "vmip", f"{MACHINE}-held", "--ignore-not-found"], None),
               [["vmip", f"{MACHINE}-held", "--for", "delete"]]),
+    Operation("copy disk", "stopped", "copied", lambda w: (["apply", "-f", "-"], COPY), [["vd", f"{MACHINE}-copy", "--for", "condition=Ready"]]),
+    Operation("delete copy", "copied", "stopped", lambda w: (["delete", "vd", f"{MACHINE}-copy", "--ignore-not-found"], None),
+              [["vd", f"{MACHINE}-copy", "--for", "delete"]]),
     Operation("upload image", "absent", "image", lambda w: (["image", "upload", str(TINY), "--name", f"{MACHINE}-image"], None),
               [["vi", f"{MACHINE}-image", "--for", "phase=Ready"]]),
     Operation("delete image", "image", "absent", lambda w: (["delete", "vi", f"{MACHINE}-image", "--ignore-not-found"], None),
@@ -229,7 +240,7 @@ OPERATIONS = {o.name: o for o in [
 WAY = {("absent", "running"): "create", ("running", "absent"): "delete", ("running", "stopped"): "force off", ("stopped", "running"): "start",
        ("stopped", "absent"): "delete stopped", ("absent", "held"): "hold address", ("held", "absent"): "release address",
        ("absent", "project"): "make project", ("project", "absent"): "delete namespace",
-       ("absent", "image"): "upload image", ("image", "absent"): "delete image"}
+       ("stopped", "copied"): "copy disk", ("copied", "stopped"): "delete copy", ("absent", "image"): "upload image", ("image", "absent"): "delete image"}
 
 
 class Doing(threading.Thread):
@@ -324,16 +335,12 @@ class World:
 
     def bring(self, state):
         """To the state that an operation begins in, without faults."""
-        if self.state == state:
-            return
-        way = WAY.get((self.state, state))
-        if not way:
-            self.bring("absent")
-            way = WAY.get(("absent", state))
-        if not way:
-            self.bring("running")
-            way = WAY["running", state]
-        self.do(OPERATIONS[way])
+        ways = [[self.state]]  # the shortest one
+        while ways[0][-1] != state:
+            ways += [ways[0] + [after] for before, after in WAY if before == ways[0][-1] and after not in ways[0]]
+            ways.pop(0)
+        for before, after in zip(ways[0], ways[0][1:]):
+            self.do(OPERATIONS[WAY[before, after]])
 
     def do(self, operation):
         self.serial += 1
@@ -431,7 +438,7 @@ class World:
 
     def mend(self):
         """After a failure: to an empty host again, so that the next case is judged by itself."""
-        self.cloud.gabbro("delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", f"vmip/{MACHINE}-held", f"vi/{MACHINE}-image",
+        self.cloud.gabbro("delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", f"vd/{MACHINE}-copy", f"vmip/{MACHINE}-held", f"vi/{MACHINE}-image",
                           "--ignore-not-found", "--wait", "--timeout", "90", check=False)
         self.cloud.gabbro("delete", f"namespace/{PROJECT}", "--ignore-not-found", "--wait", "--timeout", "90", check=False)
         self.cloud.gabbro("doctor", "--fix", "--yes", check=False)
