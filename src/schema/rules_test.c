@@ -193,6 +193,8 @@ static const struct rule_case cases[] = {
         {&api_virtual_disk_kind, DISK, NULL, ""},
         {&api_virtual_disk_kind, DISK, "{metadata: {name: a.b}}", "metadata.name: Invalid value: \"a.b\": must not contain a dot"},
         {&api_virtual_disk_kind, DISK, "{metadata: {name: a.b}}", "", true, "{metadata: {name: a.b}}"},
+        {&api_virtual_disk_kind, DISK, "{metadata: {name: d}, spec: {dataSource: {objectRef: {kind: VirtualDisk, name: d}}}}",
+         "spec.dataSource.objectRef.name: Invalid value: \"d\": a disk is not made of itself"},
         {&api_virtual_disk_kind, DISK, "{spec: {dataSource: null, persistentVolumeClaim: null}}",
          "spec.persistentVolumeClaim.size: Required value: an empty disk has no source to take its size from"},
         {&api_virtual_disk_kind, DISK, "{spec: {persistentVolumeClaim: {size: 0}}}",
@@ -271,6 +273,10 @@ static const struct rule_case cases[] = {
          "spec.path: Invalid value: \"/srv/../etc\": must be an absolute path without '.', '..' and empty parts"},
         {&api_storage_pool_kind, POOL, "{spec: {path: /etcetera, nodes: [a], nodeSelector: {b: c}}}",
          "spec.nodeSelector: Forbidden: nodes are chosen by name or by labels, not by both"},
+        {&api_storage_pool_kind, POOL, "{spec: {path: null}}", "spec.path: Required value: a Directory is a folder of its nodes"},
+        {&api_storage_pool_kind, POOL, "{spec: {type: RBD, path: null}}",
+         "spec.type: Forbidden: RBD: Pools of this type cannot be made yet. Use a pool of type Directory; the manual's page of the "
+         "capability matrix has what is known of the type."},
 
         {&api_virtual_machine_ip_address_kind, ADDRESS, NULL, ""},
         {&api_virtual_machine_ip_address_kind, ADDRESS, "{spec: {staticIP: null}}",
