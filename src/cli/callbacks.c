@@ -108,6 +108,16 @@ static int list(struct cli *cli, const struct callbacks_options *options, const 
         return code;
 }
 
+static int list_deliveries(struct cli *cli, const struct callbacks_options *options, const char *callback)
+{
+        g_autofree char *path = callback ? cli_path(cli, &api_callback_kind, callback) : NULL;
+        struct cli_reply reply = {};
+        int code = path ? cli_expect(cli, &(struct cli_request){.path = path}, &reply) : CLI_OK; /* whether there is one */
+
+        cli_reply_clear(&reply);
+        return code == CLI_OK ? list(cli, options, &api_callback_delivery_kind, callback) : code;
+}
+
 /* --- retry and drop
  * -------------------------------------------------------------------------------------------------------------------- */
 
@@ -201,7 +211,7 @@ int cli_callbacks(struct cli *cli, int argc, char **argv)
         if (code == CLI_OK && (argc < 2 || strcmp(argv[1], "list") == 0))
                 code = list(cli, &options, &api_callback_kind, NULL);
         else if (code == CLI_OK && strcmp(argv[1], "deliveries") == 0)
-                code = list(cli, &options, &api_callback_delivery_kind, argc > 2 ? argv[2] : NULL);
+                code = list_deliveries(cli, &options, argc > 2 ? argv[2] : NULL);
         else if (code == CLI_OK)
                 code = decide(cli, &options, argc, argv);
         g_free(options.output);

@@ -191,15 +191,17 @@ int callback_attempt_send(void *userdata)
                 .go_on = go_on,
         };
         g_autofree char *words = NULL;
+        const char *why;
         int status = 0;
         int r = http_fetch(&client, &call, attempt, &status, NULL, &words);
 
         if (r == 0)
                 attempt->status = status;
+        why = words ?: g_strerror(-r);
         if (r == -EACCES)
                 attempt->error = g_strdup_printf("%s: %s", words, reach_words(attempt->verdict));
         else if (attempt->status == 0)
-                attempt->error = g_strndup(words ?: g_strerror(-r), ERROR_MOST);
+                attempt->error = g_utf8_make_valid(why, (gssize)strnlen(why, ERROR_MOST)); /* it may quote the endpoint */
         else if (attempt->status >= 300 && attempt->status < 400)
                 attempt->error =
                         g_strdup_printf("the endpoint answered with status %d; redirects are not followed", attempt->status);

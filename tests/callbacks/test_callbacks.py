@@ -113,7 +113,8 @@ def test_B33_what_is_given_up_is_seen_tried_again_or_dropped(gateway, project, e
     assert len(endpoint.told("/gone")) == 1 and [d["status"]["state"] for d in project.deliveries("gone")] == ["Skipped"]
     metrics = gateway.ask("GET", "/metrics")[1].decode()
     assert int(re.search(r"^gabbro_callback_dead_total (\d+)", metrics, re.M).group(1)) >= 2
-    gateway.gabbro("callbacks", "retry", "nonsense", "-n", project.name, code=3)
+    for word in ("retry", "drop", "deliveries"):
+        gateway.gabbro("callbacks", word, "nonsense", "-n", project.name, code=3)
 
 
 def test_suspended_callbacks_keep_what_happens(gateway, project, endpoint):
