@@ -423,6 +423,19 @@ def bench_beside(folder, rounds):
         gateway.kill()
 
 
+def bench_upload(folder, rounds):
+    """Beside cp, sha256sum and nginx, on the same disk."""
+    from uploads import bench_uploads
+    data = folder / "upload" / "data"
+    data.parent.mkdir()
+    gateway = Lone(data)
+    gateway.begin()
+    try:
+        bench_uploads(show, gateway, data.parent, BUILD, rounds)
+    finally:
+        gateway.kill()
+
+
 # --- long lists, many watches ---------------------------------------------------------------------------------------------------------------
 
 LISTED = 20000
@@ -430,15 +443,16 @@ AS_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
 def filled(folder, machines):
-    """A gateway with so many machines, all off, at rest."""
-    from peers import GabbroMachines
+    """A gateway over a store with so many machines, at rest."""
     data = folder / f"filled-{machines}" / "data"
     data.parent.mkdir()
     gateway = Lone(data)
     gateway.begin()
-    client = GabbroMachines(gateway, BUILD)
-    for n in range(machines):
-        client.create(n)
+    gateway.process.terminate()
+    gateway.process.wait()
+    if machines:
+        subprocess.run([BUILD / "bench/fleet", "fill", data / "store.db", str(machines)], check=True, stdout=subprocess.DEVNULL)
+    gateway.begin()
     gateway.until_quiet()
     return gateway
 
@@ -489,7 +503,7 @@ def bench_watch(folder, rounds):
     text = (gateway.data / "admin.kubeconfig").read_text()
     token = re.search(r"token: (\S+)", text).group(1)
     path = "/api/v1/namespaces/default/configmaps/watched"
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "watched"}, "data": {"n": "none yet", "text": "x" * 1000}}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "watched"}, "data": {"n": "0", "text": "x" * 1000}}
     context = ssl.create_default_context(cadata=base64.b64decode(re.search(r"authority-data: (\S+)", text).group(1)).decode())
     connection = http.client.HTTPSConnection("127.0.0.1", int(gateway.port.group(1)), context=context)
     connection.request("POST", path.rsplit("/", 1)[0], json.dumps(body), {"Authorization": "Bearer " + token, "Content-Type": "application/json"})
@@ -513,7 +527,7 @@ def watchers(*words):
 def main():
     parser = argparse.ArgumentParser(description="Measure, each figure beside its peer.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "peers", "list", "watch", "scale", "api", "start", "memory", "adopt"])
+    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "peers", "list", "watch", "scale", "api", "start", "memory", "adopt", "upload"])
     args = parser.parse_args()
 
     def wanted(part):
@@ -529,6 +543,8 @@ def main():
             bench_fleet(folder, args.rounds)
         if wanted("peers"):
             bench_beside(folder, args.rounds)
+        if wanted("upload"):
+            bench_upload(folder, args.rounds)
         if wanted("list"):
             bench_list(folder, args.rounds)
         if wanted("watch"):
