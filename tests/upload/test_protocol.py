@@ -3,6 +3,8 @@
 import base64
 import email.utils
 import hashlib
+import os
+import subprocess
 import time
 
 import pytest
@@ -160,6 +162,19 @@ def test_put_still_works_and_ends_what_was_begun(gateway, image):
     assert put.status == 200, put
     assert gateway.patch(upload, 1000, DATA[1000:]).status == 410
     assert gateway.grant(image, len(DATA)).status == 409
+
+
+@pytest.mark.parametrize("plural", ["virtualimages", "clustervirtualimages"])
+def test_the_status_tells_how_to_send_the_file(gateway, name, plural, tmp_path):
+    path = gateway.image(name, plural)
+    status = gateway.await_phase(path, "WaitForUserUpload")
+    assert status["imageUploadURLs"] == {"external": f"{path}/upload"}
+    (tmp_path / "FILE").write_bytes(DATA)
+    (tmp_path / "ca.pem").write_text(gateway.ca)
+    env = dict(os.environ, TOKEN=gateway.token, GATEWAY=f"https://127.0.0.1:{gateway.port}", CURL_CA_BUNDLE=str(tmp_path / "ca.pem"))
+    subprocess.run(["sh", "-ec", status["uploadCommand"] + " -sf"], cwd=tmp_path, env=env, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    status = gateway.await_phase(path, "Ready")
+    assert status["ingest"]["digest"] == hashlib.sha256(DATA).hexdigest() and "uploadCommand" not in status and "imageUploadURLs" not in status
 
 
 def test_it_is_written_who_uploaded(gateway, image):

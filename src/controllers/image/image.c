@@ -80,6 +80,8 @@ static void image_store_status(struct turn *turn, const struct cache_object *obj
         own.format = status->format;
         own.size = status->size;
         own.progress = status->progress;
+        own.image_upload_urls = status->image_upload_urls;
+        own.upload_command = status->upload_command;
         own.target = status->target;
         own.source_uid = status->source_uid;
         own.conditions = status->conditions;
@@ -193,6 +195,8 @@ static enum turn_result image_finish(struct image_turn *image, const struct imag
                 .digest = content->digest,
         };
         image_blob_ensure(image->turn, content);
+        status->image_upload_urls = NULL;
+        status->upload_command = NULL;
         status->phase = "Ready";
         status->progress = "100%";
         status->format = content->format;
@@ -238,6 +242,21 @@ static enum turn_result image_by_ref(struct image_turn *image)
         return image_finish(image, &content);
 }
 
+/* Where and how its file is sent; the address of the gateway is that at which the status was read. */
+static void image_tell_upload(struct image_turn *image)
+{
+        struct arena *arena = turn_arena(image->turn);
+        const struct cache_object *object = image->object;
+        struct api_image_upload_urls *urls = arena_new0(arena, struct api_image_upload_urls);
+        const char *place = object->namespace ? arena_printf(arena, "namespaces/%s/", object->namespace) : "";
+
+        urls->external = arena_printf(arena, "/apis/%s/%s/%s%s/%s/upload", object->kind->group, object->kind->version, place,
+                                      object->kind->plural, object->name);
+        image->view.status.image_upload_urls = urls;
+        image->view.status.upload_command =
+                arena_printf(arena, "curl -T FILE -H \"Authorization: Bearer $TOKEN\" \"$GATEWAY%s\"", urls->external);
+}
+
 static enum turn_result image_by_ingest(struct image_turn *image, bool upload)
 {
         const struct api_image_ingest *ingest = image->view.status.ingest;
@@ -248,6 +267,8 @@ static enum turn_result image_by_ingest(struct image_turn *image, bool upload)
         if (image_ingest_content(ingest, &content))
                 return image_finish(image, &content);
         image->view.status.progress = arena_printf(arena, "%d%%", ingest ? (int)ingest->progress_percent : 0);
+        if (upload)
+                image_tell_upload(image);
         if (ingest && ingest->error) {
                 if (g_strcmp0(image->view.status.phase, "Failed") != 0)
                         turn_event(image->turn, image->object, true, REASON_PROVISIONING_FAILED, ingest->error->message);
