@@ -139,6 +139,7 @@ class Mounted:
         cloud.run("truncate", "-s", "1G", self.file)
         cloud.run(f"mkfs.{kind}", "-q", self.file)
         self.device = outside("losetup", "-f", "--show", self.file)
+        cloud.run("rm", "-f", self.device)
         cloud.run("mknod", self.device, "b", "7", self.device.removeprefix("/dev/loop"))  # the emulated host has devices of its own
         cloud.run("mount", self.device, self.path)
         pool(cloud, kind, self.path)

@@ -38,6 +38,15 @@ static const struct api_pool_node *pool_node(const struct cache_object *pool, co
         return NULL;
 }
 
+/* By its volume, or by what it shall be. */
+static bool is_raw(const struct cache_object *disk, const struct api_volume *volume)
+{
+        const struct api_virtual_disk *view = disk->view;
+        const struct api_disk_volume_claim *claim = view->spec ? view->spec->persistent_volume_claim : NULL;
+
+        return g_strcmp0(volume ? volume->spec->format : claim && claim->format ? claim->format : "qcow2", "qcow2") != 0;
+}
+
 bool capabilities_of_disk(const struct cache *cache, const struct cache_object *disk, const char *pool_name, bool running,
                           struct capability_question *ret_question)
 {
@@ -52,7 +61,7 @@ bool capabilities_of_disk(const struct cache *cache, const struct cache_object *
         if (!pool)
                 return false;
         facts.set |= running ? CAPABILITY_RUNNING : 0;
-        facts.set |= volume && g_strcmp0(volume->spec->format, "qcow2") != 0 ? CAPABILITY_RAW : 0;
+        facts.set |= is_raw(disk, volume) ? CAPABILITY_RAW : 0;
         there = pool_node(pool, disk_node(cache, disk));
         if (there && there->has_reflink) {
                 facts.known |= CAPABILITY_REFLINK;
