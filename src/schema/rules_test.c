@@ -194,7 +194,7 @@ static const struct rule_case cases[] = {
         {&api_virtual_disk_kind, DISK, "{metadata: {name: a.b}}", "metadata.name: Invalid value: \"a.b\": must not contain a dot"},
         {&api_virtual_disk_kind, DISK, "{metadata: {name: a.b}}", "", true, "{metadata: {name: a.b}}"},
         {&api_virtual_disk_kind, DISK, "{metadata: {name: d}, spec: {dataSource: {objectRef: {kind: VirtualDisk, name: d}}}}",
-         "spec.dataSource.objectRef.name: Invalid value: \"d\": a disk is not made of itself"},
+         "spec.dataSource.objectRef.name: Invalid value: \"d\": a disk cannot be its own source"},
         {&api_virtual_disk_kind, DISK, "{spec: {dataSource: null, persistentVolumeClaim: null}}",
          "spec.persistentVolumeClaim.size: Required value: an empty disk has no source to take its size from"},
         {&api_virtual_disk_kind, DISK, "{spec: {persistentVolumeClaim: {size: 0}}}",
