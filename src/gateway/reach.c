@@ -7,6 +7,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#define OPTIONS "allowed only with gabbro-gateway --allow-private-downloads or --allow-downloads-from"
+
 /* Link-local, multicast, broadcast, unspecified; and where providers' machines ask for credentials, also those that look public. */
 static const char *const never[] = {
         "0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.0/24",
@@ -78,10 +80,8 @@ const char *reach_words(enum reach_verdict verdict)
 {
         static const char *const words[] = {
                 [REACH_ALLOWED] = "it is allowed",
-                [REACH_PRIVATE] =
-                        "it is private; allowed only with gabbro-gateway --allow-private-downloads or --allow-downloads-from",
-                [REACH_OWN] = "it is the gateway's own; allowed only with gabbro-gateway --allow-private-downloads or "
-                              "--allow-downloads-from",
+                [REACH_PRIVATE] = "it is private; " OPTIONS,
+                [REACH_OWN] = "it is the gateway's own; " OPTIONS,
                 [REACH_NEVER] = "no such address is ever reached for users; gabbro-gateway --allow-downloads-from can name one",
                 [REACH_NO_ADDRESS] = "it is no address",
         };

@@ -526,7 +526,7 @@ static void attack_4_a_raw_volume_stays_raw_whatever_its_guest_writes(void)
         hostile_head(data_file, true);
         ensure_pool(virt);
         for (size_t i = 0; i < G_N_ELEMENTS(heads); i++) {
-                g_autofree char *other = make_disk(virt, "other.qcow2");
+                g_autofree char *other G_GNUC_UNUSED = make_disk(virt, "other.qcow2");
                 uint8_t seen[HEAD_BYTES];
 
                 if (i == 0)
