@@ -266,7 +266,6 @@ static const char *opener_of(struct agent *agent, const struct intent *volume)
 static void gather_source(struct agent *agent, const struct intent *intent, struct job *job)
 {
         const struct intent *volume = copies(intent) ? intents_get(agent->intents, &api_volume_kind, copies(intent)) : NULL;
-        g_autoptr(GPtrArray) instances = intents_list(agent->intents, &api_instance_kind);
         const struct api_volume_spec *spec = volume ? ((const struct api_volume *)volume->doc->view)->spec : NULL;
         struct job_source *source;
 
@@ -281,13 +280,6 @@ static void gather_source(struct agent *agent, const struct intent *intent, stru
         source->file = arena_strdup(job->arena, spec->volume_name);
         source->format = arena_strdup(job->arena, spec->format);
         source->busy_by = arena_strdup(job->arena, opener_of(agent, volume));
-        for (unsigned i = 0; i < instances->len; i++) {
-                const struct intent *instance = instances->pdata[i];
-
-                if (instance->active && names_disk(instance->doc->view, volume->name)) {
-                        source->domain_uuid = arena_strdup(job->arena, instance_uuid(instance->doc->view));
-                }
-        }
         job->source = source;
 }
 

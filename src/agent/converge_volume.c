@@ -17,6 +17,8 @@
 #define STEP_CREATE     "create"
 #define IN_USE_AGAIN_US 5000000ull
 #define SOURCE_AGAIN_US 1000000ull
+/* How old the allocation that is told may be. */
+#define MEASURE_AGAIN_US 300000000ull
 
 int pool_ensure(struct job *job, const struct api_volume_pool *pool, struct virt_error *reterr)
 {
@@ -91,6 +93,7 @@ static void succeed(struct job *job, const struct virt_volume *volume, struct ap
         status.progress_percent = 100;
         status.has_progress_percent = true;
         status.error = why;
+        job->again_us = MEASURE_AGAIN_US; /* what it takes changes without a word */
         job_status(job, &api_volume_status_type, &status);
 }
 

@@ -33,8 +33,7 @@ struct job_source {
         bool ready;
         bool linked; /* it reads from another volume itself */
         const char *path, *pool, *file, *format;
-        const char *busy_by;     /* name of a machine that may be opening it now, or NULL */
-        const char *domain_uuid; /* of a machine that runs and names it, or NULL */
+        const char *busy_by; /* name of a machine that may be opening it now, or NULL */
 };
 
 struct job_port {

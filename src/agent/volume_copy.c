@@ -121,16 +121,33 @@ static const char *hold_still(struct job *job, const struct api_volume_spec *spe
         return "Crash";
 }
 
+/* The running domain of ours that writes to the source, as libvirt says: this agent may have seen none of its machines yet. */
+static int find_writer(struct job *job, const char **ret_uuid, struct virt_error *reterr)
+{
+        const struct job_source *source = job->source;
+        struct virt_file_holder holder = {};
+        struct virt_volume volume = {};
+        int r = virt_volume_get(job->agent->virt, source->pool, source->file, &volume, reterr);
+
+        if (!r) {
+                r = virt_file_holder(job->agent->virt, volume.path, &holder, reterr);
+        }
+        *ret_uuid = !r && holder.own && holder.disk ? arena_strdup(job->arena, holder.uuid) : NULL;
+        virt_file_holder_clear(&holder);
+        virt_volume_clear(&volume);
+        return r == VIRT_E_MISSING ? 0 : r;
+}
+
 int volume_copy_mend(struct job *job, const struct api_volume_spec *spec, struct virt_error *reterr)
 {
         const struct api_volume *view = job->doc->view;
-        const char *uuid = job->source ? job->source->domain_uuid : NULL;
         struct virt_pool_info pool = {};
         g_autofree char *target = NULL;
-        int r;
+        const char *uuid = NULL;
+        int r = spec->copy && job->source ? find_writer(job, &uuid, reterr) : 0;
 
-        if (!spec->copy || !uuid) {
-                return 0; /* no domain, or it does not run: nothing stands still and nothing is copied from it */
+        if (r || !uuid) {
+                return r; /* no domain runs with it: nothing stands still and nothing is copied from it */
         }
         if (journal_step(job->agent->journal, view->metadata->uid, STEP_FREEZE) != JOURNAL_NONE) {
                 r = thaw(job, uuid, reterr);

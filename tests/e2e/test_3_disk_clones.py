@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import pytest
+from cloud import BUILD, Daemon
 from test_1_first_machine import ssh
 from test_8_space import condition, machine, remove
 
@@ -55,6 +56,24 @@ def test_E28_a_running_machine_is_cloned_while_its_agent_holds_it_still(cloud):
     assert '"lazy-refcounts": true' in info and '"extended-l2": true' in info and "backing" not in info
     assert cloud.get("vd", "first-vm-root")["status"]["phase"] == "Ready"
     delete(cloud, "of-crash")
+
+
+def test_a_guest_that_a_killed_agent_left_standing_still_goes_on(cloud):
+    domain = cloud.get("instances.host.gabbro.dev", "-l", "gabbro.dev/owner-name=first-vm")["items"][0]["status"]["domainName"]
+
+    def still():
+        return json.loads(cloud.virsh("qemu-agent-command", domain, '{"execute": "guest-fsfreeze-status"}'))["return"]
+
+    agent = Daemon(cloud, "agent")
+    agent.end("TERM")
+    agent.begin(BUILD / "tests/fault/gabbro-agent-faulty", GABBRO_FAULT="volumes/copy/frozen=kill")
+    clone(cloud, "of-frozen", "first-vm-root", consistency="Agent")
+    cloud.eventually("the agent is killed", lambda: cloud.run("kill", "-0", str(agent.pid()), check=False).returncode, 60)
+    assert still() == "frozen"
+    agent.begin()
+    assert ready(cloud, "of-frozen")[0] == {"mode": "Full", "consistency": "Agent"}
+    assert still() == "thawed"
+    delete(cloud, "of-frozen")
 
 
 def test_a_linked_clone_binds_its_source_and_says_so(cloud):
