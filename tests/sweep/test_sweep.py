@@ -77,8 +77,9 @@ def alone(words):
 
 def chain():
     """Operations in an order in which each begins where the one before has ended."""
-    return [OPERATIONS[n] for n in ("create", "restart", "stop", "copy disk", "delete copy", "start", "force off", "delete stopped", "create", "delete", "delete namespace", "hold address",
-                                    "release address", "upload image", "delete image")]
+    return [OPERATIONS[n] for n in ("create", "restart", "grow disk", "create", "clone running", "stop", "start", "force off", "copy disk", "delete copy",
+                                    "delete stopped", "create", "delete", "delete namespace", "hold address", "release address", "upload image",
+                                    "delete image")]
 
 
 class Sweep:

@@ -51,6 +51,21 @@ spec:
   persistentVolumeClaim: {{size: 300Mi}}
   dataSource: {{type: ObjectRef, objectRef: {{kind: VirtualDisk, name: {MACHINE}-root}}}}
 """
+CLONE = f"""
+apiVersion: gabbro.dev/v1
+kind: VirtualDisk
+metadata: {{name: {MACHINE}-copy}}
+spec:
+  dataSource: {{type: ObjectRef, objectRef: {{kind: VirtualDisk, name: {MACHINE}-root}}}}
+  clone: {{consistency: Crash}}
+"""
+GROWN = f"""
+apiVersion: gabbro.dev/v1
+kind: VirtualDisk
+metadata: {{name: {MACHINE}-data}}
+spec:
+  persistentVolumeClaim: {{size: 96Mi}}
+"""
 SPACE = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {PROJECT}}}\n---" + MANIFEST
 ADDRESS = f"""
 apiVersion: gabbro.dev/v1
@@ -70,7 +85,7 @@ SCRUB = [(re.compile(pattern), word) for pattern, word in [
 # Times, counters, what the guest says by itself, and versions: not part of an end state.
 DROP = {"uid", "resourceVersion", "creationTimestamp", "generation", "observedGeneration", "epoch", "stats", "startedAt", "lastStartTime",
         "lastTransitionTime", "message", "guestOSInfo", "guestOS", "addresses", "agentConnected", "annotations", "launchTimeDuration", "allocationBytes",
-        "usage", "used", "free", "allocation", "available", "usedBytes", "freeBytes", "availableBytes", "allocatedBytes", "step", "managedFields",
+        "usage", "used", "free", "allocation", "available", "usedBytes", "freeBytes", "availableBytes", "allocatedBytes", "allocated", "step", "managedFields",
         "guest", "hostname"}
 
 
@@ -229,6 +244,10 @@ OPERATIONS = {o.name: o for o in [
     Operation("hold address", "absent", "held", lambda w: (["apply", "-f", "-"], ADDRESS), [["vmip", f"{MACHINE}-held", "--for", "phase=Bound"]]),
     Operation("release address", "held", "absent", lambda w: (["delete", "vmip", f"{MACHINE}-held", "--ignore-not-found"], None),
               [["vmip", f"{MACHINE}-held", "--for", "delete"]]),
+    Operation("grow disk", "running", "grown", lambda w: (["apply", "-f", "-"], GROWN), [["vd", f"{MACHINE}-data", "--for", "phase=Ready"]]),
+    Operation("clone running", "running", "cloned", lambda w: (["apply", "-f", "-"], CLONE), [["vd", f"{MACHINE}-copy", "--for", "phase=Ready"]]),
+    Operation("delete clone", "cloned", "running", lambda w: (["delete", "vd", f"{MACHINE}-copy", "--ignore-not-found"], None),
+              [["vd", f"{MACHINE}-copy", "--for", "delete"]]),
     Operation("copy disk", "stopped", "copied", lambda w: (["apply", "-f", "-"], COPY), [["vd", f"{MACHINE}-copy", "--for", "condition=Ready"]]),
     Operation("delete copy", "copied", "stopped", lambda w: (["delete", "vd", f"{MACHINE}-copy", "--ignore-not-found"], None),
               [["vd", f"{MACHINE}-copy", "--for", "delete"]]),
@@ -240,6 +259,7 @@ OPERATIONS = {o.name: o for o in [
 WAY = {("absent", "running"): "create", ("running", "absent"): "delete", ("running", "stopped"): "force off", ("stopped", "running"): "start",
        ("stopped", "absent"): "delete stopped", ("absent", "held"): "hold address", ("held", "absent"): "release address",
        ("absent", "project"): "make project", ("project", "absent"): "delete namespace",
+       ("running", "grown"): "grow disk", ("grown", "absent"): "delete", ("running", "cloned"): "clone running", ("cloned", "running"): "delete clone",
        ("stopped", "copied"): "copy disk", ("copied", "stopped"): "delete copy", ("absent", "image"): "upload image", ("image", "absent"): "delete image"}
 
 
