@@ -527,7 +527,7 @@ def watchers(*words):
 def main():
     parser = argparse.ArgumentParser(description="Measure, each figure beside its peer.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "peers", "list", "watch", "scale", "api", "start", "memory", "adopt", "upload"])
+    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "peers", "list", "watch", "scale", "api", "start", "memory", "adopt", "upload", "disks"])
     args = parser.parse_args()
 
     def wanted(part):
@@ -551,13 +551,16 @@ def main():
             bench_watch(folder, args.rounds)
         if wanted("scale"):
             bench_scale(args.rounds)
-        if any(wanted(part) for part in ("api", "start", "memory", "adopt")):
+        if any(wanted(part) for part in ("api", "start", "memory", "adopt", "disks")):
             subprocess.run([str(HOST), "up", str(bench.host), "--cache", "/var/tmp/gabbro-qemu-cache"], check=True, env=bench.env, stdin=subprocess.DEVNULL)
             bench.run("/usr/bin/python3", ROOT / "tools/demo.py", "up")
             if wanted("memory"):
                 bench_memory(bench)
             if wanted("api"):
                 bench_api(bench)
+            if wanted("disks"):
+                from disks import bench_disks
+                bench_disks(bench, args.rounds, show)
             if wanted("start"):
                 bench_start(bench, args.rounds)
             if wanted("adopt"):
