@@ -62,15 +62,15 @@ static void add_network(struct bootstrap *bootstrap, const char *cidr)
         end(bootstrap, &api_network_kind, "default", doc);
 }
 
-static void add_pool(struct bootstrap *bootstrap, const char *path)
+static void add_pool(struct bootstrap *bootstrap, const char *name, const char *path)
 {
         struct json_doc *doc;
-        struct json_value *root = begin(bootstrap, &api_storage_pool_kind, "default", &doc);
+        struct json_value *root = begin(bootstrap, &api_storage_pool_kind, name, &doc);
         struct json_value *annotations = json_ensure_object(doc, json_get(root, "metadata"), "annotations");
 
         json_set_string(doc, annotations, ANNOTATION_DEFAULT_POOL, "true");
         json_set_string(doc, json_ensure_object(doc, root, "spec"), "path", path);
-        end(bootstrap, &api_storage_pool_kind, "default", doc);
+        end(bootstrap, &api_storage_pool_kind, name, doc);
 }
 
 /* The sizes of the class that the Deckhouse virtualization API ships: more cores, larger guaranteed shares. */
@@ -124,7 +124,7 @@ int controllers_bootstrap(struct store *store, const struct clock *clock, const 
         add_namespace(&bootstrap, "kube-system");
         add_namespace(&bootstrap, "kube-node-lease");
         add_network(&bootstrap, defaults->network_cidr ? defaults->network_cidr : "10.66.10.0/24");
-        add_pool(&bootstrap, defaults->pool_path);
+        add_pool(&bootstrap, defaults->pool_name ?: "default", defaults->pool_path);
         add_class(&bootstrap, defaults->class_model ? defaults->class_model : "Nehalem");
 
         struct store_txn txn = {.ops = bootstrap.ops,

@@ -41,10 +41,9 @@ static int wait_all(struct gateway *gateway, struct waiting *waiting)
 /* --- objects of a new installation ----------------------------------------------------------------------------------------------
  */
 
-static int create_objects(struct gateway *gateway, const char *pool_path, char **reterr_words)
+static int create_objects(struct gateway *gateway, const struct controllers_defaults *defaults, char **reterr_words)
 {
-        const struct controllers_defaults defaults = {.pool_path = pool_path};
-        int r = controllers_bootstrap(gateway->store, gateway->clock, gateway->random, &defaults);
+        int r = controllers_bootstrap(gateway->store, gateway->clock, gateway->random, defaults);
 
         if (r)
                 *reterr_words = g_strdup("cannot write the first objects");
@@ -194,12 +193,12 @@ int bootstrap_admin_reset(struct gateway *gateway, char **reterr_words)
         return r;
 }
 
-int bootstrap_run(struct gateway *gateway, const char *pool_path, char **reterr_words)
+int bootstrap_run(struct gateway *gateway, const struct controllers_defaults *defaults, char **reterr_words)
 {
         g_autofree char *path = g_build_filename(gateway->data_dir, "admin.kubeconfig", NULL);
         g_autoptr(GPtrArray) tokens = admin_tokens(gateway);
 
-        int r = create_objects(gateway, pool_path, reterr_words);
+        int r = create_objects(gateway, defaults, reterr_words);
         if (r < 0)
                 return r;
         if (tokens->len > 0 && access(path, F_OK) == 0)

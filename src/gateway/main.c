@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/names.h"
 #include "cache/cache.h"
 #include "control/control.h"
 #include "controllers/controllers.h"
@@ -29,10 +30,11 @@
 #define ROOM_INTERVAL_US  5000000u
 #define ROOM_BYTES        (4u << 20)
 #define DEFAULT_LISTEN    "127.0.0.1:6443"
+#define DEFAULT_POOL_NAME "default"
 #define DEFAULT_POOL_PATH "/var/lib/gabbro/pools/local"
 
 struct options {
-        char *data_dir, *listen, *store, *pool_path, *log_format, *log_level;
+        char *data_dir, *listen, *store, *pool_name, *pool_path, *log_format, *log_level;
         char **advertise, **download_prefixes;
         struct address_prefix *reachable; /* those */
         gboolean compat_api, allow_private_downloads, admin_reset, restored, version;
@@ -43,6 +45,7 @@ static void options_clear(struct options *options)
         g_free(options->data_dir);
         g_free(options->listen);
         g_free(options->store);
+        g_free(options->pool_name);
         g_free(options->pool_path);
         g_free(options->log_format);
         g_free(options->log_level);
@@ -84,6 +87,10 @@ static int check_options(struct options *options)
                 options->listen = g_strdup(DEFAULT_LISTEN);
         if (!options->pool_path)
                 options->pool_path = g_strdup(g_getenv("GABBRO_STORAGE_POOL_PATH") ?: DEFAULT_POOL_PATH);
+        if (!options->pool_name)
+                options->pool_name = g_strdup(g_getenv("GABBRO_STORAGE_POOL_NAME") ?: DEFAULT_POOL_NAME);
+        if (!names_is_label(options->pool_name))
+                return usage_error("--pool-name takes a name of small letters, digits and dashes");
         log_setup("gabbro-gateway", level, options->log_format && g_str_equal(options->log_format, "json"));
         return check_prefixes(options);
 }
@@ -96,6 +103,8 @@ static int parse_options(int argc, char **argv, struct options *options)
                 {"advertise", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->advertise,
                  "Name or address that clients use; repeat for more. The first one goes into the kubeconfig", "HOST"},
                 {"store", 0, 0, G_OPTION_ARG_STRING, &options->store, "Where objects are kept: sqlite", "STORE"},
+                {"pool-name", 0, 0, G_OPTION_ARG_STRING, &options->pool_name,
+                 "Name of the first storage pool ($GABBRO_STORAGE_POOL_NAME, " DEFAULT_POOL_NAME ")", "NAME"},
                 {"pool-path", 0, 0, G_OPTION_ARG_STRING, &options->pool_path,
                  "Folder on the hosts for the first storage pool ($GABBRO_STORAGE_POOL_PATH, " DEFAULT_POOL_PATH ")", "PATH"},
                 {"compat-api", 0, 0, G_OPTION_ARG_NONE, &options->compat_api, "Serve virtualization.deckhouse.io/v1alpha2 too",
@@ -506,7 +515,10 @@ static int start(struct program *program)
         if (r == 0 && program->options.admin_reset)
                 r = reset(program, &words);
         else if (r == 0)
-                r = bootstrap_run(gateway, program->options.pool_path, &words);
+                r = bootstrap_run(gateway,
+                                  &(struct controllers_defaults){.pool_name = program->options.pool_name,
+                                                                 .pool_path = program->options.pool_path},
+                                  &words);
         if (words)
                 log_error(words);
         if (r == 0 && !program->options.admin_reset)

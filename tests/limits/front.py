@@ -39,15 +39,15 @@ LIMIT = limits()
 
 
 class Gateway:
-    def __init__(self, folder, descriptors=None):
+    def __init__(self, folder, descriptors=None, words=(), **env):
         def few_descriptors():
             ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0)  # nor may it have more again
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
         self.folder = folder
         self.log = open(folder / "gateway.log", "wb")
-        argv = [GATEWAY, "--data-dir", folder / "data", "--listen", "127.0.0.1:0"]
-        self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL,
+        argv = [GATEWAY, "--data-dir", folder / "data", "--listen", "127.0.0.1:0", *words]
+        self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=os.environ | env,
                                         preexec_fn=few_descriptors if descriptors else None)
         config = folder / "data/admin.kubeconfig"
         end = time.monotonic() + 60

@@ -326,6 +326,41 @@ static void changes_wait_for_a_restart_and_are_listed(void)
         cloud_expect_no_effects(cloud);
 }
 
+static void disks_of_web(struct cloud *cloud, const char *policy, const char *refs)
+{
+        cloud_applyf(cloud,
+                     "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
+                     "spec:\n  virtualMachineClassName: generic\n  runPolicy: %s\n  cpu: {cores: 1}\n  memory: {size: 1Gi}\n"
+                     "  blockDeviceRefs: [%s]\n",
+                     policy, refs);
+        cloud_settle(cloud);
+}
+
+/* D75, D101: a list of disks changes with the next start, which a running machine is told of and a stopped one is not. */
+static void a_list_of_disks_changes_with_the_next_start(void)
+{
+        static const char one[] = "{kind: VirtualDisk, name: web-root}",
+                          two[] = "{kind: VirtualDisk, name: web-root}, {kind: VirtualDisk, name: web-data}";
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualDisk, metadata: {name: web-data},\n"
+                           " spec: {persistentVolumeClaim: {size: 1Gi}}}");
+        cloud_machine(cloud, "web", NULL);
+        cloud_settle(cloud);
+        disks_of_web(cloud, "AlwaysOn", two);
+        g_assert_nonnull(strstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges"), "\"path\":\"blockDeviceRefs"));
+        g_assert_cmpuint(cloud_instance(cloud, "web")->spec->n_disks, ==, 1);
+        disks_of_web(cloud, "AlwaysOn", one);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges"), ==, "");
+        disks_of_web(cloud, "AlwaysOff", one);
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        disks_of_web(cloud, "AlwaysOff", two);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges"), ==, "");
+        disks_of_web(cloud, "AlwaysOn", two);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpuint(cloud_instance(cloud, "web")->spec->n_disks, ==, 2);
+}
+
 static const struct change_case {
         const char *name;
         unsigned cores;
@@ -335,6 +370,7 @@ static const struct change_case {
         {"nothing", 1, "1Gi", "", ""},
         {"a default written out", 1, "1Gi", "  bootloader: BIOS\n", ""},
         {"run policy at once", 1, "1Gi", "  runPolicy: AlwaysOn\n", ""},
+        {"D77: node selector at once", 1, "1Gi", "  nodeSelector: {disk: fast}\n", ""},
         {"live migration policy at once", 1, "1Gi", "  liveMigrationPolicy: AlwaysSafe\n", ""},
         {"memory", 1, "2Gi", "", "replace memory.size;"},
         {"boot firmware", 1, "1Gi", "  bootloader: EFI\n", "replace bootloader;"},
@@ -604,6 +640,7 @@ int main(int argc, char **argv)
         g_test_add_func("/vm/the_parts_of_a_start_are_timed", the_parts_of_a_start_are_timed);
         g_test_add_func("/vm/D39_D44_resources_tell_cores_share_and_topology", resources_tell_cores_share_and_topology);
         g_test_add_func("/vm/D52_D53_D79_changes_wait_for_a_restart_and_are_listed", changes_wait_for_a_restart_and_are_listed);
+        g_test_add_func("/vm/D75_D101_a_list_of_disks_changes_with_the_next_start", a_list_of_disks_changes_with_the_next_start);
         g_test_add_func("/vm/the_way_of_every_change_is_known", the_way_of_every_change_is_known);
         g_test_add_func("/vm/user_data_is_not_copied_into_intents", user_data_is_not_copied_into_intents);
         g_test_add_func("/vm/D54_deletion_leaves_nothing_but_disks", deletion_leaves_nothing_but_disks);
