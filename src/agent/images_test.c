@@ -6,6 +6,8 @@
 
 #include <glib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define CONTENT_BYTES 100000
 
@@ -79,6 +81,7 @@ static void set_up(const struct answer *answers, size_t n)
         memset(&rig, 0, sizeof(rig));
         g_assert_cmpint(loop_new(&rig.loop), ==, 0);
         rig.dir = g_dir_make_tmp("gabbro-images-XXXXXX", NULL);
+        g_assert_cmpint(rmdir(rig.dir), ==, 0); /* it makes its folder itself */
         memset(rig.content, 'x', sizeof(rig.content));
         rig.digest = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)rig.content, sizeof(rig.content));
         memcpy(rig.answers, answers, n * sizeof(*answers));
@@ -123,9 +126,11 @@ static unsigned files(void)
         return n;
 }
 
+/* E25, E26, E60: the folder is there, and what was fetched once, unpacked as the library has it, is never fetched again. */
 static void ten_users_fetch_once(void)
 {
         struct images_status status;
+        struct stat folder;
 
         set_up((const struct answer[]){{200, SIZE_MAX}}, 1);
         for (unsigned i = 0; i < 10; i++) {
@@ -135,6 +140,12 @@ static void ten_users_fetch_once(void)
         g_assert_cmpint(status.state, ==, IMAGES_READY);
         g_assert_cmpint(rig.requests, ==, 1);
         g_assert_cmpuint(rig.changes, >, 10); /* percents and the end */
+        g_assert_cmpint(stat(rig.dir, &folder), ==, 0);
+        g_assert_cmpuint(folder.st_mode & 0777, ==, 0700);
+        images_free(rig.images);
+        open_images(UINT64_MAX);
+        g_assert_cmpint(wait_for_end().state, ==, IMAGES_READY);
+        g_assert_cmpint(rig.requests, ==, 1);
         tear_down();
 }
 
@@ -279,7 +290,7 @@ static void digests_that_are_none_are_refused(void)
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
-        g_test_add_func("/images/ten_users_fetch_once", ten_users_fetch_once);
+        g_test_add_func("/images/E25_E26_E60_ten_users_fetch_once", ten_users_fetch_once);
         g_test_add_func("/images/interrupted_transfer_goes_on_where_it_broke", interrupted_transfer_goes_on_where_it_broke);
         g_test_add_func("/images/part_of_an_earlier_run_is_used", part_of_an_earlier_run_is_used);
         g_test_add_func("/images/server_without_ranges_starts_over", server_without_ranges_starts_over);

@@ -156,7 +156,7 @@ static void failure_leaves_nothing(void)
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
-        g_test_add_func("/seed/cloud_init_image_reads_back", cloud_init_image_reads_back);
+        g_test_add_func("/seed/E30_cloud_init_image_reads_back", cloud_init_image_reads_back);
         g_test_add_func("/seed/sysprep_image_holds_the_answer_file_under_both_names",
                         sysprep_image_holds_the_answer_file_under_both_names);
         g_test_add_func("/seed/texts_cannot_smuggle_lines", texts_cannot_smuggle_lines);

@@ -97,8 +97,8 @@ static void same_bytes_twice_are_one_file(struct fixture *fixture, const void *u
         g_assert_cmpuint(files_in(fixture, "sha256"), ==, 1);
 }
 
-/* Requirement E31 and attack 7: what does not hash to the promise is not kept. */
-static void E31_wrong_digest_leaves_nothing(struct fixture *fixture, const void *unused)
+/* Requirement B31 and attack 7: what does not hash to the promise is not kept. */
+static void B31_wrong_digest_leaves_nothing(struct fixture *fixture, const void *unused)
 {
         g_autofree char *bytes = raw_image();
         g_autofree char *wrong = g_strnfill(64, '0');
@@ -426,7 +426,7 @@ int main(int argc, char **argv)
 #define ADD(name) g_test_add("/blobs/" #name, struct fixture, NULL, set_up, name, tear_down)
         ADD(image_is_kept_under_its_digest);
         ADD(same_bytes_twice_are_one_file);
-        ADD(E31_wrong_digest_leaves_nothing);
+        ADD(B31_wrong_digest_leaves_nothing);
         ADD(hostile_files_are_refused);
         ADD(E27_packed_images_are_unpacked);
         ADD(attack_6_bombs_are_cut_off);

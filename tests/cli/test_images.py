@@ -50,7 +50,7 @@ def test_upload_twice(user):
     assert "other content already" in result.err and f"gabbro delete clustervirtualimage {user.project}-twice" in result.err
 
 
-def test_E31_wrong_sha256(user):
+def test_B31_wrong_sha256(user):
     path = make(user, "a.qcow2")
     result = user.gabbro("image", "upload", path, "--sha256", "0" * 64, code=FAILED)
     assert digest(path) in result.err and "nothing was sent" in result.err

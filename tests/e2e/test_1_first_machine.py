@@ -19,7 +19,7 @@ def ssh(cloud, *command):
                      "StrictHostKeyChecking=accept-new", "-o", "BatchMode=yes", f"demo@{address}", *command).stdout
 
 
-def test_C15_D45_machine_runs_and_libvirt_agrees(cloud):
+def test_C15_D45_E31_machine_runs_and_libvirt_agrees(cloud):
     vm = cloud.vm("first-vm")
     assert vm["status"]["phase"] == "Running"
     assert cloud.domstate("first-vm") == "running"

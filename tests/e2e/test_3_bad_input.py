@@ -88,7 +88,7 @@ def make_qcow2(cloud, name, *options):
     return path
 
 
-def test_E31_attack_7_wrong_sha256(cloud):
+def test_B31_attack_7_wrong_sha256(cloud):
     image = make_qcow2(cloud, "plain.qcow2")
     result = upload(cloud, image, "wrong-digest", "--sha256", "0" * 64)
     assert result.returncode != 0 and "SHA-256" in result.stderr
