@@ -169,7 +169,7 @@ struct blob_intake *blob_intake_free(struct blob_intake *intake)
 
 void blob_intake_bound(struct blob_intake *intake, const struct blob_bounds *bounds)
 {
-        assert(intake && bounds && intake->bytes == 0);
+        assert(intake && bounds && (intake->bytes == 0 || intake->known[0]));
         intake->bounds = *bounds;
 }
 

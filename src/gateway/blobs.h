@@ -51,7 +51,7 @@ int blob_intake_new(struct blobs *blobs, const char *expected_sha256, struct blo
  * killed between that and noting what came of it finds the file again. */
 int blob_intake_adopt(struct blobs *blobs, const char *path, const char *sha256, uint64_t bytes, const char *expected_sha256,
                       struct blob_intake **ret_intake);
-/** blob_intake_bound() - before the first byte; @bounds is copied. */
+/** blob_intake_bound() - before the first byte, or of an adopted file before it is finished; @bounds is copied. */
 void blob_intake_bound(struct blob_intake *intake, const struct blob_bounds *bounds);
 /** blob_intake_write() - more bytes. Blocking. -errno: -ENOSPC (LIMIT_IMAGE_RESERVE_BYTES are left free), -EFBIG above
  * LIMIT_IMAGE_BYTES, -EDQUOT above the room, -ECANCELED. */

@@ -5,6 +5,8 @@
 #include "gateway/staging.h"
 #include "gateway/upload_grant.h"
 
+#include <stdatomic.h>
+
 /*
  * Uploads in pieces, by tus 1.0: what resumable*.c share. Everything here runs on the loop.
  *
@@ -60,6 +62,7 @@ struct half {
 
         bool stuck; /* finishing failed for want of something; the next request, or the next look, tries again */
         char digest[65];
+        uint64_t room; /* bytes that the stored file may have by the quotas, when finishing began */
         struct blob_facts facts;
         struct blob_fault fault;
 };
@@ -72,7 +75,7 @@ struct resumable {
         GHashTable *by_id;     /* struct half, owned */
         GHashTable *by_object; /* those that have not ended, by the uid of their object */
         size_t receiving;
-        bool stopping;
+        atomic_bool stopping;
 };
 
 /* --- resumable.c --- */

@@ -208,18 +208,37 @@ static void catch_up_done(int result, void *userdata)
                 half_pump(half);
 }
 
+static uint64_t room(void *userdata)
+{
+        const struct half *half = userdata;
+
+        return half->room;
+}
+
+/* Whoever ends the program does not wait for an image to be unpacked: it begins anew at the next start. */
+static bool go_on(void *userdata)
+{
+        const struct half *half = userdata;
+
+        return !half->resumable->stopping;
+}
+
 static int finish_work(void *userdata)
 {
         struct half *half = userdata;
+        const struct gateway *gateway = half->resumable->gateway;
+        const struct blob_bounds bounds = {.room = room, .go_on = go_on, .unpack_us = gateway->times->unpack_us, .userdata = half};
         struct blob_intake *intake = NULL;
         const char *expected = half->grant.sha256[0] ? half->grant.sha256 : NULL;
 
         int r = staged_digest(half->staged, half->digest);
         if (r == 0)
-                r = blob_intake_adopt(half->resumable->gateway->blobs, staged_path(half->staged), half->digest,
-                                      half->grant.size_bytes, expected, &intake);
-        if (r == 0)
+                r = blob_intake_adopt(gateway->blobs, staged_path(half->staged), half->digest, half->grant.size_bytes, expected,
+                                      &intake);
+        if (r == 0) {
+                blob_intake_bound(intake, &bounds);
                 r = blob_intake_finish(intake, &half->facts, &half->fault);
+        }
         blob_intake_free(intake);
         return r;
 }
@@ -287,6 +306,10 @@ void half_finish(struct half *half)
 {
         assert(half && half->state == HALF_OPEN && !half->busy && half->offset == half->grant.size_bytes);
 
+        struct ingest_target target = half_target(half);
+        const char *quota;
+
+        half->room = ingest_room(half->resumable->gateway, &target, &quota);
         half->stuck = false;
         half_set_state(half, HALF_FINISHING);
         half_pump(half);
