@@ -12,8 +12,10 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -221,11 +223,58 @@ class Gateway:
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory):
-    made = Gateway(tmp_path_factory.mktemp("gateway")).begin()
-    yield made
-    made.end()
+class Wire:
+    """A way to the gateway that lets @bytes through in all, slowly, and then breaks; or for ever, when it is mended."""
+
+    def __init__(self, port, limit=None, rate=40 << 20):
+        self.port = port
+        self.limit = limit
+        self.rate = rate
+        self.passed = 0
+        self.open = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.own_port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.limit is not None and self.passed >= self.limit:
+                near.close()
+                continue
+            try:
+                far = socket.create_connection(("127.0.0.1", self.port))
+            except OSError:
+                near.close()
+                continue
+            self.open += [near, far]
+            threading.Thread(target=self.carry, args=(near, far, True), daemon=True).start()
+            threading.Thread(target=self.carry, args=(far, near, False), daemon=True).start()
+
+    def carry(self, source, sink, counted):
+        try:
+            while data := source.recv(65536):
+                if counted:
+                    self.passed += len(data)
+                    if self.limit is not None and self.passed >= self.limit:
+                        break
+                    time.sleep(len(data) / self.rate)
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.shutdown(socket.SHUT_RDWR)  # wakes the other thread
+                end.close()
+            except OSError:
+                pass
+
+    def end(self):
+        self.listener.close()
 
 
 @pytest.fixture(scope="session")
@@ -245,12 +294,33 @@ def begin_on_copy(first_start, gateway):
     return gateway.begin()
 
 
+@pytest.fixture(scope="module")
+def gateway(first_start, tmp_path_factory):
+    made = begin_on_copy(first_start, Gateway(tmp_path_factory.mktemp("gateway")))
+    yield made
+    made.end()
+
+
 @pytest.fixture
 def fresh(first_start, tmp_path):
     """A gateway of one's own, to be killed."""
     made = begin_on_copy(first_start, Gateway(tmp_path))
     yield made
     made.end()
+
+
+@pytest.fixture
+def wire():
+    """wire(gateway, limit=, rate=)"""
+    made = []
+
+    def new(gateway, **options):
+        made.append(Wire(gateway.port, **options))
+        return made[-1]
+
+    yield new
+    for one in made:
+        one.end()
 
 
 @pytest.fixture

@@ -4,70 +4,14 @@ import hashlib
 import re
 import signal
 import socket
-import struct
-import threading
 import time
 
 import pytest
 from conftest import image_bytes
 from reliability import outcome
 
-DATA = image_bytes(24 << 20, 5)
+DATA = image_bytes(20 << 20, 5)
 DIGEST = hashlib.sha256(DATA).hexdigest()
-
-
-class Wire:
-    """A way to the gateway that lets @bytes through in all, slowly, and then breaks; or for ever, when it is mended."""
-
-    def __init__(self, port, limit=None, rate=30 << 20):
-        self.port = port
-        self.limit = limit
-        self.rate = rate
-        self.passed = 0
-        self.open = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.own_port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            if self.limit is not None and self.passed >= self.limit:
-                near.close()
-                continue
-            try:
-                far = socket.create_connection(("127.0.0.1", self.port))
-            except OSError:
-                near.close()
-                continue
-            self.open += [near, far]
-            threading.Thread(target=self.carry, args=(near, far, True), daemon=True).start()
-            threading.Thread(target=self.carry, args=(far, near, False), daemon=True).start()
-
-    def carry(self, source, sink, counted):
-        try:
-            while data := source.recv(65536):
-                if counted:
-                    self.passed += len(data)
-                    if self.limit is not None and self.passed >= self.limit:
-                        break
-                    time.sleep(len(data) / self.rate)
-                sink.sendall(data)
-        except OSError:
-            pass
-        for end in (source, sink):
-            try:
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                end.shutdown(socket.SHUT_RDWR)  # wakes the other thread
-                end.close()
-            except OSError:
-                pass
-
-    def end(self):
-        self.listener.close()
 
 
 @pytest.fixture
@@ -75,19 +19,6 @@ def file(tmp_path):
     path = tmp_path / "debian.raw"
     path.write_bytes(DATA)
     return path
-
-
-@pytest.fixture
-def wire(fresh):
-    made = []
-
-    def new(**options):
-        made.append(Wire(fresh.port, **options))
-        return made[-1]
-
-    yield new
-    for one in made:
-        one.end()
 
 
 def half(gateway):
@@ -104,10 +35,10 @@ def await_half(gateway, size):
 
 
 def test_a_connection_that_breaks_again_and_again(fresh, wire, file):
-    broken = wire(limit=10 << 20)
+    broken = wire(fresh, limit=8 << 20)
     run = fresh.gabbro("--server", f"https://127.0.0.1:{broken.own_port}", "image", "upload", file)
     end = time.monotonic() + 30
-    for limit in (16 << 20, 20 << 20, None):
+    for limit in (13 << 20, 17 << 20, None):
         while broken.passed < broken.limit:
             assert time.monotonic() < end and run.poll() is None, (run.kill(), run.communicate(), broken.passed)
             time.sleep(0.01)
@@ -123,10 +54,10 @@ def test_a_connection_that_breaks_again_and_again(fresh, wire, file):
 
 
 def test_the_command_is_killed_and_run_again(fresh, wire, file):
-    slow = wire()
+    slow = wire(fresh)
     server = f"https://127.0.0.1:{slow.own_port}"
     run = fresh.gabbro("--server", server, "image", "upload", file)
-    await_half(fresh, 8 << 20)
+    await_half(fresh, 6 << 20)
     run.send_signal(signal.SIGKILL)
     run.communicate()
     run = fresh.gabbro("--server", server, "image", "upload", file)
@@ -138,10 +69,10 @@ def test_the_command_is_killed_and_run_again(fresh, wire, file):
 
 
 def test_resume_without_a_checksum(fresh, wire, file):
-    slow = wire()
+    slow = wire(fresh)
     words = ["--server", f"https://127.0.0.1:{slow.own_port}", "image", "upload", file, "--no-checksum"]
     run = fresh.gabbro(*words)
-    await_half(fresh, 8 << 20)
+    await_half(fresh, 6 << 20)
     run.kill()
     run.communicate()
     run = fresh.gabbro(*words, "--resume")
@@ -151,10 +82,10 @@ def test_resume_without_a_checksum(fresh, wire, file):
 
 
 def test_without_a_checksum_nothing_is_taken_for_the_same_file(fresh, wire, file):
-    slow = wire()
+    slow = wire(fresh)
     words = ["--server", f"https://127.0.0.1:{slow.own_port}", "image", "upload", file, "--no-checksum"]
     run = fresh.gabbro(*words)
-    await_half(fresh, 8 << 20)
+    await_half(fresh, 6 << 20)
     run.kill()
     run.communicate()
     other = image_bytes(len(DATA), 6)
@@ -166,9 +97,9 @@ def test_without_a_checksum_nothing_is_taken_for_the_same_file(fresh, wire, file
 
 
 def test_the_gateway_is_killed(fresh, wire, file):
-    slow = wire()
+    slow = wire(fresh)
     run = fresh.gabbro("--server", f"https://127.0.0.1:{slow.own_port}", "image", "upload", file)
-    for size in (5 << 20, 12 << 20):
+    for size in (4 << 20, 9 << 20):
         await_half(fresh, size)
         fresh.restart()
     out, err = run.communicate(timeout=60)

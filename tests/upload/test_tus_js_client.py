@@ -74,6 +74,11 @@ def client(gateway, tmp_path):
         one.kill()
 
 
+def slowly(wire, gateway, granted):
+    """The endpoint by a way that is slow enough for somebody to die on it."""
+    return granted["url"].replace(f":{gateway.port}/", f":{wire(gateway, rate=20 << 20).own_port}/")
+
+
 @pytest.mark.parametrize("options", [{}, {"chunkSize": 1 << 20}, {"chunkSize": 5 << 20, "uploadDataDuringCreation": True}, {"uploadDataDuringCreation": True},
                                      {"chunkSize": 3 << 20, "overridePatchMethod": True}],
                          ids=["one-request", "1-MiB", "5-MiB-with-creation", "all-with-creation", "override"])
@@ -86,10 +91,10 @@ def test_it_uploads(gateway, image, file, client, options):
 
 
 @pytest.mark.parametrize("chunk", [None, 1 << 20], ids=["one-request", "1-MiB"])
-def test_it_is_killed_resumes_and_completes(gateway, image, file, client, tmp_path, chunk):
+def test_it_is_killed_resumes_and_completes(gateway, image, file, client, wire, tmp_path, chunk):
     """B34: SIGKILL of the client, twice, and once more when it is nearly done."""
     granted = gateway.grant(image, len(DATA), sha256=DIGEST).json
-    options = {"endpoint": granted["url"], "file": file, "storage": tmp_path / "urls.json", "chunkSize": chunk}
+    options = {"endpoint": slowly(wire, gateway, granted), "file": file, "storage": tmp_path / "urls.json", "chunkSize": chunk}
     urls = set()
     for n, part in enumerate((len(DATA) // 4, len(DATA) // 2, len(DATA) - (2 << 20))):
         run = client(**options)
@@ -108,10 +113,10 @@ def test_it_is_killed_resumes_and_completes(gateway, image, file, client, tmp_pa
 
 
 @pytest.mark.parametrize("chunk", [None, 1 << 20], ids=["one-request", "1-MiB"])
-def test_the_gateway_is_killed_and_it_goes_on(fresh, file, client, tmp_path, chunk):
+def test_the_gateway_is_killed_and_it_goes_on(fresh, file, client, wire, chunk):
     path = fresh.image("a")
     granted = fresh.grant(path, len(DATA), sha256=DIGEST).json
-    run = client(fresh, endpoint=granted["url"], file=file, chunkSize=chunk)
+    run = client(fresh, endpoint=slowly(wire, fresh, granted), file=file, chunkSize=chunk)
     for part in (len(DATA) // 4, len(DATA) // 2):
         assert run.until("sent", part), run.lines
         fresh.restart()
