@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define HOLE_BYTES  (64u << 10)
-#define LOOK_BYTES  (16u << 20) /* written between two looks at the free space */
+#define LOOKS       4 /* at the free space, while as much is written as is to stay free */
 #define RESERVE_DIV 16
 
 struct blobs {
@@ -36,7 +36,7 @@ struct blob_intake {
         char expected[65];
         char known[65]; /* the digest of an adopted file, else "" */
         struct blob_bounds bounds;
-        uint64_t looked;               /* at so many bytes the free space was looked at */
+        uint64_t look_at;              /* so many bytes: when the free space is looked at again */
         atomic_ullong bytes, unpacked; /* unpacked: of bytes, that have been read again */
         atomic_bool packed;
 };
@@ -174,17 +174,20 @@ void blob_intake_bound(struct blob_intake *intake, const struct blob_bounds *bou
 }
 
 /* The store lives on the same disk: images never take the last of it. */
-static int check_space(struct blob_intake *intake)
+static int check_space(struct blob_intake *intake, size_t len)
 {
         struct statvfs disk;
 
-        if (intake->looked && intake->bytes - intake->looked < LOOK_BYTES)
+        if (intake->bytes + len <= intake->look_at)
                 return 0;
-        intake->looked = intake->bytes ?: 1;
         if (fstatvfs(intake->fd, &disk) < 0)
                 return -errno;
         uint64_t whole = (uint64_t)disk.f_blocks * disk.f_frsize, free = (uint64_t)disk.f_bavail * disk.f_frsize;
-        return free < MIN(LIMIT_IMAGE_RESERVE_BYTES, whole / RESERVE_DIV) ? -ENOSPC : 0;
+        uint64_t reserve = MIN(LIMIT_IMAGE_RESERVE_BYTES, whole / RESERVE_DIV);
+        if (free < reserve + len)
+                return -ENOSPC;
+        intake->look_at = intake->bytes + len + reserve / LOOKS;
+        return 0;
 }
 
 static int check_bounds(struct blob_intake *intake, size_t len)
@@ -197,7 +200,7 @@ static int check_bounds(struct blob_intake *intake, size_t len)
                 return -ECANCELED;
         if (bounds->room && intake->bytes + len > bounds->room(bounds->userdata))
                 return -EDQUOT;
-        return check_space(intake);
+        return check_space(intake, len);
 }
 
 static bool is_zero(const char *data, size_t len)
