@@ -19,7 +19,8 @@
 #include <unistd.h>
 
 #define HOLE_BYTES  (64u << 10)
-#define LOOKS       4 /* at the free space, while as much is written as is to stay free */
+#define FLUSH_BYTES (8u << 20) /* the disk is set to work whenever so much more was written */
+#define LOOKS       4          /* at the free space, while as much is written as is to stay free */
 #define RESERVE_DIV 16
 
 struct blobs {
@@ -36,6 +37,7 @@ struct blob_intake {
         char expected[65];
         char known[65]; /* the digest of an adopted file, else "" */
         struct blob_bounds bounds;
+        uint64_t flushed;              /* the disk has been told to write up to here */
         uint64_t look_at;              /* so many bytes: when the free space is looked at again */
         atomic_ullong bytes, unpacked; /* unpacked: of bytes, that have been read again */
         atomic_bool packed;
@@ -234,6 +236,11 @@ static int take_in(struct blob_intake *intake, const void *data, size_t len, boo
         if (!EVP_DigestUpdate(intake->hash, data, len))
                 return -EIO;
         intake->bytes += len;
+        if (intake->bytes - intake->flushed >= FLUSH_BYTES) {
+                (void)sync_file_range(intake->fd, (off_t)intake->flushed, (off_t)(intake->bytes - intake->flushed),
+                                      SYNC_FILE_RANGE_WRITE);
+                intake->flushed = intake->bytes;
+        }
         return 0;
 }
 

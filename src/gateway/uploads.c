@@ -13,7 +13,7 @@
  * the socket is not read, so a fast client waits and memory stays flat.
  */
 
-#define BUFFER_BYTES (1u << 20)
+#define BUFFER_BYTES (256u << 10)
 #define UPLOADS_MAX  32
 
 struct upload {
