@@ -25,8 +25,13 @@ def store(kind):
     return json.loads(text)["items"] if text else None
 
 
+def remembered(path):
+    """The record of an upload that has ended: it is kept until its token has ended too, so that nobody uses that again."""
+    return path.parent.name == "uploads" and path.suffix == ".record" and not path.with_suffix(".part").exists()
+
+
 def files(folder):
-    return sorted(str(p.relative_to(DEMO)) for p in (DEMO / folder).rglob("*") if not p.is_dir())
+    return sorted(str(p.relative_to(DEMO)) for p in (DEMO / folder).rglob("*") if not p.is_dir() and not remembered(p))
 
 
 def domain(uuid):
