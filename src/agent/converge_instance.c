@@ -12,6 +12,7 @@
 /* A turn may end one domain and start the next; more than this in one turn means that somebody works against us. */
 #define ACTIONS_MAX    4
 #define LEASE_AGAIN_US 5000000ull
+#define ORDER_AGAIN_US 5000000ull
 
 /* --- what libvirt says -----------------------------------------------------------------------------------------------------------
  */
@@ -171,6 +172,8 @@ struct api_instance_status instance_status(struct instance_turn *turn)
         };
         struct api_hypervisor_versions *versions = arena_new0(turn->job->arena, struct api_hypervisor_versions);
 
+        status.order_number = turn->exists ? turn->entry.order : told ? told->order_number : 0;
+        status.has_order_number = status.order_number > 0;
         status.outside = (struct api_instance_outside *)(turn->outside ? turn->outside : told ? told->outside : NULL);
         status.differs = turn->job->compared                                             ? turn->differs
                          : told && told->epoch == turn->fact.epoch && turn->entry.active ? told->differs
@@ -236,11 +239,12 @@ static void report(struct instance_turn *turn)
         take_record(turn);
         status = instance_status(turn);
         status.state = state_text(turn);
-        status.state_reason = off                                  ? off_reason(turn)
-                              : turn->trouble                      ? turn->trouble->reason
-                              : turn->fact.state == INSTANCE_HELD  ? REASON_PAUSED_OUTSIDE
-                              : turn->fact.state == INSTANCE_STUCK ? turn->entry.reason
-                                                                   : NULL;
+        status.state_reason = off                                                              ? off_reason(turn)
+                              : turn->trouble                                                  ? turn->trouble->reason
+                              : turn->wish.suspended && turn->entry.state == VIRT_STATE_PAUSED ? REASON_PAUSED
+                              : turn->fact.state == INSTANCE_HELD                              ? REASON_PAUSED_OUTSIDE
+                              : turn->fact.state == INSTANCE_STUCK                             ? turn->entry.reason
+                                                                                               : NULL;
         status.error = off ? NULL : turn->trouble;
         turn->job->active = !off;
         turn->job->ran_epoch = turn->fact.epoch;
@@ -291,6 +295,9 @@ static bool act_report(struct instance_turn *turn)
 {
         if (instance_see_definition(turn)) {
                 report(turn);
+        }
+        if (turn->wish.order != INSTANCE_NO_ORDER && !turn->job->again_us && turn->job->result == JOB_DONE) {
+                turn->job->again_us = ORDER_AGAIN_US; /* it waits for the guest, or for the lease */
         }
         return false;
 }
@@ -422,9 +429,9 @@ static bool act_resume(struct instance_turn *turn)
 }
 
 static bool (*const actions[INSTANCE_ACTION_COUNT])(struct instance_turn *turn) = {
-        [INSTANCE_REPORT] = act_report,     [INSTANCE_START] = act_start, [INSTANCE_WAIT_LEASE] = act_wait_lease,
-        [INSTANCE_RESUME] = act_resume,     [INSTANCE_STOP] = act_stop,   [INSTANCE_DESTROY] = pull,
-        [INSTANCE_UNDEFINE] = act_undefine, [INSTANCE_GONE] = act_gone,
+        [INSTANCE_REPORT] = act_report,  [INSTANCE_START] = act_start,       [INSTANCE_WAIT_LEASE] = act_wait_lease,
+        [INSTANCE_RESUME] = act_resume,  [INSTANCE_STOP] = act_stop,         [INSTANCE_DESTROY] = pull,
+        [INSTANCE_OBEY] = instance_obey, [INSTANCE_UNDEFINE] = act_undefine, [INSTANCE_GONE] = act_gone,
 };
 
 static bool may_start(const struct job *job)
@@ -442,6 +449,7 @@ static void take_turn(struct instance_turn *turn)
                         turn->job->stop = (struct stop_progress){};
                 }
                 turn->wish.may_start = may_start(turn->job);
+                instance_learn_order(turn);
                 if (!actions[instance_decide(&turn->wish, &turn->fact)](turn)) {
                         return;
                 }

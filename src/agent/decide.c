@@ -6,7 +6,16 @@
 #include <glib.h>
 
 static const char *const state_names[] = {"absent", "off", "running", "held", "paused", "stuck", "leaving"};
-static const char *const action_names[] = {"report", "start", "wait-lease", "resume", "stop", "destroy", "undefine", "gone"};
+static const char *const action_names[] = {"report", "start",   "wait-lease", "resume", "obey",
+                                           "stop",   "destroy", "undefine",   "gone"};
+
+static const char *const order_names[INSTANCE_ORDER_COUNT] = {
+        [INSTANCE_NO_ORDER] = "",
+        [INSTANCE_SUSPEND_ORDER] = "Suspend",
+        [INSTANCE_RESUME_ORDER] = "Resume",
+        [INSTANCE_RESET_ORDER] = "Reset",
+};
+ENUM_TABLE(instance_order, order_names)
 
 const char *instance_state_to_text(enum instance_state state)
 {
@@ -29,6 +38,30 @@ static bool active(const struct instance_fact *fact)
         return fact->state != INSTANCE_ABSENT && fact->state != INSTANCE_OFF;
 }
 
+/* In which states an order is carried out; in the others it waits. A guest that stands still at our own start is let run first. */
+static const bool obeys[INSTANCE_ORDER_COUNT][INSTANCE_STATE_COUNT] = {
+        [INSTANCE_SUSPEND_ORDER] = {[INSTANCE_RUNNING] = true, [INSTANCE_HELD] = true},
+        [INSTANCE_RESUME_ORDER] = {[INSTANCE_RUNNING] = true, [INSTANCE_HELD] = true, [INSTANCE_STUCK] = true},
+        [INSTANCE_RESET_ORDER] = {[INSTANCE_RUNNING] = true},
+};
+
+static enum instance_action keep_running(const struct instance_wish *wish, const struct instance_fact *fact)
+{
+        bool paused = fact->state == INSTANCE_PAUSED || (fact->state == INSTANCE_STUCK && fact->cured);
+
+        if (fact->epoch != wish->epoch) {
+                return INSTANCE_REPORT;
+        }
+        /* Nobody else may run it while this node has no lease, so it does not begin to run again. */
+        if (obeys[wish->order][fact->state] && (wish->may_start || wish->order != INSTANCE_RESUME_ORDER)) {
+                return INSTANCE_OBEY;
+        }
+        if (!paused || wish->suspended) {
+                return INSTANCE_REPORT;
+        }
+        return wish->may_start ? INSTANCE_RESUME : INSTANCE_WAIT_LEASE;
+}
+
 enum instance_action instance_decide(const struct instance_wish *wish, const struct instance_fact *fact)
 {
         assert(wish && fact && fact->state < INSTANCE_STATE_COUNT);
@@ -39,10 +72,7 @@ enum instance_action instance_decide(const struct instance_wish *wish, const str
                 return active(fact) ? bring_down[fact->state] : INSTANCE_REPORT;
         }
         if (fact->epoch >= wish->epoch) {
-                bool paused = fact->state == INSTANCE_PAUSED || (fact->state == INSTANCE_STUCK && fact->cured);
-                bool resume = fact->epoch == wish->epoch && paused;
-
-                return !resume ? INSTANCE_REPORT : wish->may_start ? INSTANCE_RESUME : INSTANCE_WAIT_LEASE;
+                return keep_running(wish, fact);
         }
         if (active(fact)) {
                 return bring_down[fact->state];

@@ -23,11 +23,23 @@ enum instance_state { /* of the domain */
 };
 const char *instance_state_to_text(enum instance_state state);
 
+/* What the machine's owner wants done with the running domain, once. */
+enum instance_order {
+        INSTANCE_NO_ORDER,
+        INSTANCE_SUSPEND_ORDER,
+        INSTANCE_RESUME_ORDER,
+        INSTANCE_RESET_ORDER,
+        INSTANCE_ORDER_COUNT
+};
+/* "", Suspend, Resume, Reset: Instance.spec.order. */
+ENUM_TABLE_DECLARE(instance_order);
+
 enum instance_action {
         INSTANCE_REPORT,     /* nothing to do but tell what is */
         INSTANCE_START,      /* define anew and start, when may_start */
         INSTANCE_WAIT_LEASE, /* would start or resume, may not: the node's lease is not valid */
         INSTANCE_RESUME,     /* see the policy in place, then let the guest run */
+        INSTANCE_OBEY,       /* carry out the order, then note its number */
         INSTANCE_STOP,       /* as the stop mode says */
         INSTANCE_DESTROY,    /* pull the plug: the guest could not answer, or never ran */
         INSTANCE_UNDEFINE,
@@ -40,7 +52,9 @@ struct instance_wish {
         bool deleted;
         bool power_on;
         int64_t epoch;
-        bool may_start; /* the lease is valid and the gateway was spoken to since the host booted */
+        enum instance_order order; /* not carried out yet */
+        bool suspended;            /* by an order that was carried out: never let run by itself */
+        bool may_start;            /* the lease is valid and the gateway was spoken to since the host booted */
 };
 
 struct instance_fact {

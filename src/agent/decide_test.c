@@ -46,6 +46,38 @@ static void every_cell_of_the_table(void)
                  {.power_on = true, .epoch = SAME, .may_start = true},
                  NEWER,
                  {"report", "report", "report", "report", "report", "report", "report"}},
+                {"on, to be suspended",
+                 {.power_on = true, .epoch = SAME, .may_start = true, .order = INSTANCE_SUSPEND_ORDER},
+                 SAME,
+                 {"report", "report", "obey", "obey", "resume", "report", "report"}},
+                {"on, to be suspended, no lease",
+                 {.power_on = true, .epoch = SAME, .order = INSTANCE_SUSPEND_ORDER},
+                 SAME,
+                 {"report", "report", "obey", "obey", "wait-lease", "report", "report"}},
+                {"on, suspended",
+                 {.power_on = true, .epoch = SAME, .may_start = true, .suspended = true},
+                 SAME,
+                 {"report", "report", "report", "report", "report", "report", "report"}},
+                {"on, to be resumed",
+                 {.power_on = true, .epoch = SAME, .may_start = true, .order = INSTANCE_RESUME_ORDER},
+                 SAME,
+                 {"report", "report", "obey", "obey", "resume", "obey", "report"}},
+                {"on, to be resumed, no lease",
+                 {.power_on = true, .epoch = SAME, .order = INSTANCE_RESUME_ORDER},
+                 SAME,
+                 {"report", "report", "report", "report", "wait-lease", "report", "report"}},
+                {"on, to be reset",
+                 {.power_on = true, .epoch = SAME, .may_start = true, .order = INSTANCE_RESET_ORDER},
+                 SAME,
+                 {"report", "report", "obey", "report", "resume", "report", "report"}},
+                {"on, to be reset, domain older",
+                 {.power_on = true, .epoch = SAME, .may_start = true, .order = INSTANCE_RESET_ORDER},
+                 OLDER,
+                 {"start", "start", "stop", "stop", "destroy", "destroy", "stop"}},
+                {"off, though suspended",
+                 {.epoch = SAME, .may_start = true, .suspended = true},
+                 SAME,
+                 {"report", "report", "stop", "stop", "destroy", "destroy", "stop"}},
                 {"on, never ran",
                  {.power_on = true, .epoch = 0, .may_start = true},
                  -1,
@@ -71,6 +103,9 @@ static void a_stuck_guest_goes_on_once_it_is_cured(void)
         g_assert_cmpint(instance_decide(&wish, &fact), ==, INSTANCE_REPORT);
         fact.cured = true;
         g_assert_cmpint(instance_decide(&wish, &fact), ==, INSTANCE_RESUME);
+        wish.suspended = true; /* there is space again, and still it was asked to stand still */
+        g_assert_cmpint(instance_decide(&wish, &fact), ==, INSTANCE_REPORT);
+        wish.suspended = false;
         wish.may_start = false;
         g_assert_cmpint(instance_decide(&wish, &fact), ==, INSTANCE_WAIT_LEASE);
         wish.power_on = false;
@@ -105,6 +140,12 @@ static void names_are_complete(void)
         }
         for (unsigned i = 0; i < INSTANCE_ACTION_COUNT; i++) {
                 g_assert_nonnull(instance_action_to_text(i));
+        }
+        for (unsigned i = 0; i < INSTANCE_ORDER_COUNT; i++) {
+                enum instance_order order;
+
+                g_assert_cmpint(instance_order_from_text(instance_order_to_text(i), &order), ==, 0);
+                g_assert_cmpint(order, ==, i);
         }
         g_assert_null(instance_state_to_text(INSTANCE_STATE_COUNT));
         g_assert_null(instance_action_to_text(INSTANCE_ACTION_COUNT));

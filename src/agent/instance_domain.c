@@ -186,6 +186,7 @@ static void describe_owner(struct job *job, const struct api_instance *instance,
                 .machine_name = machine->name,
                 .generation = job->doc->generation,
                 .epoch = epoch,
+                .order = instance->spec->order_number, /* a domain that is started anew owes nothing */
         };
 }
 

@@ -244,7 +244,7 @@ static struct api_intent_error *start_paused(struct instance_turn *turn, const s
         return job_error(turn->job, REASON_START_FAILED, diagnosis ? "%s (%s)" : "%s%s", error.words, diagnosis ? diagnosis : "");
 }
 
-static struct api_intent_error *see_policy(struct instance_turn *turn)
+struct api_intent_error *instance_see_policy(struct instance_turn *turn)
 {
         struct job *job = turn->job;
 
@@ -263,12 +263,12 @@ static struct api_intent_error *see_policy(struct instance_turn *turn)
         return NULL;
 }
 
-bool instance_let_run(struct instance_turn *turn)
+struct virt_owner instance_owner(const struct instance_turn *turn)
 {
         const struct api_machine_ref *machine = turn->instance->spec->machine;
-        const struct api_instance_status *told = turn->job->told;
         struct journal_key key = job_key(turn->job);
-        struct virt_owner owner = {
+
+        return (struct virt_owner){
                 .machine_uid = machine->uid,
                 .instance_uid = key.uid,
                 .machine_namespace = machine->namespace,
@@ -276,6 +276,14 @@ bool instance_let_run(struct instance_turn *turn)
                 .generation = key.generation,
                 .epoch = turn->wish.epoch,
         };
+}
+
+bool instance_let_run(struct instance_turn *turn)
+{
+        const struct api_machine_ref *machine = turn->instance->spec->machine;
+        const struct api_instance_status *told = turn->job->told;
+        struct journal_key key = job_key(turn->job);
+        struct virt_owner owner = instance_owner(turn);
         char now[CLOCK_RFC3339_MAX];
         struct api_intent_error *why;
         struct virt_error error = {};
@@ -284,7 +292,7 @@ bool instance_let_run(struct instance_turn *turn)
         if (turn->fact.epoch < turn->wish.epoch) {
                 instance_progress(turn, "creating", "policy");
         }
-        why = see_policy(turn);
+        why = instance_see_policy(turn);
         if (why) {
                 return lose(turn, "policy", why);
         }

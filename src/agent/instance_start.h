@@ -41,6 +41,18 @@ bool instance_start(struct instance_turn *turn);
  */
 bool instance_let_run(struct instance_turn *turn);
 
+/** instance_see_policy() - the policy of each port is in place; NULL, or why not. */
+struct api_intent_error *instance_see_policy(struct instance_turn *turn);
+
+/** instance_owner() - what the domain's metadata say of it from now on. */
+struct virt_owner instance_owner(const struct instance_turn *turn);
+
+/* instance_order.c */
+/** instance_learn_order() - which order waits, and whether one that was carried out holds the guest; after instance_look(). */
+void instance_learn_order(struct instance_turn *turn);
+/** instance_obey() - carry out the order and note its number with the domain. As instance_start(). */
+bool instance_obey(struct instance_turn *turn);
+
 /** instance_trouble() - a paused domain: which disk holds it up, and whether it may be let run; sets fact, trouble and again_us. */
 int instance_trouble(struct instance_turn *turn, struct virt_error *reterr);
 

@@ -25,6 +25,12 @@ static const struct operation operations[] = {
          "Changes that wait for a restart (NEED RESTART in gabbro get vm -o wide) are applied by it.", true},
         {"force-off", "ForceOff", "is being cut off", "was cut off",
          "The guest is not asked: what it has not written to its disks is lost.", false},
+        {"suspend", "Suspend", "is being suspended", "is suspended",
+         "Its processors stand still and its memory is kept; resume lets it go on, stop and restart end it.", false},
+        {"resume", "Resume", "is being resumed", "goes on",
+         "Of a machine in phase Pause: suspended, paused on its host, asleep, or held up by an error of a disk.", false},
+        {"reset", "Reset", "is being reset", "was reset",
+         "As by the reset button: the guest is not asked and starts anew. Changes are not applied; restart does that.", false},
 };
 
 static const struct operation *find_operation(const char *verb)
@@ -180,4 +186,19 @@ int cli_restart(struct cli *cli, int argc, char **argv)
 int cli_force_off(struct cli *cli, int argc, char **argv)
 {
         return operate(cli, "force-off", argc, argv);
+}
+
+int cli_suspend(struct cli *cli, int argc, char **argv)
+{
+        return operate(cli, "suspend", argc, argv);
+}
+
+int cli_resume(struct cli *cli, int argc, char **argv)
+{
+        return operate(cli, "resume", argc, argv);
+}
+
+int cli_reset(struct cli *cli, int argc, char **argv)
+{
+        return operate(cli, "reset", argc, argv);
 }

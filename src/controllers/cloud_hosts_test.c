@@ -151,6 +151,22 @@ static bool parts_ready(struct cloud *cloud, const struct store_object *object)
         return true;
 }
 
+/* As the agent: each order once, by its number. */
+static bool answer_order(struct cloud *cloud, const struct store_object *object, const char *state)
+{
+        const char *order = json_find_string(object->root, "spec", "order", NULL);
+        int64_t number = number_at(object, "spec", "orderNumber");
+        bool suspend = g_strcmp0(order, "Suspend") == 0, resume = g_strcmp0(order, "Resume") == 0;
+        const char *after = suspend ? "paused" : "running";
+
+        if (!order || number <= number_at(object, "status", "orderNumber") ||
+            (strcmp(state, "running") != 0 && !(resume && strcmp(state, "paused") == 0)))
+                return false;
+        answer(cloud, object, "{\"state\": \"%s\", \"stateReason\": %s, \"orderNumber\": %" PRId64 "}", after,
+               suspend ? "\"Paused\"" : "null", number);
+        return true;
+}
+
 static bool answer_on(struct cloud *cloud, const struct store_object *object, const char *state)
 {
         int64_t epoch = number_at(object, "spec", "epoch");
@@ -170,6 +186,8 @@ static bool answer_on(struct cloud *cloud, const struct store_object *object, co
                        "{\"state\": \"creating\", \"stateReason\": null, \"epoch\": %" PRId64 ", \"step\": \"volumes\"}", epoch);
                 return true;
         }
+        if (answer_order(cloud, object, state))
+                return true;
         if (strcmp(state, "creating") != 0 || !parts_ready(cloud, object))
                 return false;
         answer(cloud, object,

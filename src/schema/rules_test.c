@@ -237,6 +237,8 @@ static const struct rule_case cases[] = {
         {&api_virtual_machine_operation_kind, OPERATION, NULL, ""},
         {&api_virtual_machine_operation_kind, OPERATION, "{spec: {type: Start, force: true}}",
          "spec.force: Invalid value: true: a start cannot be forced"},
+        {&api_virtual_machine_operation_kind, OPERATION, "{spec: {type: Suspend, force: true}}",
+         "spec.force: Invalid value: true: only Stop and Restart can be forced"},
         {&api_virtual_machine_operation_kind, OPERATION, "{spec: {type: Stop, force: true}}",
          "spec.type: Invalid value: \"Stop\": field is immutable\n"
          "spec.force: Invalid value: true: field is immutable: an operation is done once; create another",

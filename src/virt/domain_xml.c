@@ -40,6 +40,8 @@ static void add_metadata(xmlNodePtr root, const struct virt_domain *d)
         xml_set(instance, "instanceUid", d->owner.instance_uid);
         xml_set_number(instance, "generation", (uint64_t)d->owner.generation);
         xml_set_number(instance, "epoch", (uint64_t)d->owner.epoch);
+        if (d->owner.order)
+                xml_set_number(instance, "order", (uint64_t)d->owner.order);
         if (d->owner.machine_namespace)
                 xml_set(instance, "namespace", d->owner.machine_namespace);
         if (d->owner.machine_name)

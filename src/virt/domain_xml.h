@@ -98,6 +98,7 @@ struct virt_owner {
         const char *machine_name;
         int64_t generation;
         int64_t epoch;
+        int64_t order; /* the latest order that was carried out; 0: none */
 };
 #define VIRT_METADATA_URI "https://gabbro.dev/domain/1"
 

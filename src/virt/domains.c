@@ -134,6 +134,7 @@ static int fill_entry(virDomainPtr domain, xmlDocPtr metadata, struct virt_domai
         entry.instance_uid = g_strdup(intent ? intent : "");
         entry.generation = (int64_t)xml_attribute_number(instance, "generation", INT64_MAX, 0);
         entry.epoch = (int64_t)xml_attribute_number(instance, "epoch", INT64_MAX, 0);
+        entry.order = (int64_t)xml_attribute_number(instance, "order", INT64_MAX, 0);
         *ret_entry = entry;
         return 0;
 }
@@ -351,9 +352,16 @@ int virt_domain_resume(struct virt *virt, const char *uuid, struct virt_error *r
 {
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
+        int state = VIR_DOMAIN_NOSTATE;
         int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
 
-        return r ? r : virDomainResume(domain) < 0 ? fail_unless_stopped(domain, "StartFailed", reterr) : 0;
+        if (r || virDomainResume(domain) == 0)
+                return r;
+        r = fail_unless_stopped(domain, "StartFailed", reterr);
+        /* A guest that put itself to sleep is woken, which libvirt calls otherwise. */
+        if (virDomainGetState(domain, &state, NULL, 0) == 0 && state == VIR_DOMAIN_PMSUSPENDED)
+                r = virDomainPMWakeup(domain, 0) < 0 ? fail_unless_stopped(domain, "StartFailed", reterr) : 0;
+        return r;
 }
 
 int virt_domain_suspend(struct virt *virt, const char *uuid, struct virt_error *reterr)
@@ -460,6 +468,8 @@ int virt_domain_set_owner(struct virt *virt, const char *uuid, const struct virt
         xml_set(instance, "instanceUid", owner->instance_uid);
         xml_set_number(instance, "generation", (uint64_t)owner->generation);
         xml_set_number(instance, "epoch", (uint64_t)owner->epoch);
+        if (owner->order)
+                xml_set_number(instance, "order", (uint64_t)owner->order);
         text = xml_to_text(metadata);
         if (virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, text, "gabbro", VIRT_METADATA_URI, affect(domain)) < 0)
                 return virt_fail(reterr, "DefineFailed");

@@ -31,7 +31,7 @@ struct virt_domain_entry {
         char uuid[37];
         char *name;
         char *machine_uid, *instance_uid;
-        int64_t generation, epoch;
+        int64_t generation, epoch, order;
         enum virt_state state;
         const char *reason; /* a constant: "GuestShutdown" "Crashed" "Destroyed" "Failed" "HostLost" "Migrated" "Booted" "User"
                                "IOError" … or "" */

@@ -167,7 +167,7 @@ static void only_our_domains_are_listed_and_touched(void)
 
 static void metadata_changes_without_a_new_definition(void)
 {
-        struct virt_owner owner = {.machine_uid = UUID_A, .instance_uid = "\"/><evil/>", .generation = 9, .epoch = 8};
+        struct virt_owner owner = {.machine_uid = UUID_A, .instance_uid = "\"/><evil/>", .generation = 9, .epoch = 8, .order = 3};
         g_autoptr(virt_facts) facts = NULL;
         g_autoptr(virt) virt = open_test();
         struct virt_domain_entry entry = {};
@@ -180,9 +180,11 @@ static void metadata_changes_without_a_new_definition(void)
         g_assert_cmpstr(entry.instance_uid, ==, owner.instance_uid);
         g_assert_cmpint(entry.generation, ==, 9);
         g_assert_cmpint(entry.epoch, ==, 8);
+        g_assert_cmpint(entry.order, ==, 3);
         virt_domain_entry_clear(&entry);
         g_assert_cmpint(virt_domain_facts(virt, UUID_A, false, &facts, &error), ==, 0);
         g_assert_cmpint(facts->domain.owner.epoch, ==, 8);
+        g_assert_cmpint(facts->domain.owner.order, ==, 3);
         g_assert_cmpuint(facts->domain.n_disks, ==, 1);
         g_assert_cmpstr(facts->domain.disks[0].name, ==, "root"); /* the names of devices stay */
         g_assert_cmpint(virt_domain_destroy(virt, UUID_A, &error), ==, 0);

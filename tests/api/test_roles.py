@@ -160,12 +160,12 @@ def test_start_is_not_force_off_attack_17_D70_D71_D72(people, server):
     server("create", "role", "starter", "-n", OWN, "--verb=create", "--resource=virtualmachineoperations.gabbro.dev/start")
     server("create", "rolebinding", "starter", "-n", OWN, "--role=starter", f"--serviceaccount={OWN}:nobody")
     answers = {}
-    for kind in ("Start", "Stop", "Restart", "ForceOff"):
+    for kind in ("Start", "Stop", "Restart", "ForceOff", "Suspend", "Resume", "Reset"):
         manifest = {"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachineOperation", "metadata": {"generateName": "op-", "namespace": OWN},
                     "spec": {"type": kind, "virtualMachineName": "web"}}
         answers[kind] = people.kubectl("nobody", "create", "-f", "-", stdin=json.dumps(manifest))
     assert answers["Start"][0] == 0, answers
-    for kind in ("Stop", "Restart", "ForceOff"):
+    for kind in ("Stop", "Restart", "ForceOff", "Suspend", "Resume", "Reset"):
         assert answers[kind][0] != 0 and f"virtualmachineoperations/{kind.lower()}" in answers[kind][1]
     server("delete", "-n", OWN, "role/starter", "rolebinding/starter")
 

@@ -93,7 +93,8 @@ def test_dry_run_of_create_needs_no_gateway_and_applies(user):
 
 def test_operations_on_a_machine_that_does_not_run(user):
     user.apply(machine("a"), disk("a-root"))
-    for verb, type_ in (("stop", "Stop"), ("restart", "Restart"), ("force-off", "ForceOff")):
+    for verb, type_ in (("stop", "Stop"), ("restart", "Restart"), ("force-off", "ForceOff"), ("suspend", "Suspend"), ("resume", "Resume"),
+                        ("reset", "Reset")):
         for more in ([], ["--wait"]):
             result = user.gabbro(verb, "a", *more, code=FAILED)
             assert f"{type_} of a is refused: {type_} is not possible while the machine is Stopped" in result.err, result
@@ -101,7 +102,7 @@ def test_operations_on_a_machine_that_does_not_run(user):
 
 
 def test_operations_on_a_machine_that_is_not_there(user):
-    for verb in ("start", "stop", "restart", "force-off"):
+    for verb in ("start", "stop", "restart", "force-off", "suspend", "resume", "reset"):
         assert '"absent" not found' in user.gabbro(verb, "absent", code=NOT_FOUND).err
     assert "No virtualmachineoperations" in user.gabbro("get", "vmop").err
 

@@ -42,8 +42,11 @@ static const char *phase_of(const struct cache_object *object)
         return view->status ? view->status->phase : NULL;
 }
 
+/* How long a guest may take; it is not asked when its host suspends, resumes or resets it. */
 static int64_t grace_seconds(const struct op *op)
 {
+        if (op->order == ORDER_SUSPEND || op->order == ORDER_RESUME || op->order == ORDER_RESET)
+                return 0;
         return op->vm && op->vm->spec->has_termination_grace_period_seconds ? op->vm->spec->termination_grace_period_seconds : 60;
 }
 
@@ -150,10 +153,7 @@ static enum turn_result op_begin(struct op *op)
         turn_event(op->turn, op->object, false, REASON_VIRTUAL_MACHINE_OPERATION_STARTED,
                    arena_printf(arena, "%s of machine %s begins", op->view->spec->type, op->machine->name));
         conditions_say(&op->conditions, "SignalSent", "False", REASON_PENDING, "the order is being given");
-        return op_wait(op, "InProgress",
-                       op->order == ORDER_START     ? REASON_START_IN_PROGRESS
-                       : op->order == ORDER_RESTART ? REASON_RESTART_IN_PROGRESS
-                                                    : REASON_STOP_IN_PROGRESS,
+        return op_wait(op, "InProgress", operation_rule(op->order)->in_progress,
                        arena_printf(arena, "%s is under way", op->view->spec->type));
 }
 
@@ -175,8 +175,36 @@ static bool runs(const struct op *op)
         return op->status.has_epoch && (state == VM_STATE_RUNNING || state == VM_STATE_PAUSED);
 }
 
+/* The host carries these out with the domain as it runs. */
+static bool is_order(const struct op *op)
+{
+        return op->order == ORDER_SUSPEND || op->order == ORDER_RESUME || op->order == ORDER_RESET;
+}
+
+static bool order_done(const struct op *op)
+{
+        const struct api_instance_spec *spec = op->domain ? op->domain->spec : NULL;
+        const struct api_instance_status *status = op->domain ? op->domain->status : NULL;
+        enum vm_state goal = op->order == ORDER_SUSPEND ? VM_STATE_PAUSED : VM_STATE_RUNNING;
+
+        return status && g_strcmp0(spec->order, op->view->spec->type) == 0 && status->order_number >= spec->order_number &&
+               vm_state_of(status->state) == goal;
+}
+
+/* Sent, and then the machine was stopped, started anew or ended by itself: the order is nobody's any more. */
+static bool order_lost(const struct op *op)
+{
+        const struct api_instance_status *status = op->domain ? op->domain->status : NULL;
+        enum vm_state state = vm_state_of(status ? status->state : NULL);
+
+        return !op->domain || g_strcmp0(op->domain->spec->order, op->view->spec->type) != 0 ||
+               (state != VM_STATE_RUNNING && state != VM_STATE_PAUSED);
+}
+
 static bool is_done(const struct op *op)
 {
+        if (is_order(op))
+                return order_done(op);
         if (op->order == ORDER_START || op->order == ORDER_RESTART)
                 return runs(op);
         return !op->instance || !instance_active(op->instance);
@@ -196,10 +224,13 @@ static const char *late_words(const struct op *op)
         const struct api_virtual_machine_status *status = op->vm->status;
         const struct api_condition *running = status ? condition_get(status->conditions, status->n_conditions, "Running") : NULL;
 
+        const struct api_intent_error *error = is_order(op) && op->domain && op->domain->status ? op->domain->status->error : NULL;
+
         return arena_printf(turn_arena(op->turn), "the machine was not %s within %" PRId64 " seconds: %s",
-                            op->order == ORDER_START || op->order == ORDER_RESTART ? "running" : "off",
-                            grace_seconds(op) + (int64_t)(SLACK_US / 1000000),
-                            running ? running->message : "nothing is known of it");
+                            operation_rule(op->order)->goal, grace_seconds(op) + (int64_t)(SLACK_US / 1000000),
+                            error     ? error->message
+                            : running ? running->message
+                                      : "nothing is known of it");
 }
 
 static enum turn_result op_watch(struct op *op)
@@ -215,9 +246,9 @@ static enum turn_result op_watch(struct op *op)
                         op->status.has_epoch = true;
                 }
                 if (is_done(op))
-                        return op_finish(op, "Completed", "True", REASON_OPERATION_COMPLETED,
-                                         op->order == ORDER_START || op->order == ORDER_RESTART ? "the machine runs"
-                                                                                                : "the machine is off");
+                        return op_finish(op, "Completed", "True", REASON_OPERATION_COMPLETED, operation_rule(op->order)->done);
+                if (is_order(op) && order_lost(op))
+                        return op_fail(op, REASON_OPERATION_FAILED, "the machine went another way before it was done");
         }
         sent = condition_get(op->status.conditions, op->status.n_conditions, "SignalSent");
         late_us = (sent ? time_us(sent->last_transition_time) : turn_now_us(op->turn)) + (uint64_t)grace_seconds(op) * 1000000 +

@@ -18,10 +18,16 @@ struct operation_rule {
         unsigned phases;
         unsigned phases_with_force; /* these too, when the operation is forced */
         unsigned policies;
+        const char *in_progress; /* reason code while it is under way */
+        const char *goal;        /* what the machine then is: "running" */
+        const char *done;        /* told at the end */
         const char *done_when;
 };
 extern const struct operation_rule operation_rules[];
 extern const size_t operation_n_rules;
+
+/** operation_rule() - of an order that is not ORDER_NONE. */
+const struct operation_rule *operation_rule(enum power_order order);
 
 /** operation_refusal() - the reason code why it may not be done, or NULL. */
 const char *operation_refusal(enum power_order order, bool force, enum vm_phase phase, enum run_policy policy);

@@ -82,6 +82,110 @@ static void manual_machines_are_started_by_an_operation(void)
         g_assert_cmpstr(cloud_text(cloud, VM, "web", "/metadata/annotations"), ==, "");
 }
 
+/* --- A11, A12, C43-C45 --- */
+
+static void suspend_resume_and_reset_keep_the_epoch(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOn");
+
+        order(cloud, "suspend", "Suspend", false);
+        cloud_expect_phase(cloud, VMOP, "suspend", "Completed");
+        cloud_expect_condition(cloud, VMOP, "suspend", "Completed", "True OperationCompleted", "the machine is suspended");
+        cloud_expect_phase(cloud, VM, "web", "Pause");
+        cloud_expect_condition(cloud, VM, "web", "Running", "False Paused", "an operation suspended it");
+        g_assert_true(cloud_has_event(cloud, "web", "Paused"));
+        cloud_advance(cloud, 3600 * SECOND_US);
+        cloud_expect_phase(cloud, VM, "web", "Pause");
+        cloud_expect_no_effects(cloud);
+
+        order(cloud, "resume", "Resume", false);
+        cloud_expect_phase(cloud, VMOP, "resume", "Completed");
+        cloud_expect_condition(cloud, VMOP, "resume", "Completed", "True OperationCompleted", "the machine goes on");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_true(cloud_has_event(cloud, "web", "Resumed"));
+
+        order(cloud, "reset", "Reset", false);
+        cloud_expect_phase(cloud, VMOP, "reset", "Completed");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 1);
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->order_number, ==, 3);
+        cloud_expect_no_effects(cloud);
+}
+
+static void a_suspended_machine_is_stopped_and_starts_without_its_order(void)
+{
+        g_autoptr(cloud) cloud = running("Manual");
+
+        order(cloud, "start", "Start", false);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        order(cloud, "suspend", "Suspend", false);
+        cloud_expect_phase(cloud, VM, "web", "Pause");
+        order(cloud, "stop", "Stop", false);
+        cloud_expect_phase(cloud, VMOP, "stop", "Completed");
+        g_assert_null(cloud_instance(cloud, "web")->spec->order);
+        order(cloud, "again", "Start", false);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_null(cloud_instance(cloud, "web")->spec->order);
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->order_number, ==, 1);
+        order(cloud, "reset", "Reset", false);
+        cloud_expect_phase(cloud, VMOP, "reset", "Completed");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->order_number, ==, 2);
+}
+
+static void what_somebody_paused_is_resumed(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOn");
+
+        cloud_guest(cloud, "web", "paused", "PausedOutside");
+        cloud_expect_phase(cloud, VM, "web", "Pause");
+        order(cloud, "resume", "Resume", false);
+        cloud_expect_phase(cloud, VMOP, "resume", "Completed");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+}
+
+static void an_order_goes_with_its_operation(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOn");
+
+        cloud_hold(cloud, &api_instance_kind);
+        order(cloud, "suspend", "Suspend", false);
+        cloud_expect_phase(cloud, VMOP, "suspend", "InProgress");
+        g_assert_cmpstr(cloud_instance(cloud, "web")->spec->order, ==, "Suspend");
+        cloud_delete(cloud, VMOP, "suspend");
+        cloud_settle(cloud);
+        g_assert_null(cloud_instance(cloud, "web")->spec->order);
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_expect_no_effects(cloud);
+
+        cloud_hold(cloud, &api_instance_kind);
+        order(cloud, "late", "Suspend", false);
+        cloud_advance(cloud, 61 * SECOND_US);
+        cloud_expect_phase(cloud, VMOP, "late", "Failed");
+        cloud_expect_condition(cloud, VMOP, "late", "Completed", "False OperationFailed",
+                               "the machine was not suspended within 60 seconds");
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_null(cloud_instance(cloud, "web")->spec->order);
+        cloud_expect_no_effects(cloud);
+}
+
+static void an_order_fails_when_its_machine_ends(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOn");
+
+        cloud_hold(cloud, &api_instance_kind);
+        order(cloud, "reset", "Reset", false);
+        cloud_expect_phase(cloud, VMOP, "reset", "InProgress");
+        cloud_guest(cloud, "web", "crashed", "Crashed");
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VMOP, "reset", "Failed");
+        cloud_expect_condition(cloud, VMOP, "reset", "Completed", "False OperationFailed", "went another way");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 2);
+        g_assert_null(cloud_instance(cloud, "web")->spec->order);
+}
+
 /* --- vm-api 4.4 --- */
 
 static const struct {
@@ -106,6 +210,13 @@ static const struct {
         {"Restart", VM_STOPPED, RUN_MANUAL, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE},
         {"Restart", VM_RUNNING, RUN_ALWAYS_OFF, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_RUN_POLICY},
         {"ForceOff", VM_STOPPING, RUN_MANUAL, false, NULL},
+        {"Suspend", VM_RUNNING, RUN_ALWAYS_ON, false, NULL},
+        {"Suspend", VM_PAUSE, RUN_MANUAL, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE},
+        {"Suspend", VM_RUNNING, RUN_ALWAYS_OFF, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_RUN_POLICY},
+        {"Resume", VM_PAUSE, RUN_ALWAYS_ON, false, NULL},
+        {"Resume", VM_RUNNING, RUN_MANUAL, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE},
+        {"Reset", VM_RUNNING, RUN_UNLESS_STOPPED, false, NULL},
+        {"Reset", VM_STOPPED, RUN_UNLESS_STOPPED, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE},
         {"ForceOff", VM_MIGRATING, RUN_MANUAL, false, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE},
 };
 
@@ -138,11 +249,17 @@ static void refused_operations_fail_with_words(void)
 
 /* --- one at a time, vm-api 4.5 --- */
 
-static const char *const types[] = {"Start", "Stop", "Stop!", "Restart", "Restart!"};
+static const char *const types[] = {"Start", "Stop", "Stop!", "Restart", "Restart!", "Suspend", "Resume", "Reset"};
 /* Rows: the older one; columns: the newer one. */
-static const bool ends[5][5] = {
-        {false, true, true, false, false}, {false, false, true, false, true},   {false, false, false, false, false},
-        {false, false, true, false, true}, {false, false, false, false, false},
+static const bool ends[G_N_ELEMENTS(types)][G_N_ELEMENTS(types)] = {
+        {false, true, true},
+        {false, false, true, false, true},
+        {false},
+        {false, false, true, false, true},
+        {false},
+        {false, true, true, true, true},
+        {false, true, true, true, true},
+        {false, true, true, true, true},
 };
 
 static enum power_order type_of(const char *text, bool *ret_force)
@@ -286,6 +403,13 @@ int main(int argc, char **argv)
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/operation/A8_A9_C39_C40_stop_start_restart_and_force_off_do_what_they_say",
                         stop_start_restart_and_force_off_do_what_they_say);
+        g_test_add_func("/operation/A11_A12_C43_C44_C45_suspend_resume_and_reset_keep_the_epoch",
+                        suspend_resume_and_reset_keep_the_epoch);
+        g_test_add_func("/operation/C47_a_suspended_machine_is_stopped_and_starts_without_its_order",
+                        a_suspended_machine_is_stopped_and_starts_without_its_order);
+        g_test_add_func("/operation/what_somebody_paused_is_resumed", what_somebody_paused_is_resumed);
+        g_test_add_func("/operation/an_order_goes_with_its_operation", an_order_goes_with_its_operation);
+        g_test_add_func("/operation/an_order_fails_when_its_machine_ends", an_order_fails_when_its_machine_ends);
         g_test_add_func("/operation/an_operation_is_done_once", an_operation_is_done_once);
         g_test_add_func("/operation/D68_manual_machines_are_started_by_an_operation", manual_machines_are_started_by_an_operation);
         g_test_add_func("/operation/operations_apply_by_phase_and_run_policy", operations_apply_by_phase_and_run_policy);

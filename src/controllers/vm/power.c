@@ -19,7 +19,8 @@ ENUM_TABLE(run_policy, policy_names)
 
 static const char *const order_names[POWER_ORDERS] = {
         [ORDER_NONE] = "",           [ORDER_START] = "Start",        [ORDER_STOP] = "Stop",
-        [ORDER_RESTART] = "Restart", [ORDER_FORCE_OFF] = "ForceOff",
+        [ORDER_RESTART] = "Restart", [ORDER_FORCE_OFF] = "ForceOff", [ORDER_SUSPEND] = "Suspend",
+        [ORDER_RESUME] = "Resume",   [ORDER_RESET] = "Reset",
 };
 ENUM_TABLE(power_order, order_names)
 
@@ -32,6 +33,14 @@ static struct power_decision decision(enum power_wish wish, const char *reason)
 static bool has_ended(const struct power_facts *facts)
 {
         return facts->power_on && facts->current && (facts->state == VM_STATE_SHUTOFF || facts->state == VM_STATE_CRASHED);
+}
+
+/* Whether the domain of the wanted epoch is there to be suspended, resumed or reset. */
+static bool is_up(const struct power_facts *facts)
+{
+        bool up = facts->state == VM_STATE_RUNNING || facts->state == VM_STATE_PAUSED;
+
+        return facts->has_instance && facts->power_on && facts->current && up;
 }
 
 static struct power_decision obey(const struct power_facts *facts)
@@ -51,6 +60,11 @@ static struct power_decision obey(const struct power_facts *facts)
                 break;
         case ORDER_RESTART:
                 ret.wish = facts->has_instance && facts->power_on ? WISH_RESTART : WISH_START;
+                break;
+        case ORDER_SUSPEND:
+        case ORDER_RESUME:
+        case ORDER_RESET:
+                ret.wish = is_up(facts) ? WISH_OBEY : WISH_NOTHING;
                 break;
         case ORDER_NONE:
         case POWER_ORDERS:

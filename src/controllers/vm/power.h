@@ -12,8 +12,18 @@
 enum run_policy { RUN_ALWAYS_ON, RUN_ALWAYS_OFF, RUN_MANUAL, RUN_UNLESS_STOPPED, RUN_POLICIES };
 ENUM_TABLE_DECLARE(run_policy);
 
-enum power_order { ORDER_NONE, ORDER_START, ORDER_STOP, ORDER_RESTART, ORDER_FORCE_OFF, POWER_ORDERS };
-/* "", Start, Stop, Restart, ForceOff: VirtualMachineOperation.spec.type. */
+enum power_order {
+        ORDER_NONE,
+        ORDER_START,
+        ORDER_STOP,
+        ORDER_RESTART,
+        ORDER_FORCE_OFF,
+        ORDER_SUSPEND,
+        ORDER_RESUME,
+        ORDER_RESET,
+        POWER_ORDERS,
+};
+/* "", Start, Stop, Restart, ForceOff, Suspend, Resume, Reset: VirtualMachineOperation.spec.type. */
 ENUM_TABLE_DECLARE(power_order);
 
 enum power_wish {
@@ -22,6 +32,7 @@ enum power_wish {
         WISH_STOP,    /* off, the guest is asked */
         WISH_FORCE_OFF,
         WISH_RESTART, /* a new epoch, what runs is ended before */
+        WISH_OBEY,    /* the domain of this epoch carries out the order: suspended, resumed, reset */
 };
 
 struct power_facts {

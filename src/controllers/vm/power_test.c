@@ -83,6 +83,18 @@ static const struct {
         {"stop", {ON_RUNNING, .order = ORDER_STOP}, {WISH_STOP, WISH_STOP, WISH_STOP, WISH_STOP}},
         {"stop before the first start", {.order = ORDER_STOP}, {WISH_NOTHING, WISH_NOTHING, WISH_NOTHING, WISH_NOTHING}},
         {"restart", {ON_RUNNING, .order = ORDER_RESTART}, {WISH_RESTART, WISH_STOP, WISH_RESTART, WISH_RESTART}},
+        {"suspend", {ON_RUNNING, .order = ORDER_SUSPEND}, {WISH_OBEY, WISH_STOP, WISH_OBEY, WISH_OBEY}},
+        {"reset", {ON_RUNNING, .order = ORDER_RESET}, {WISH_OBEY, WISH_STOP, WISH_OBEY, WISH_OBEY}},
+        {"resume",
+         {.has_instance = true, .power_on = true, .state = VM_STATE_PAUSED, .current = true, .order = ORDER_RESUME},
+         {WISH_OBEY, WISH_STOP, WISH_OBEY, WISH_OBEY}},
+        {"suspended, nothing asked",
+         {.has_instance = true, .power_on = true, .state = VM_STATE_PAUSED, .current = true},
+         {WISH_NOTHING, WISH_STOP, WISH_NOTHING, WISH_NOTHING}},
+        {"suspend of one that ended", {CRASHED, .order = ORDER_SUSPEND}, {WISH_NOTHING, WISH_STOP, WISH_NOTHING, WISH_NOTHING}},
+        {"reset of one that is started anew",
+         {.has_instance = true, .power_on = true, .state = VM_STATE_RUNNING, .order = ORDER_RESET},
+         {WISH_NOTHING, WISH_STOP, WISH_NOTHING, WISH_NOTHING}},
         {"force off", {ON_RUNNING, .order = ORDER_FORCE_OFF}, {WISH_FORCE_OFF, WISH_STOP, WISH_FORCE_OFF, WISH_FORCE_OFF}},
 };
 

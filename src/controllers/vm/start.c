@@ -238,6 +238,8 @@ static void instance_fill(struct vm_context *vm, struct api_machine_ref *machine
                 .grace_period_seconds =
                         vm->spec->has_termination_grace_period_seconds ? vm->spec->termination_grace_period_seconds : 60,
                 .has_grace_period_seconds = true,
+                .order_number = vm->view ? vm->view->spec->order_number : 0,
+                .has_order_number = vm->view && vm->view->spec->has_order_number,
                 .cpu = cpu_of(vm),
                 .cpu_model = cpu_model(vm),
                 .memory_mib = (int64_t)vm->memory_mib,
@@ -324,6 +326,7 @@ static void stop(struct vm_context *vm)
         struct api_instance_spec spec = *vm->view->spec;
 
         spec.power = "Off";
+        spec.order = NULL;
         spec.stop_mode = vm->decision.force ? "Force" : "Graceful";
         vm->power_on = false;
         vm->power_reason = vm->decision.reason;
@@ -359,6 +362,36 @@ static void note_operation(struct vm_context *vm)
         }
 }
 
+/* The host carries it out once: its number grows with each. */
+static void give_order(struct vm_context *vm)
+{
+        const struct api_instance_status *status = vm->view->status;
+        struct api_instance_spec spec = *vm->view->spec;
+
+        spec.order = power_order_to_text(vm->facts.order);
+        spec.order_number = MAX(spec.order_number, status ? status->order_number : 0) + 1;
+        spec.has_order_number = true;
+        instance_change(vm, &spec, NULL);
+}
+
+/* An order that its host has not carried out yet goes with its operation: cancelled, superseded or failed. */
+static void withdraw_order(struct vm_context *vm)
+{
+        const struct api_instance_spec *spec = vm->view->spec;
+        const struct api_instance_status *status = vm->view->status;
+        const char *uid = object_annotation(vm->instance, ANNOTATION_OPERATION);
+        const struct cache_object *object = uid ? cache_by_uid(vm->cache, uid) : NULL;
+        const struct api_virtual_machine_operation *operation = object ? object->view : NULL;
+        struct api_instance_spec without = *spec;
+
+        if (!spec->order || vm->operation || (status && status->order_number >= spec->order_number))
+                return;
+        if (operation && operation->status && g_strcmp0(operation->status->phase, "InProgress") == 0)
+                return;
+        without.order = NULL;
+        turn_update_spec(vm->turn, vm->instance, &without);
+}
+
 void vm_carry_out(struct vm_context *vm)
 {
         assert(vm);
@@ -366,6 +399,11 @@ void vm_carry_out(struct vm_context *vm)
         switch (vm->decision.wish) {
         case WISH_NOTHING:
                 note_operation(vm);
+                if (vm->instance)
+                        withdraw_order(vm);
+                return;
+        case WISH_OBEY:
+                give_order(vm);
                 return;
         case WISH_STOP:
         case WISH_FORCE_OFF:

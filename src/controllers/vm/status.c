@@ -126,6 +126,16 @@ static void note_agent(struct vm_context *vm)
         stats->launch_time_duration = times;
 }
 
+/* By an operation, not by somebody on its host or by trouble. */
+static bool is_suspended(const struct vm_context *vm)
+{
+        const struct api_instance_spec *spec = vm->view ? vm->view->spec : NULL;
+        const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
+
+        return spec && status && g_strcmp0(spec->order, power_order_to_text(ORDER_SUSPEND)) == 0 && !status->error &&
+               status->order_number >= spec->order_number && g_strcmp0(vm->facts.state_reason, REASON_PAUSED) == 0;
+}
+
 static void tell_phase(struct vm_context *vm, enum vm_phase phase)
 {
         const struct api_intent_error *trouble = vm->view && vm->view->status ? vm->view->status->error : NULL;
@@ -138,6 +148,8 @@ static void tell_phase(struct vm_context *vm, enum vm_phase phase)
         else if (phase == VM_PAUSE && g_strcmp0(vm->facts.state_reason, REASON_PAUSED_OUTSIDE) == 0)
                 turn_event(vm->turn, vm->object, true, REASON_PAUSED_OUTSIDE,
                            arena_printf(vm->arena, "somebody paused the machine on host %s; it stays paused", vm->node));
+        else if (phase == VM_PAUSE && is_suspended(vm))
+                turn_event(vm->turn, vm->object, false, REASON_PAUSED, "the machine is suspended");
         else if (phase == VM_PAUSE)
                 turn_event(vm->turn, vm->object, true, trouble ? trouble->reason : REASON_PAUSED,
                            trouble ? trouble->message : "the machine was paused on its host");
@@ -271,11 +283,14 @@ static void say_paused(struct vm_context *vm)
 
         if (g_strcmp0(why, REASON_PAUSED_OUTSIDE) == 0)
                 conditions_say(&vm->conditions, "Running", "False", REASON_PAUSED_OUTSIDE,
-                               "somebody paused it on host %s; resume it there (virsh resume %s), or stop or restart it", vm->node,
-                               domain ? domain : "");
+                               "somebody paused it on host %s (virsh resume %s lets it go on there); resume, stop or restart it",
+                               vm->node, domain ? domain : "");
+        else if (is_suspended(vm))
+                conditions_say(&vm->conditions, "Running", "False", REASON_PAUSED,
+                               "an operation suspended it; it keeps its memory until it is resumed, stopped or restarted");
         else if (g_strcmp0(why, REASON_GUEST_SUSPENDED) == 0)
                 conditions_say(&vm->conditions, "Running", "False", REASON_GUEST_SUSPENDED,
-                               "the guest put itself to sleep; it wakes by itself, or is restarted");
+                               "the guest put itself to sleep; it wakes by itself, or is resumed or restarted");
         else if (trouble)
                 conditions_say(&vm->conditions, "Running", "False", trouble->reason, "its processors are paused: %s",
                                trouble->message);
