@@ -439,13 +439,19 @@ static bool may_start(const struct job *job)
         return job->may_start && lease_clock() < job->lease_until;
 }
 
+/* A stop that was taken back: the next one begins with its whole grace period. */
+static bool shall_stay(const struct instance_turn *turn)
+{
+        return turn->wish.power_on && !turn->wish.deleted && turn->fact.epoch >= turn->wish.epoch;
+}
+
 static void take_turn(struct instance_turn *turn)
 {
         for (unsigned i = 0; i < ACTIONS_MAX; i++) {
                 if (!instance_look(turn)) {
                         return;
                 }
-                if (turn->fact.state == INSTANCE_OFF || turn->fact.state == INSTANCE_ABSENT) {
+                if (turn->fact.state == INSTANCE_OFF || turn->fact.state == INSTANCE_ABSENT || shall_stay(turn)) {
                         turn->job->stop = (struct stop_progress){};
                 }
                 turn->wish.may_start = may_start(turn->job);

@@ -20,6 +20,7 @@
 #define ANNOTATION_HELD_BY       "gabbro.dev/held-by" /* VirtualDisk, image Volume: uid of the machine that started with it last */
 #define ANNOTATION_APPLIED       "gabbro.dev/applied-spec" /* Instance: VirtualMachine.spec of its latest start */
 #define ANNOTATION_POWER_REASON  "gabbro.dev/power-reason" /* Instance: why its power is what it is */
+#define FINALIZER_OPERATION      "gabbro.dev/vmop-cleanup" /* VirtualMachineOperation, while it is under way */
 #define ANNOTATION_OPERATION     "gabbro.dev/operation"    /* Instance: uid of the latest VirtualMachineOperation carried out */
 #define ANNOTATION_BACK_OFF      "gabbro.dev/back-off"     /* Instance: "EPOCH COUNT TIME": its end without being asked */
 #define ANNOTATION_DEFAULT_CLASS "virtualmachineclass.virtualization.deckhouse.io/is-default-class"

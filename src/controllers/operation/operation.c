@@ -60,6 +60,7 @@ static enum turn_result op_finish(struct op *op, const char *phase, const char *
         op->status.progress = failed ? op->status.progress : "100%";
         conditions_say(&op->conditions, "Completed", status, reason, "%s", words);
         turn_update_status(op->turn, op->object, &op->status);
+        turn_remove_finalizer(op->turn, op->object, FINALIZER_OPERATION);
         turn_event(op->turn, op->object, failed,
                    failed ? REASON_VIRTUAL_MACHINE_OPERATION_FAILED : REASON_VIRTUAL_MACHINE_OPERATION_SUCCEEDED, words);
         return TURN_DONE;
@@ -147,9 +148,10 @@ static enum turn_result op_begin(struct op *op)
                         arena_printf(arena, "run policy %s does not allow %s", run_policy_to_text(policy), op->view->spec->type));
         if (refusal)
                 return op_fail(op, refusal,
-                               arena_printf(arena, "%s is not possible while the machine is %s", op->view->spec->type,
-                                            vm_phase_to_text(phase)));
+                               arena_printf(arena, "%s is not possible while the machine is %s: %s", op->view->spec->type,
+                                            vm_phase_to_text(phase), operation_rule(op->order)->cells[phase].words));
         turn_depends(op->turn, op->machine);
+        turn_add_finalizer(op->turn, op->object, FINALIZER_OPERATION);
         turn_event(op->turn, op->object, false, REASON_VIRTUAL_MACHINE_OPERATION_STARTED,
                    arena_printf(arena, "%s of machine %s begins", op->view->spec->type, op->machine->name));
         conditions_say(&op->conditions, "SignalSent", "False", REASON_PENDING, "the order is being given");
@@ -299,6 +301,18 @@ static enum turn_result op_judge(struct op *op)
         return g_strcmp0(op->status.phase, "InProgress") == 0 ? op_watch(op) : op_begin(op);
 }
 
+/* The machine's controller cancels it and lets it go; without a machine nothing is left to cancel. */
+static enum turn_result op_leave(struct op *op)
+{
+        const struct cache_object *machine =
+                cache_get(op->cache, &api_virtual_machine_kind, op->object->namespace, op->view->spec->virtual_machine_name);
+
+        if (machine && !object_deleting(machine))
+                return TURN_WAIT;
+        turn_remove_finalizer(op->turn, op->object, FINALIZER_OPERATION);
+        return TURN_DONE;
+}
+
 static enum turn_result operation_turn(struct turn *turn, const struct cache_object *object)
 {
         const struct api_virtual_machine_operation *view = object->view;
@@ -320,7 +334,7 @@ static enum turn_result operation_turn(struct turn *turn, const struct cache_obj
         op.status.observed_generation = op.conditions.generation;
         op.status.has_observed_generation = true;
         if (object_deleting(object))
-                return TURN_DONE;
+                return op_leave(&op);
         if (phase_finished(op.status.phase))
                 return op_keep(&op);
         if (power_order_from_text(view->spec->type, &op.order) != 0)

@@ -4,6 +4,7 @@
 #include "control/control.h"
 #include "controllers/vm/power.h"
 
+#include <glib.h>
 #include <stdbool.h>
 
 /*
@@ -12,11 +13,17 @@
  */
 extern const struct controller operation_controller;
 
-/* What an operation needs (vm-api 4.4); the manual prints it. Bits: 1 << enum vm_phase, 1 << enum run_policy. */
+/* One cell of the table of transitions: an operation on a machine in a phase. */
+enum operation_verdict { OPERATION_REFUSED, OPERATION_ALLOWED, OPERATION_WITH_FORCE };
+struct operation_cell {
+        enum operation_verdict verdict;
+        const char *words; /* why it is refused without force; NULL: it is allowed */
+};
+
+/* What an operation needs (vm-api 4.4); the manual prints it. Bits of policies: 1 << enum run_policy. */
 struct operation_rule {
         enum power_order order;
-        unsigned phases;
-        unsigned phases_with_force; /* these too, when the operation is forced */
+        struct operation_cell cells[VM_PHASES];
         unsigned policies;
         const char *in_progress; /* reason code while it is under way */
         const char *goal;        /* what the machine then is: "running" */
@@ -34,3 +41,6 @@ const char *operation_refusal(enum power_order order, bool force, enum vm_phase 
 
 /** operation_supersedes() - whether a newer operation ends an unfinished older one (vm-api 4.5). */
 bool operation_supersedes(enum power_order newer, bool newer_force, enum power_order older, bool older_force);
+
+/** operation_manual() - append the page of the reference manual: all tables of this folder, and phases. */
+void operation_manual(GString *page);

@@ -6,24 +6,124 @@
 #include <assert.h>
 #include <glib.h>
 
-#define P(phase)  (1u << (VM_##phase))
 #define R(policy) (1u << (RUN_##policy))
-#define R_RUNS    (R(MANUAL) | R(UNLESS_STOPPED) | R(ALWAYS_ON))
+#define R_STOPS   (R(MANUAL) | R(UNLESS_STOPPED))
+#define R_RUNS    (R_STOPS | R(ALWAYS_ON))
+#define R_ALL     (R_RUNS | R(ALWAYS_OFF))
+
+#define YES                                                                                                                        \
+        {                                                                                                                          \
+                OPERATION_ALLOWED, NULL                                                                                            \
+        }
+#define NO(words)                                                                                                                  \
+        {                                                                                                                          \
+                OPERATION_REFUSED, words                                                                                           \
+        }
+#define FORCE(words)                                                                                                               \
+        {                                                                                                                          \
+                OPERATION_WITH_FORCE, words                                                                                        \
+        }
+#define GOES  [VM_TERMINATING] = NO("it is being deleted")
+#define MOVES [VM_MIGRATING] = NO("it moves to another host; wait until it has arrived")
 
 const struct operation_rule operation_rules[] = {
-        {ORDER_START, P(STOPPED) | P(STOPPING), 0, R(MANUAL) | R(UNLESS_STOPPED), REASON_START_IN_PROGRESS, "running",
-         "the machine runs", "The machine runs."},
-        {ORDER_STOP, P(RUNNING) | P(STARTING) | P(PAUSE) | P(PENDING), P(STOPPING), R(MANUAL) | R(UNLESS_STOPPED),
-         REASON_STOP_IN_PROGRESS, "off", "the machine is off", "The machine is off."},
-        {ORDER_RESTART, P(RUNNING) | P(STARTING) | P(PAUSE), P(STOPPING), R_RUNS, REASON_RESTART_IN_PROGRESS, "running",
-         "the machine runs", "The machine runs with a new epoch."},
-        {ORDER_FORCE_OFF, P(RUNNING) | P(STARTING) | P(PAUSE) | P(PENDING) | P(STOPPING), 0, R(MANUAL) | R(UNLESS_STOPPED),
-         REASON_STOP_IN_PROGRESS, "off", "the machine is off", "The machine is off."},
-        {ORDER_SUSPEND, P(RUNNING), 0, R_RUNS, REASON_SUSPEND_IN_PROGRESS, "suspended", "the machine is suspended",
+        {ORDER_START,
+         {[VM_PENDING] = NO("it is to be started already and waits for what it needs"),
+          [VM_STARTING] = NO("it is being started already"),
+          [VM_RUNNING] = NO("it runs already"),
+          [VM_STOPPING] = YES,
+          [VM_STOPPED] = YES,
+          [VM_PAUSE] = NO("it is on and stands still; resume it"),
+          GOES,
+          MOVES},
+         R_STOPS,
+         REASON_START_IN_PROGRESS,
+         "running",
+         "the machine runs",
+         "It runs."},
+        {ORDER_STOP,
+         {[VM_PENDING] = YES,
+          [VM_STARTING] = YES,
+          [VM_RUNNING] = YES,
+          [VM_STOPPING] = FORCE("it is being stopped already; force cuts it off"),
+          [VM_STOPPED] = NO("it is off already"),
+          [VM_PAUSE] = YES,
+          GOES,
+          MOVES},
+         R_STOPS,
+         REASON_STOP_IN_PROGRESS,
+         "off",
+         "the machine is off",
+         "It is off."},
+        {ORDER_RESTART,
+         {[VM_PENDING] = NO("it does not run yet"),
+          [VM_STARTING] = YES,
+          [VM_RUNNING] = YES,
+          [VM_STOPPING] = FORCE("it is being stopped; force restarts it at once"),
+          [VM_STOPPED] = NO("it is off; start it"),
+          [VM_PAUSE] = YES,
+          GOES,
+          MOVES},
+         R_RUNS,
+         REASON_RESTART_IN_PROGRESS,
+         "running",
+         "the machine runs",
+         "It runs with a new epoch."},
+        {ORDER_FORCE_OFF,
+         {[VM_PENDING] = YES,
+          [VM_STARTING] = YES,
+          [VM_RUNNING] = YES,
+          [VM_STOPPING] = YES,
+          [VM_STOPPED] = NO("it is off already"),
+          [VM_PAUSE] = YES,
+          GOES,
+          MOVES},
+         R_STOPS,
+         REASON_STOP_IN_PROGRESS,
+         "off",
+         "the machine is off",
+         "It is off."},
+        {ORDER_SUSPEND,
+         {[VM_PENDING] = NO("it does not run yet"),
+          [VM_STARTING] = NO("it does not run yet"),
+          [VM_RUNNING] = YES,
+          [VM_STOPPING] = NO("it is being stopped"),
+          [VM_STOPPED] = NO("it is off"),
+          [VM_PAUSE] = NO("it stands still already"),
+          GOES,
+          MOVES},
+         R_RUNS,
+         REASON_SUSPEND_IN_PROGRESS,
+         "suspended",
+         "the machine is suspended",
          "Its processors stand still; its memory is kept."},
-        {ORDER_RESUME, P(PAUSE), 0, R_RUNS, REASON_RESUME_IN_PROGRESS, "running", "the machine goes on",
+        {ORDER_RESUME,
+         {[VM_PENDING] = NO("it does not run yet"),
+          [VM_STARTING] = NO("it does not run yet"),
+          [VM_RUNNING] = NO("it is not paused"),
+          [VM_STOPPING] = NO("it is being stopped"),
+          [VM_STOPPED] = NO("it is off; start it"),
+          [VM_PAUSE] = YES,
+          GOES,
+          MOVES},
+         R_RUNS,
+         REASON_RESUME_IN_PROGRESS,
+         "running",
+         "the machine goes on",
          "Its processors run, from where they stood still."},
-        {ORDER_RESET, P(RUNNING), 0, R_RUNS, REASON_RESET_IN_PROGRESS, "reset", "the machine was reset",
+        {ORDER_RESET,
+         {[VM_PENDING] = NO("it does not run yet"),
+          [VM_STARTING] = NO("it does not run yet"),
+          [VM_RUNNING] = YES,
+          [VM_STOPPING] = NO("it is being stopped"),
+          [VM_STOPPED] = NO("it is off; start it"),
+          [VM_PAUSE] = NO("it stands still; resume it first, or restart it"),
+          GOES,
+          MOVES},
+         R_RUNS,
+         REASON_RESET_IN_PROGRESS,
+         "reset",
+         "the machine was reset",
          "Its host has pressed the reset button; the epoch stays."},
 };
 const size_t operation_n_rules = G_N_ELEMENTS(operation_rules);
@@ -39,12 +139,14 @@ const struct operation_rule *operation_rule(enum power_order order)
 const char *operation_refusal(enum power_order order, bool force, enum vm_phase phase, enum run_policy policy)
 {
         const struct operation_rule *rule = operation_rule(order);
-        unsigned phases = rule->phases | (force ? rule->phases_with_force : 0);
+        enum operation_verdict verdict = rule->cells[phase].verdict;
 
         assert(phase < VM_PHASES && policy < RUN_POLICIES);
         if (!(rule->policies & (1u << policy)))
                 return REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_RUN_POLICY;
-        return phases & (1u << phase) ? NULL : REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE;
+        if (verdict == OPERATION_ALLOWED || (verdict == OPERATION_WITH_FORCE && force))
+                return NULL;
+        return REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE;
 }
 
 /* Without force, with force: one row and column each. ForceOff counts as a forced Stop; what leaves a machine on counts alike. */

@@ -317,6 +317,214 @@ static void two_at_the_same_time_the_older_wins(void)
         g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 2);
 }
 
+/* --- deleted while under way --- */
+
+static void a_cancelled_stop_cuts_nothing_off(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOnUnlessStoppedManually");
+
+        cloud_hold(cloud, &api_instance_kind);
+        order(cloud, "stop", "Stop", false);
+        cloud_expect_phase(cloud, VM, "web", "Stopping");
+        cloud_delete(cloud, VMOP, "stop");
+        cloud_settle(cloud);
+        g_assert_null(cloud_get(cloud, VMOP, "stop"));
+        g_assert_cmpstr(cloud_instance(cloud, "web")->spec->power, ==, "On");
+        g_assert_true(cloud_has_event(cloud, "web", "OperationCancelled"));
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 1);
+        cloud_expect_no_effects(cloud);
+        order(cloud, "again", "Stop", false);
+        cloud_expect_phase(cloud, VMOP, "again", "Completed");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+}
+
+static void a_cancelled_start_leaves_the_machine_off(void)
+{
+        g_autoptr(cloud) cloud = running("Manual");
+
+        cloud_hold(cloud, &api_instance_kind);
+        order(cloud, "start", "Start", false);
+        cloud_expect_phase(cloud, VM, "web", "Starting");
+        cloud_delete(cloud, VMOP, "start");
+        cloud_settle(cloud);
+        g_assert_null(cloud_get(cloud, VMOP, "start"));
+        g_assert_cmpstr(cloud_instance(cloud, "web")->spec->power, ==, "Off");
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        cloud_expect_no_effects(cloud);
+}
+
+static void a_start_that_waits_for_room_is_cancelled(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_machine(cloud, "web", "  runPolicy: Manual\n  nodeSelector: {rack: b}\n");
+        cloud_settle(cloud);
+        order(cloud, "start", "Start", false);
+        cloud_expect_phase(cloud, VM, "web", "Pending");
+        cloud_delete(cloud, VMOP, "start");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        g_assert_null(cloud_get(cloud, VMOP, "start"));
+        cloud_apply(cloud,
+                    "{apiVersion: v1, kind: Node, metadata: {name: node-a, labels: {rack: b, kubernetes.io/hostname: node-a}}}");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+}
+
+static void what_is_done_is_not_undone_by_deleting_its_operation(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOnUnlessStoppedManually");
+
+        order(cloud, "stop", "Stop", false);
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        cloud_delete(cloud, VMOP, "stop");
+        cloud_advance(cloud, SECOND_US);
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        order(cloud, "start", "Start", false);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_delete(cloud, VMOP, "start");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpuint(cloud_count(cloud, VMOP), ==, 0);
+        cloud_hold(cloud, &api_instance_kind);
+        order(cloud, "restart", "Restart", false);
+        cloud_expect_phase(cloud, VMOP, "restart", "InProgress");
+        cloud_delete(cloud, VMOP, "restart");
+        cloud_settle(cloud);
+        g_assert_cmpuint(cloud_count(cloud, VMOP), ==, 0);
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 3);
+}
+
+static void an_operation_goes_with_its_machine(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOnUnlessStoppedManually");
+
+        cloud_hold(cloud, &api_instance_kind);
+        order(cloud, "stop", "Stop", false);
+        cloud_expect_phase(cloud, VMOP, "stop", "InProgress");
+        cloud_delete(cloud, VM, "web");
+        cloud_delete(cloud, VMOP, "stop");
+        cloud_settle(cloud);
+        g_assert_null(cloud_get(cloud, VMOP, "stop"));
+        cloud_hold(cloud, NULL);
+        cloud_settle(cloud);
+        g_assert_null(cloud_get(cloud, VM, "web"));
+}
+
+/* --- the table of transitions, move by move --- */
+
+/* y: allowed, f: by force, n: refused; Start Stop Restart ForceOff Suspend Resume Reset. Written apart from the table in the
+ * product. */
+static const struct {
+        const char *phase, *cells;
+} transitions[] = {
+        {"Pending", "nynynnn"}, {"Starting", "nyyynnn"},    {"Running", "nyyyyny"},   {"Stopping", "yffynnn"},
+        {"Stopped", "ynnnnnn"}, {"Terminating", "nnnnnnn"}, {"Migrating", "nnnnnnn"}, {"Pause", "nyyynyn"},
+};
+
+static const char *const all[] = {"Start", "Stop", "Restart", "ForceOff", "Suspend", "Resume", "Reset"};
+
+static void every_cell_has_its_verdict_and_its_words(void)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(transitions); i++)
+                for (size_t j = 0; j < G_N_ELEMENTS(all); j++) {
+                        char cell = transitions[i].cells[j];
+                        enum power_order type;
+                        enum vm_phase phase;
+                        const char *words;
+
+                        g_test_message("%s while %s", all[j], transitions[i].phase);
+                        g_assert_cmpint(vm_phase_from_text(transitions[i].phase, &phase), ==, 0);
+                        g_assert_cmpint(power_order_from_text(all[j], &type), ==, 0);
+                        words = operation_rule(type)->cells[phase].words;
+                        g_assert_true((operation_refusal(type, false, phase, RUN_UNLESS_STOPPED) == NULL) == (cell == 'y'));
+                        g_assert_true((operation_refusal(type, true, phase, RUN_UNLESS_STOPPED) == NULL) == (cell != 'n'));
+                        g_assert_true((words != NULL) == (cell != 'y'));
+                }
+        g_assert_cmpuint(operation_n_rules, ==, G_N_ELEMENTS(all));
+}
+
+/* A machine that stays in the phase: what its host would say next is held back. */
+static struct cloud *cloud_in(const char *phase)
+{
+        bool starts = strcmp(phase, "Starting") == 0 || strcmp(phase, "Pending") == 0 || strcmp(phase, "Stopped") == 0;
+        struct cloud *cloud = cloud_new(NULL);
+
+        cloud_machine(cloud, "web", strcmp(phase, "Pending") == 0 ? "  nodeSelector: {rack: b}\n" : NULL);
+        if (strcmp(phase, "Starting") == 0)
+                cloud_hold(cloud, &api_instance_kind);
+        cloud_settle(cloud);
+        if (!starts) {
+                cloud_expect_phase(cloud, VM, "web", "Running");
+        }
+        if (strcmp(phase, "Stopping") == 0)
+                cloud_hold(cloud, &api_instance_kind);
+        if (strcmp(phase, "Stopped") == 0 || strcmp(phase, "Stopping") == 0)
+                order(cloud, "before", "Stop", false);
+        else if (strcmp(phase, "Pause") == 0)
+                order(cloud, "before", "Suspend", false);
+        cloud_expect_phase(cloud, VM, "web", phase);
+        cloud_advance(cloud, SECOND_US);
+        if (strcmp(phase, "Stopping") == 0) { /* the operation that stops it is over, the guest is not */
+                cloud_advance(cloud, 121 * SECOND_US);
+                cloud_expect_phase(cloud, VMOP, "before", "Failed");
+                cloud_expect_phase(cloud, VM, "web", phase);
+        }
+        return cloud;
+}
+
+static void every_move_is_taken_or_refused_with_words(void)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(transitions); i++)
+                for (size_t j = 0; j < G_N_ELEMENTS(all); j++) {
+                        const char *phase = transitions[i].phase;
+                        static const char *const after[] = {"Running", "Stopped", "Running", "Stopped",
+                                                            "Pause",   "Running", "Running"};
+                        g_autoptr(cloud) cloud = NULL;
+                        g_autofree char *words = NULL;
+
+                        if (strcmp(phase, "Migrating") == 0 || strcmp(phase, "Terminating") == 0)
+                                continue;
+                        cloud = cloud_in(phase);
+                        g_test_message("%s while %s", all[j], phase);
+                        order(cloud, "move", all[j], false);
+                        cloud_settle(cloud);
+                        words = g_strdup_printf("%s is not possible while the machine is %s: ", all[j], phase);
+                        if (transitions[i].cells[j] == 'y') {
+                                cloud_hold(cloud, NULL);
+                                cloud_expect_phase(cloud, VMOP, "move", "Completed");
+                                cloud_expect_phase(cloud, VM, "web", after[j]);
+                        } else {
+                                cloud_expect_phase(cloud, VMOP, "move", "Failed");
+                                cloud_expect_condition(cloud, VMOP, "move", "Completed",
+                                                       "False NotApplicableForVirtualMachinePhase", words);
+                                cloud_expect_phase(cloud, VM, "web", phase);
+                        }
+                }
+}
+
+static void the_manual_prints_the_tables(void)
+{
+        static const char *const lines[] = {
+                "| Pause | no | yes | yes | yes | no | yes | no |\n",
+                "| Stopping | yes | by force | by force | yes | no | no | no |\n",
+                "| Reset | Pause | it stands still; resume it first, or restart it |\n",
+                "| AlwaysOn | no | no | yes | no | yes | yes | yes |\n",
+                "| Suspend | Stop, Stop by force, Restart, Restart by force, ForceOff |\n",
+                "| Stop by force | nothing |\n",
+                "| On | paused | Pause | Stopping | ",
+                "| Terminating | nothing |\n",
+        };
+        g_autoptr(GString) page = g_string_new(NULL);
+
+        operation_manual(page);
+        for (size_t i = 0; i < G_N_ELEMENTS(lines); i++)
+                if (!strstr(page->str, lines[i]))
+                        g_error("the page lacks: %s", lines[i]);
+}
+
 /* --- deadlines --- */
 
 static void an_operation_that_takes_too_long_fails_with_words(void)
@@ -419,6 +627,16 @@ int main(int argc, char **argv)
         g_test_add_func("/operation/a_second_operation_fails_while_one_is_unfinished",
                         a_second_operation_fails_while_one_is_unfinished);
         g_test_add_func("/operation/two_at_the_same_time_the_older_wins", two_at_the_same_time_the_older_wins);
+        g_test_add_func("/operation/a_cancelled_stop_cuts_nothing_off", a_cancelled_stop_cuts_nothing_off);
+        g_test_add_func("/operation/a_cancelled_start_leaves_the_machine_off", a_cancelled_start_leaves_the_machine_off);
+        g_test_add_func("/operation/a_start_that_waits_for_room_is_cancelled", a_start_that_waits_for_room_is_cancelled);
+        g_test_add_func("/operation/what_is_done_is_not_undone_by_deleting_its_operation",
+                        what_is_done_is_not_undone_by_deleting_its_operation);
+        g_test_add_func("/operation/an_operation_goes_with_its_machine", an_operation_goes_with_its_machine);
+        g_test_add_func("/operation/A16_A17_D45_every_cell_has_its_verdict_and_its_words",
+                        every_cell_has_its_verdict_and_its_words);
+        g_test_add_func("/operation/A17_every_move_is_taken_or_refused_with_words", every_move_is_taken_or_refused_with_words);
+        g_test_add_func("/operation/the_manual_prints_the_tables", the_manual_prints_the_tables);
         g_test_add_func("/operation/an_operation_that_takes_too_long_fails_with_words",
                         an_operation_that_takes_too_long_fails_with_words);
         g_test_add_func("/operation/a_start_that_cannot_happen_tells_what_keeps_it",

@@ -122,6 +122,10 @@ const char *vm_end_words(struct vm_context *vm, const char *reason);
 /** vm_carry_out() - do what power_decide() said. */
 void vm_carry_out(struct vm_context *vm);
 
+/* cancel.c */
+/** vm_cancel() - operations that were deleted while they were under way: undo what can be undone, let them go. */
+void vm_cancel(struct vm_context *vm);
+
 /* changes.c */
 /** vm_applied_text() - the spec as it is recorded with the Instance at a start; user data only by its hash. */
 char *vm_applied_text(const struct cache_object *machine);

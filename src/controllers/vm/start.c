@@ -386,7 +386,7 @@ static void withdraw_order(struct vm_context *vm)
 
         if (!spec->order || vm->operation || (status && status->order_number >= spec->order_number))
                 return;
-        if (operation && operation->status && g_strcmp0(operation->status->phase, "InProgress") == 0)
+        if (operation && !object_deleting(object) && operation->status && g_strcmp0(operation->status->phase, "InProgress") == 0)
                 return;
         without.order = NULL;
         turn_update_spec(vm->turn, vm->instance, &without);

@@ -23,7 +23,7 @@ static const struct cache_object *find_operation(struct vm_context *vm)
                 const struct cache_object *object = operations->pdata[i];
                 const struct api_virtual_machine_operation *operation = object->view;
 
-                if (!operation->status || g_strcmp0(operation->status->phase, "InProgress") != 0 ||
+                if (!operation->status || g_strcmp0(operation->status->phase, "InProgress") != 0 || object_deleting(object) ||
                     g_strcmp0(object->uid, done) == 0)
                         continue;
                 if (!oldest || object_created_us(object) < object_created_us(oldest))
@@ -146,6 +146,7 @@ static enum turn_result vm_turn(struct turn *turn, const struct cache_object *ob
         if (object_deleting(object))
                 return vm_teardown(&vm);
         turn_add_finalizer(turn, object, FINALIZER_VM);
+        vm_cancel(&vm);
         for (size_t i = 0; i < G_N_ELEMENTS(looks); i++)
                 looks[i](&vm);
         if (vm.instance && object_deleting(vm.instance)) {
