@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Machines where no host has joined: what can be said of them without one."""
 import base64
+import time
 
 import pytest
 import yaml
@@ -121,6 +122,36 @@ def test_start_can_be_taken_back(user):
     assert "virtualmachine/a is being started" in user.gabbro("start", "vm/a").out
     assert "virtualmachine/a was stopped" in user.gabbro("stop", "a", "--wait").out
     user.gabbro("wait", "vm", "a", "--for", "phase=Stopped", "--timeout", "10")
+
+
+def test_C46_undefine_is_for_machines_that_are_off_and_keeps_disks(user):
+    user.apply(machine("a"), disk("a-root"))
+    user.gabbro("wait", "vm", "a", "--for", "phase=Stopped", "--timeout", "10")
+    user.gabbro("start", "a")
+    refused = user.gabbro("undefine", "a", code=FAILED)
+    assert "virtualmachine/a is Pending; stop it first: gabbro stop a" in refused.err and refused.out == ""
+    user.gabbro("stop", "a", "--wait")
+    user.gabbro("wait", "vm", "a", "--for", "phase=Stopped", "--timeout", "10")
+    result = user.gabbro("undefine", "vm/a", "--wait")
+    assert "virtualmachine/a" in result.out and "virtualdisk/a-root stays" in result.err
+    assert '"a" not found' in user.gabbro("get", "vm", "a", code=NOT_FOUND).err
+    user.gabbro("get", "vd", "a-root")
+    assert '"a" not found' in user.gabbro("undefine", "a", code=NOT_FOUND).err
+    assert "which machine" in user.gabbro("undefine", code=USAGE).err
+
+
+def test_delete_with_disks_leaves_those_of_others(user):
+    shared = machine("b", blockDeviceRefs=[{"kind": "VirtualDisk", "name": "b-root"}, {"kind": "VirtualDisk", "name": "shared"}])
+    user.apply(machine("a", disk="shared"), shared, disk("b-root"), disk("shared"))
+    user.gabbro("wait", "vm", "b", "--for", "phase=Stopped", "--timeout", "10")
+    for _ in range(50):
+        if len(user.get("vd", "shared").get("status", {}).get("attachedToVirtualMachines", [])) == 2:
+            break
+        time.sleep(0.1)
+    result = user.gabbro("delete", "vm", "b", "--with-disks", "--wait")
+    assert "virtualdisk/shared stays: virtualmachine/a has it" in result.err and "virtualdisk/b-root" in result.out
+    assert user.gabbro("get", "vd", "-o", "name").lines == ["virtualdisk/shared"]
+    assert "--with-disks goes with names" in user.gabbro("delete", "--with-disks", "-f", "/dev/null", code=USAGE).err
 
 
 def test_several_machines_at_once(user):

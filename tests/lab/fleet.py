@@ -88,8 +88,8 @@ def fleet(cloud, **policies):
             cloud.wait("vm", name, "phase=Running", 120)
         yield machines
     finally:
-        cloud.kubectl("delete", "vm", *policies, timeout=90)
-        cloud.kubectl("delete", "vd", *[f"{name}-root" for name in policies], timeout=60)
+        cloud.kubectl("delete", "--ignore-not-found", "vm", *policies, timeout=90)
+        cloud.kubectl("delete", "--ignore-not-found", "vd", *[f"{name}-root" for name in policies], timeout=60)
 
 
 def libvirtd(cloud, order):
