@@ -172,6 +172,22 @@ bool guard_may_read_body(struct call *call)
         return false;
 }
 
+/* What disks hold is lost by a redeploy: it takes the right to delete them. */
+static bool may_delete_disks(struct call *call)
+{
+        struct auth_attributes attributes = {.verb = "delete",
+                                             .group = api_virtual_disk_kind.group,
+                                             .resource = api_virtual_disk_kind.plural,
+                                             .namespace = call->target.namespace,
+                                             .name = ""};
+        struct auth_decision decision;
+
+        auth_authorise(access_policy(call->api->access), call->identity, &attributes, &decision);
+        if (!decision.allowed)
+                refuse(call, decision.reason, NULL);
+        return decision.allowed;
+}
+
 static bool allows_operation(struct call *call, const struct store_object *base, const struct json_value *root)
 {
         g_autofree char *lower = g_ascii_strdown(json_find_string(root, "spec", "type", NULL) ?: "", -1);
@@ -180,6 +196,8 @@ static bool allows_operation(struct call *call, const struct store_object *base,
         struct auth_decision decision;
 
         attributes.any_name = false;
+        if (!base && strcmp(lower, "redeploy") == 0 && !may_delete_disks(call))
+                return false;
         if (base || access_allows(call, &attributes))
                 return true;
         attributes = typed_attributes(call, lower, machine ?: "");

@@ -433,6 +433,26 @@ static void an_operation_is_allowed_by_its_type_and_machine_D70_D71_D72_E46_E54(
         take_away("default", "starter");
 }
 
+/* Who may give every order may still not take what disks hold. */
+static void a_redeploy_takes_the_right_to_delete_disks_A14(void)
+{
+        static const char body[] = "{\"metadata\":{\"generateName\":\"op-\"},\"spec\":{\"type\":\"Redeploy\","
+                                   "\"virtualMachineName\":\"web\"}}";
+        const char *path = "/apis/gabbro.dev/v1/namespaces/default/virtualmachineoperations";
+        g_autofree char *token = token_of("redeployer");
+
+        make_cluster_role("orders",
+                          "{\"apiGroups\":[\"gabbro.dev\"],\"resources\":[\"virtualmachineoperations\"],\"verbs\":[\"create\"]}");
+        make_cluster_role("disks", "{\"apiGroups\":[\"gabbro.dev\"],\"resources\":[\"virtualdisks\"],\"verbs\":[\"delete\"]}");
+        give("default", "disks", "disks", "redeployer");
+        g_assert_cmpint(status_as(token, "POST", path, body), ==, 403);
+        give("default", "orders", "orders", "redeployer");
+        g_assert_cmpint(status_as(token, "POST", path, body), ==, 201);
+        take_away("default", "disks");
+        g_assert_cmpint(status_as(token, "POST", path, body), ==, 403);
+        take_away("default", "orders");
+}
+
 /* --- reviews
  * ------------------------------------------------------------------------------------------------------------------------- */
 
@@ -634,6 +654,7 @@ int main(int argc, char **argv)
         ADD(nobody_grants_what_they_lack);
         ADD(the_verbs_escalate_and_bind_let_pass);
         ADD(an_operation_is_allowed_by_its_type_and_machine_D70_D71_D72_E46_E54);
+        ADD(a_redeploy_takes_the_right_to_delete_disks_A14);
         ADD(reviews_answer_from_the_same_policy);
         ADD(the_list_of_rules_is_what_the_roles_say);
         ADD(built_in_roles_are_mended_unless_they_shall_be_left);

@@ -25,6 +25,8 @@ const struct auth_permission auth_permissions[] = {
         {"Force Off Child Host", "create", OWN, OPERATIONS, "forceoff", "cut machines off"},
         {"Suspend Child Host", "create", OWN, OPERATIONS, "suspend", "suspend machines, memory kept"},
         {"Resume Child Host", "create", OWN, OPERATIONS, "resume", "let suspended machines go on"},
+        {"Redeploy Child Host", "create", OWN, OPERATIONS, "redeploy",
+         "make machines anew of their images; takes the right to delete disks too"},
         {"Reset Child Host", "create", OWN, OPERATIONS, "reset", "press the reset button of machines"},
         {"Evict Child Host", "create", OWN, OPERATIONS, "evict", "move machines away from their host"},
         {"Migrate Child Host", "create", OWN, OPERATIONS, "migrate", "move machines to another host"},

@@ -203,6 +203,7 @@ int cli_force_off(struct cli *cli, int argc, char **argv);
 int cli_suspend(struct cli *cli, int argc, char **argv);
 int cli_resume(struct cli *cli, int argc, char **argv);
 int cli_reset(struct cli *cli, int argc, char **argv);
+int cli_redeploy(struct cli *cli, int argc, char **argv);
 int cli_undefine(struct cli *cli, int argc, char **argv);
 int cli_wait(struct cli *cli, int argc, char **argv);
 int cli_console(struct cli *cli, int argc, char **argv);

@@ -28,7 +28,7 @@ static void print_bash(void)
                "        1) COMPREPLY=($(compgen -W \"$verbs\" -- \"$word\")) ;;\n"
                "        2) case ${COMP_WORDS[1]} in\n"
                "           get | describe | delete | wait) COMPREPLY=($(compgen -W \"$kinds\" -- \"$word\")) ;;\n"
-               "           start | stop | restart | force-off | suspend | resume | reset | undefine | console)\n"
+               "           start | stop | restart | force-off | suspend | resume | reset | redeploy | undefine | console)\n"
                "                COMPREPLY=($(compgen -W \"$(gabbro get vm -o name 2>/dev/null | sed 's|.*/||')\" -- \"$word\")) "
                ";;\n"
                "           image) COMPREPLY=($(compgen -W \"upload import\" -- \"$word\")) ;;\n"

@@ -18,6 +18,7 @@ const struct cli_verb cli_verbs[] = {
         {"suspend", "MACHINE...", "Let a machine stand still; its memory is kept", cli_suspend},
         {"resume", "MACHINE...", "Let a suspended machine go on", cli_resume},
         {"reset", "MACHINE...", "Press the reset button of a machine", cli_reset},
+        {"redeploy", "MACHINE...", "Make a machine anew of its images: what they do not hold is lost", cli_redeploy},
         {"undefine", "MACHINE...", "Delete a machine that is off; its disks stay", cli_undefine},
         {"wait", "KIND NAME... --for WHAT", "Wait for phase=X, condition=TYPE[=STATUS] or delete", cli_wait},
         {"console", "MACHINE", "Serial console; Ctrl+] leaves", cli_console},

@@ -31,6 +31,10 @@ static const struct operation operations[] = {
          "Of a machine in phase Pause: suspended, paused on its host, asleep, or held up by an error of a disk.", false},
         {"reset", "Reset", "is being reset", "was reset",
          "As by the reset button: the guest is not asked and starts anew. Changes are not applied; restart does that.", false},
+        {"redeploy", "Redeploy", "is being redeployed", "was redeployed",
+         "What its disks hold that are made of images is lost: they are made anew, and the machine starts. Its other disks, its\n"
+         "addresses and its hardware stay. Asks for the right to delete disks too.",
+         false},
 };
 
 static const struct operation *find_operation(const char *verb)
@@ -201,4 +205,9 @@ int cli_resume(struct cli *cli, int argc, char **argv)
 int cli_reset(struct cli *cli, int argc, char **argv)
 {
         return operate(cli, "reset", argc, argv);
+}
+
+int cli_redeploy(struct cli *cli, int argc, char **argv)
+{
+        return operate(cli, "redeploy", argc, argv);
 }

@@ -17,6 +17,8 @@
 #define LABEL_NODE            "gabbro.dev/node"
 
 #define ANNOTATION_SELECTED_NODE "gabbro.dev/selected-node" /* VirtualDisk: the host on which its volume shall lie */
+#define ANNOTATION_RENEW         "gabbro.dev/renew"   /* VirtualDisk: uid of the operation for which it is made anew of its image */
+#define ANNOTATION_RENEWED       "gabbro.dev/renewed" /* VirtualDisk: the last such for which its old volume is gone */
 #define ANNOTATION_HELD_BY       "gabbro.dev/held-by" /* VirtualDisk, image Volume: uid of the machine that started with it last */
 #define ANNOTATION_APPLIED       "gabbro.dev/applied-spec" /* Instance: VirtualMachine.spec of its latest start */
 #define ANNOTATION_POWER_REASON  "gabbro.dev/power-reason" /* Instance: why its power is what it is */

@@ -103,7 +103,7 @@ def test_operations_on_a_machine_that_does_not_run(user):
 
 
 def test_operations_on_a_machine_that_is_not_there(user):
-    for verb in ("start", "stop", "restart", "force-off", "suspend", "resume", "reset"):
+    for verb in ("start", "stop", "restart", "force-off", "suspend", "resume", "reset", "redeploy"):
         assert '"absent" not found' in user.gabbro(verb, "absent", code=NOT_FOUND).err
     assert "No virtualmachineoperations" in user.gabbro("get", "vmop").err
 

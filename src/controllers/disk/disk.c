@@ -20,6 +20,14 @@ const char *disk_volume_name(struct arena *arena, const struct cache_object *dis
         return intent_name(arena, 'v', disk->uid, 0);
 }
 
+bool disk_is_of_image(const struct cache_object *disk)
+{
+        const struct api_virtual_disk *view = disk->view;
+        const struct api_disk_data_source *source = view->spec ? view->spec->data_source : NULL;
+
+        return source && g_strcmp0(source->type, "ObjectRef") == 0 && !disk_source_of(disk);
+}
+
 const struct cache_object *disk_volume(const struct cache *cache, const struct cache_object *disk)
 {
         assert(cache && disk);
@@ -449,6 +457,37 @@ static enum turn_result disk_end(struct disk_turn *disk)
         return TURN_DONE;
 }
 
+/* A redeploy that is under way wants it as its image is. One that ended otherwise wants nothing any more, unless the old volume is
+ * on its way out already. */
+static bool renew_wanted(const struct disk_turn *disk)
+{
+        const char *wanted = object_annotation(disk->object, ANNOTATION_RENEW);
+        const struct cache_object *object = wanted ? cache_by_uid(disk->cache, wanted) : NULL;
+        bool is_operation = object && object->kind == &api_virtual_machine_operation_kind && !object_deleting(object);
+        const struct api_virtual_machine_operation *operation = is_operation ? object->view : NULL;
+
+        if (!wanted || g_strcmp0(wanted, object_annotation(disk->object, ANNOTATION_RENEWED)) == 0 ||
+            !disk_is_of_image(disk->object))
+                return false;
+        if (disk->volume && object_deleting(disk->volume))
+                return true;
+        return operation && operation->status && g_strcmp0(operation->status->phase, "InProgress") == 0;
+}
+
+/* The old volume goes first; the next turn makes the new one. */
+static enum turn_result disk_empty(struct disk_turn *disk)
+{
+        const struct api_volume *volume = disk->volume->view;
+
+        if (!object_deleting(disk->volume) && (disk->user || disk->backs || disk->copying)) {
+                disk_say(disk, "Ready", "True", REASON_READY, "it is made anew once nobody reads it");
+                return TURN_WAIT;
+        }
+        (void)intent_retire(disk->turn, disk->volume, volume->status ? volume->status->state : NULL);
+        disk_say(disk, "Provisioning", "False", REASON_PROVISIONING, "it is made anew: its old volume is removed first");
+        return TURN_WAIT;
+}
+
 static enum turn_result disk_take_turn(struct turn *turn, const struct cache_object *object)
 {
         const struct api_virtual_disk *view = object->view;
@@ -473,6 +512,10 @@ static enum turn_result disk_take_turn(struct turn *turn, const struct cache_obj
         if (object_deleting(object))
                 return disk_end(&disk);
         turn_add_finalizer(turn, object, FINALIZER_DISK);
+        if (renew_wanted(&disk) && disk.volume)
+                return disk_empty(&disk);
+        if (renew_wanted(&disk))
+                turn_set_annotation(turn, object, ANNOTATION_RENEWED, object_annotation(object, ANNOTATION_RENEW));
         return disk.volume ? disk_mirror(&disk) : disk_prepare(&disk);
 }
 

@@ -32,6 +32,8 @@ struct disk_plan {
         int64_t capacity_bytes;
         int progress_percent; /* of fetching the content into the library */
 };
+/** disk_is_of_image() - whether its first content is that of an image of the library, so that it can be made anew. */
+bool disk_is_of_image(const struct cache_object *disk);
 /** disk_plan() - look at source, pool and size of a disk that has no Volume yet. */
 void disk_plan(const struct cache *cache, const struct cache_object *disk, struct arena *arena, struct disk_plan *ret_plan);
 

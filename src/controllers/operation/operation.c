@@ -2,6 +2,7 @@
 #include "controllers/operation/operation.h"
 
 #include "controllers/object.h"
+#include "controllers/vm/redeploy.h"
 #include "generated/reasons.h"
 
 #include <assert.h>
@@ -133,7 +134,7 @@ static enum turn_result op_begin(struct op *op)
         struct arena *arena = turn_arena(op->turn);
         enum run_policy policy;
         enum vm_phase phase;
-        const char *refusal;
+        const char *refusal, *words;
 
         if (!op->vm->status || !op->vm->status->phase || vm_phase_from_text(op->vm->status->phase, &phase) != 0)
                 return op_wait(op, "Pending", REASON_PENDING, "waits until the machine was looked at");
@@ -150,6 +151,8 @@ static enum turn_result op_begin(struct op *op)
                 return op_fail(op, refusal,
                                arena_printf(arena, "%s is not possible while the machine is %s: %s", op->view->spec->type,
                                             vm_phase_to_text(phase), operation_rule(op->order)->cells[phase].words));
+        if (op->order == ORDER_REDEPLOY && (words = redeploy_refusal(op->cache, op->machine, arena)))
+                return op_fail(op, REASON_NOT_READY_TO_BE_EXECUTED, words);
         turn_depends(op->turn, op->machine);
         turn_add_finalizer(op->turn, op->object, FINALIZER_OPERATION);
         turn_event(op->turn, op->object, false, REASON_VIRTUAL_MACHINE_OPERATION_STARTED,
@@ -175,6 +178,12 @@ static bool runs(const struct op *op)
         if (!op->domain || strcmp(op->domain->spec->power, "On") != 0 || !status || status->epoch < op->status.epoch)
                 return false;
         return op->status.has_epoch && (state == VM_STATE_RUNNING || state == VM_STATE_PAUSED);
+}
+
+/* These end with a machine that runs with a new epoch. */
+static bool is_start(const struct op *op)
+{
+        return op->order == ORDER_START || op->order == ORDER_RESTART || op->order == ORDER_REDEPLOY;
 }
 
 /* The host carries these out with the domain as it runs. */
@@ -207,7 +216,7 @@ static bool is_done(const struct op *op)
 {
         if (is_order(op))
                 return order_done(op);
-        if (op->order == ORDER_START || op->order == ORDER_RESTART)
+        if (is_start(op))
                 return runs(op);
         return !op->instance || !instance_active(op->instance);
 }
@@ -217,8 +226,7 @@ static bool host_works(const struct op *op)
 {
         const struct api_instance_status *status = op->domain ? op->domain->status : NULL;
 
-        return (op->order == ORDER_START || op->order == ORDER_RESTART) && status && !status->error &&
-               vm_state_of(status->state) == VM_STATE_CREATING;
+        return is_start(op) && status && !status->error && vm_state_of(status->state) == VM_STATE_CREATING;
 }
 
 static const char *late_words(const struct op *op)

@@ -249,7 +249,7 @@ static void refused_operations_fail_with_words(void)
 
 /* --- one at a time, vm-api 4.5 --- */
 
-static const char *const types[] = {"Start", "Stop", "Stop!", "Restart", "Restart!", "Suspend", "Resume", "Reset"};
+static const char *const types[] = {"Start", "Stop", "Stop!", "Restart", "Restart!", "Suspend", "Resume", "Reset", "Redeploy"};
 /* Rows: the older one; columns: the newer one. */
 static const bool ends[G_N_ELEMENTS(types)][G_N_ELEMENTS(types)] = {
         {false, true, true},
@@ -315,6 +315,117 @@ static void two_at_the_same_time_the_older_wins(void)
         cloud_expect_phase(cloud, VMOP, "a", "Completed");
         cloud_expect_phase(cloud, VMOP, "b", "Failed");
         g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 2);
+}
+
+/* --- A14 --- */
+
+static char *uid_of_volume(struct cloud *cloud, const char *disk)
+{
+        g_autofree char *name = g_strdup_printf("v-%s-0", cloud_get(cloud, VD, disk)->uid);
+        const struct cache_object *volume = cloud_get(cloud, &api_volume_kind, name);
+
+        return volume ? g_strdup(volume->uid) : NULL;
+}
+
+static void redeploy_makes_the_disks_of_images_anew(void)
+{
+        static const char *const policies[] = {"AlwaysOn", "AlwaysOnUnlessStoppedManually", "Manual"};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(policies); i++) {
+                g_autoptr(cloud) cloud = cloud_new(NULL);
+                g_autofree char *line = g_strdup_printf("  runPolicy: %s\n", policies[i]);
+                g_autofree char *mac = NULL, *uid = NULL, *root = NULL, *data = NULL, *root_now = NULL, *data_now = NULL;
+
+                cloud_machine(cloud, "web", line);
+                cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualDisk, metadata: {name: data},\n"
+                                   " spec: {persistentVolumeClaim: {size: 1Gi}}}");
+                cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachine, metadata: {name: web},\n"
+                                   " spec: {virtualMachineClassName: generic, cpu: {cores: 1}, memory: {size: 1Gi},\n"
+                                   " blockDeviceRefs: [{kind: VirtualDisk, name: web-root}, {kind: VirtualDisk, name: data}]}}");
+                cloud_settle(cloud);
+                if (strcmp(cloud_phase(cloud, VM, "web"), "Running") == 0)
+                        order(cloud, "first", "Restart", false);
+                else
+                        order(cloud, "first", "Start", false);
+                cloud_expect_phase(cloud, VMOP, "first", "Completed");
+                mac = g_strdup(cloud_text(cloud, VM, "web", "/status/networks/0/macAddress"));
+                uid = g_strdup(cloud_get(cloud, VM, "web")->uid);
+                root = uid_of_volume(cloud, "web-root");
+                data = uid_of_volume(cloud, "data");
+                g_assert_nonnull(data);
+                cloud_advance(cloud, SECOND_US);
+
+                order(cloud, "anew", "Redeploy", false);
+                cloud_expect_phase(cloud, VMOP, "anew", "Completed");
+                cloud_expect_condition(cloud, VMOP, "anew", "Completed", "True OperationCompleted", "made anew");
+                cloud_expect_phase(cloud, VM, "web", "Running");
+                cloud_expect_phase(cloud, VD, "web-root", "Ready");
+                root_now = uid_of_volume(cloud, "web-root");
+                data_now = uid_of_volume(cloud, "data");
+                g_assert_cmpstr(root_now, !=, root);
+                g_assert_cmpstr(data_now, ==, data);
+                g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/networks/0/macAddress"), ==, mac);
+                g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/hardware/machine"), ==, "pc-q35-7.2");
+                g_assert_cmpstr(cloud_get(cloud, VM, "web")->uid, ==, uid);
+                cloud_expect_no_effects(cloud);
+                cloud_advance(cloud, 600 * SECOND_US);
+                g_clear_pointer(&root, g_free);
+                root = uid_of_volume(cloud, "web-root");
+                g_assert_cmpstr(root, ==, root_now);
+        }
+}
+
+#define LINKED_COPY                                                                                                                \
+        "{apiVersion: gabbro.dev/v1, kind: VirtualDisk, metadata: {name: copy}, spec: {clone: {mode: Linked},\n"                   \
+        " dataSource: {type: ObjectRef, objectRef: {kind: VirtualDisk, name: web-root}}}}"
+
+static void redeploy_destroys_nothing_that_it_cannot_make(void)
+{
+        g_autoptr(cloud) cloud = running("Manual");
+        g_autofree char *root = NULL, *now = NULL;
+
+        order(cloud, "start", "Start", false);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        order(cloud, "stop", "Stop", false);
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        root = uid_of_volume(cloud, "web-root");
+        cloud_apply(cloud, LINKED_COPY);
+        cloud_expect_phase(cloud, VD, "copy", "Ready");
+        order(cloud, "anew", "Redeploy", false);
+        cloud_expect_phase(cloud, VMOP, "anew", "Failed");
+        cloud_expect_condition(cloud, VMOP, "anew", "Completed", "False NotReadyToBeExecuted",
+                               "disk web-root is read by its clones: copy");
+        now = uid_of_volume(cloud, "web-root");
+        g_assert_cmpstr(now, ==, root);
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+}
+
+static void a_redeploy_that_was_given_up_takes_no_disk_later(void)
+{
+        g_autoptr(cloud) cloud = running("Manual");
+        g_autofree char *root = NULL, *now = NULL;
+
+        order(cloud, "start", "Start", false);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        root = uid_of_volume(cloud, "web-root");
+        cloud_apply(cloud, LINKED_COPY); /* waits until the machine lets go of the disk, and is first */
+        cloud_settle(cloud);
+        order(cloud, "anew", "Redeploy", false);
+        cloud_settle(cloud);
+        cloud_expect_phase(cloud, VD, "copy", "Ready");
+        cloud_expect_phase(cloud, VMOP, "anew", "InProgress");
+        cloud_advance(cloud, 200 * SECOND_US);
+        cloud_expect_phase(cloud, VMOP, "anew", "Failed");
+        cloud_delete(cloud, VD, "copy");
+        cloud_advance(cloud, SECOND_US);
+        g_assert_null(cloud_get(cloud, VD, "copy"));
+        now = uid_of_volume(cloud, "web-root");
+        g_assert_cmpstr(now, ==, root);
+        order(cloud, "again", "Start", false);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_clear_pointer(&now, g_free);
+        now = uid_of_volume(cloud, "web-root");
+        g_assert_cmpstr(now, ==, root);
 }
 
 /* --- deleted while under way --- */
@@ -415,16 +526,16 @@ static void an_operation_goes_with_its_machine(void)
 
 /* --- the table of transitions, move by move --- */
 
-/* y: allowed, f: by force, n: refused; Start Stop Restart ForceOff Suspend Resume Reset. Written apart from the table in the
- * product. */
+/* y: allowed, f: by force, n: refused; Start Stop Restart ForceOff Suspend Resume Reset Redeploy. Written apart from the table in
+ * the product. */
 static const struct {
         const char *phase, *cells;
 } transitions[] = {
-        {"Pending", "nynynnn"}, {"Starting", "nyyynnn"},    {"Running", "nyyyyny"},   {"Stopping", "yffynnn"},
-        {"Stopped", "ynnnnnn"}, {"Terminating", "nnnnnnn"}, {"Migrating", "nnnnnnn"}, {"Pause", "nyyynyn"},
+        {"Pending", "nynynnnn"}, {"Starting", "nyyynnnn"},    {"Running", "nyyyynyy"},   {"Stopping", "yffynnnn"},
+        {"Stopped", "ynnnnnny"}, {"Terminating", "nnnnnnnn"}, {"Migrating", "nnnnnnnn"}, {"Pause", "nyyynyny"},
 };
 
-static const char *const all[] = {"Start", "Stop", "Restart", "ForceOff", "Suspend", "Resume", "Reset"};
+static const char *const all[] = {"Start", "Stop", "Restart", "ForceOff", "Suspend", "Resume", "Reset", "Redeploy"};
 
 static void every_cell_has_its_verdict_and_its_words(void)
 {
@@ -481,7 +592,7 @@ static void every_move_is_taken_or_refused_with_words(void)
                 for (size_t j = 0; j < G_N_ELEMENTS(all); j++) {
                         const char *phase = transitions[i].phase;
                         static const char *const after[] = {"Running", "Stopped", "Running", "Stopped",
-                                                            "Pause",   "Running", "Running"};
+                                                            "Pause",   "Running", "Running", "Running"};
                         g_autoptr(cloud) cloud = NULL;
                         g_autofree char *words = NULL;
 
@@ -508,10 +619,10 @@ static void every_move_is_taken_or_refused_with_words(void)
 static void the_manual_prints_the_tables(void)
 {
         static const char *const lines[] = {
-                "| Pause | no | yes | yes | yes | no | yes | no |\n",
-                "| Stopping | yes | by force | by force | yes | no | no | no |\n",
+                "| Pause | no | yes | yes | yes | no | yes | no | yes |\n",
+                "| Stopping | yes | by force | by force | yes | no | no | no | no |\n",
                 "| Reset | Pause | it stands still; resume it first, or restart it |\n",
-                "| AlwaysOn | no | no | yes | no | yes | yes | yes |\n",
+                "| AlwaysOn | no | no | yes | no | yes | yes | yes | yes |\n",
                 "| Suspend | Stop, Stop by force, Restart, Restart by force, ForceOff |\n",
                 "| Stop by force | nothing |\n",
                 "| On | paused | Pause | Stopping | ",
@@ -627,6 +738,11 @@ int main(int argc, char **argv)
         g_test_add_func("/operation/a_second_operation_fails_while_one_is_unfinished",
                         a_second_operation_fails_while_one_is_unfinished);
         g_test_add_func("/operation/two_at_the_same_time_the_older_wins", two_at_the_same_time_the_older_wins);
+        g_test_add_func("/operation/A14_redeploy_makes_the_disks_of_images_anew", redeploy_makes_the_disks_of_images_anew);
+        g_test_add_func("/operation/A14_redeploy_destroys_nothing_that_it_cannot_make",
+                        redeploy_destroys_nothing_that_it_cannot_make);
+        g_test_add_func("/operation/A14_a_redeploy_that_was_given_up_takes_no_disk_later",
+                        a_redeploy_that_was_given_up_takes_no_disk_later);
         g_test_add_func("/operation/a_cancelled_stop_cuts_nothing_off", a_cancelled_stop_cuts_nothing_off);
         g_test_add_func("/operation/a_cancelled_start_leaves_the_machine_off", a_cancelled_start_leaves_the_machine_off);
         g_test_add_func("/operation/a_start_that_waits_for_room_is_cancelled", a_start_that_waits_for_room_is_cancelled);

@@ -20,7 +20,7 @@ ENUM_TABLE(run_policy, policy_names)
 static const char *const order_names[POWER_ORDERS] = {
         [ORDER_NONE] = "",           [ORDER_START] = "Start",        [ORDER_STOP] = "Stop",
         [ORDER_RESTART] = "Restart", [ORDER_FORCE_OFF] = "ForceOff", [ORDER_SUSPEND] = "Suspend",
-        [ORDER_RESUME] = "Resume",   [ORDER_RESET] = "Reset",
+        [ORDER_RESUME] = "Resume",   [ORDER_RESET] = "Reset",        [ORDER_REDEPLOY] = "Redeploy",
 };
 ENUM_TABLE(power_order, order_names)
 
@@ -60,6 +60,9 @@ static struct power_decision obey(const struct power_facts *facts)
                 break;
         case ORDER_RESTART:
                 ret.wish = facts->has_instance && facts->power_on ? WISH_RESTART : WISH_START;
+                break;
+        case ORDER_REDEPLOY:
+                ret.wish = facts->has_instance ? WISH_END : facts->renewed ? WISH_START : WISH_RENEW;
                 break;
         case ORDER_SUSPEND:
         case ORDER_RESUME:

@@ -21,9 +21,10 @@ enum power_order {
         ORDER_SUSPEND,
         ORDER_RESUME,
         ORDER_RESET,
+        ORDER_REDEPLOY,
         POWER_ORDERS,
 };
-/* "", Start, Stop, Restart, ForceOff, Suspend, Resume, Reset: VirtualMachineOperation.spec.type. */
+/* "", Start, Stop, Restart, ForceOff, Suspend, Resume, Reset, Redeploy: VirtualMachineOperation.spec.type. */
 ENUM_TABLE_DECLARE(power_order);
 
 enum power_wish {
@@ -32,6 +33,8 @@ enum power_wish {
         WISH_STOP,    /* off, the guest is asked */
         WISH_FORCE_OFF,
         WISH_RESTART, /* a new epoch, what runs is ended before */
+        WISH_END,     /* the domain goes, without asking: it is redeployed */
+        WISH_RENEW,   /* its disks are made anew */
         WISH_OBEY,    /* the domain of this epoch carries out the order: suspended, resumed, reset */
 };
 
@@ -45,6 +48,7 @@ struct power_facts {
         const char *state_reason; /* why it is in its state; may be NULL */
         enum power_order order;   /* an operation not carried out yet, or one that waits for what it needs */
         bool order_force;
+        bool renewed; /* ORDER_REDEPLOY: nothing is left of what its disks held */
 };
 
 struct power_decision {

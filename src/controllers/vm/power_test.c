@@ -95,6 +95,12 @@ static const struct {
         {"reset of one that is started anew",
          {.has_instance = true, .power_on = true, .state = VM_STATE_RUNNING, .order = ORDER_RESET},
          {WISH_NOTHING, WISH_STOP, WISH_NOTHING, WISH_NOTHING}},
+        {"redeploy", {ON_RUNNING, .order = ORDER_REDEPLOY}, {WISH_END, WISH_STOP, WISH_END, WISH_END}},
+        {"redeploy of one that is off", {OFF, .order = ORDER_REDEPLOY}, {WISH_END, WISH_NOTHING, WISH_END, WISH_END}},
+        {"redeploy, its domain is gone", {.order = ORDER_REDEPLOY}, {WISH_RENEW, WISH_NOTHING, WISH_RENEW, WISH_RENEW}},
+        {"redeploy, its disks are empty",
+         {.order = ORDER_REDEPLOY, .renewed = true},
+         {WISH_START, WISH_NOTHING, WISH_START, WISH_START}},
         {"force off", {ON_RUNNING, .order = ORDER_FORCE_OFF}, {WISH_FORCE_OFF, WISH_STOP, WISH_FORCE_OFF, WISH_FORCE_OFF}},
 };
 

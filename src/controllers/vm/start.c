@@ -3,6 +3,7 @@
 
 #include "controllers/disk/disk.h"
 #include "controllers/placement/placement.h"
+#include "controllers/vm/redeploy.h"
 #include "generated/reasons.h"
 #include "schema/cpu_topology.h"
 
@@ -401,6 +402,12 @@ void vm_carry_out(struct vm_context *vm)
                 note_operation(vm);
                 if (vm->instance)
                         withdraw_order(vm);
+                return;
+        case WISH_END:
+                redeploy_end_domain(vm);
+                return;
+        case WISH_RENEW:
+                redeploy_renew_disks(vm);
                 return;
         case WISH_OBEY:
                 give_order(vm);

@@ -2,6 +2,7 @@
 #include "controllers/vm/vm.h"
 
 #include "controllers/vm/context.h"
+#include "controllers/vm/redeploy.h"
 #include "generated/reasons.h"
 
 #include <assert.h>
@@ -49,6 +50,7 @@ static void learn_order(struct vm_context *vm)
                 if (power_order_from_text(operation->spec->type, &vm->facts.order) != 0)
                         vm->facts.order = ORDER_NONE;
                 vm->facts.order_force = operation->spec->force;
+                vm->facts.renewed = vm->facts.order == ORDER_REDEPLOY && redeploy_renewed(vm);
         } else if (request && g_str_has_prefix(request, "Start ")) {
                 vm->facts.order = ORDER_START;
         } else if (request && !vm->instance && vm->facts.policy == RUN_UNLESS_STOPPED) {
