@@ -140,6 +140,10 @@ static int check_disk(const struct virt_disk *disk, struct virt_error *reterr)
                 return bad(reterr, disk->name, "the serial number is at most 36 letters, digits, '_', '-', '.', '+' and blanks");
         if (disk->cache && enum_index_of(caches, G_N_ELEMENTS(caches), disk->cache) < 0)
                 return bad(reterr, disk->name, "unknown cache mode");
+        if (disk->cdrom && virt_disk_limits_any(&disk->limits))
+                return bad(reterr, disk->name, "a CD drive is not limited");
+        if (disk->limits.more || virt_disk_limits_fault(&disk->limits))
+                return bad(reterr, disk->name, disk->limits.more ? "bursts cannot be set" : virt_disk_limits_fault(&disk->limits));
         if (!memchr(disk->target, 0, sizeof(disk->target)))
                 return bad(reterr, disk->name, "the target is too long");
         if (*disk->target && !is_token(disk->target, "abcdefghijklmnopqrstuvwxyz", VIRT_TARGET_MAX - 1))

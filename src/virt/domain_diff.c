@@ -68,6 +68,15 @@ static const struct virt_disk *find_disk(const struct virt_domain *domain, const
         return NULL;
 }
 
+static void compare_limits(struct differences *all, const char *what, const struct virt_disk_limits *wanted,
+                           const struct virt_disk_limits *found)
+{
+        g_autofree char *is = virt_disk_limits_words(found), *instead = virt_disk_limits_words(wanted);
+
+        if (!virt_disk_limits_equal(wanted, found))
+                differ(all, "%s is limited to (%s) instead of (%s)", what, is, instead);
+}
+
 static void compare_disk(struct differences *all, const struct virt_disk *wanted, const struct virt_disk *found)
 {
         g_autofree char *what = g_strdup_printf("disk %s (%s)", wanted->target, wanted->name);
@@ -84,6 +93,7 @@ static void compare_disk(struct differences *all, const struct virt_disk *wanted
                 differ(all, "%s hangs on %s instead of %s", what, virt_bus_to_text(found->bus), virt_bus_to_text(wanted->bus));
         if (wanted->cdrom != found->cdrom || (!wanted->cdrom && wanted->read_only != found->read_only))
                 differ(all, "%s %s", what, found->cdrom || found->read_only ? "cannot be written" : "can be written");
+        compare_limits(all, what, &wanted->limits, &found->limits);
 }
 
 static void compare_disks(struct differences *all, const struct virt_domain *wanted, const struct virt_domain *found)

@@ -77,6 +77,17 @@ static void each_difference_is_named(void)
         pair.found_disks[0].format = VIRT_FORMAT_RAW;
         assert_differs(&pair, true, "disk vda (root) is read as raw instead of qcow2");
         pair_init(&pair);
+        pair.wanted_disks[0].limits.most[VIRT_LIMIT_READ_BYTES] = 65536;
+        pair.wanted_disks[0].limits.most[VIRT_LIMIT_WRITE_OPERATIONS] = 20;
+        assert_differs(&pair, true,
+                       "disk vda (root) is limited to (not limited) instead of (read_bytes_sec 65536, write_iops_sec 20)");
+        pair.found_disks[0].limits = pair.wanted_disks[0].limits;
+        assert_differs(&pair, false, NULL);
+        pair.found_disks[0].limits.more = true;
+        assert_differs(&pair, false,
+                       "disk vda (root) is limited to (read_bytes_sec 65536, write_iops_sec 20, bursts) instead of "
+                       "(read_bytes_sec 65536, write_iops_sec 20)");
+        pair_init(&pair);
         pair.found.n_disks = 1;
         assert_differs(&pair, true, "disk sda (seed) is not there");
         pair_init(&pair);

@@ -182,6 +182,25 @@ static void read_machine(xmlNodePtr root, struct virt_facts *facts)
  * --------------------------------------------------------------------------------------------------------------------------------
  */
 
+/* The name of a group says nothing, nor does the length of bursts without their height. */
+static bool says_nothing(const char *name)
+{
+        return strcmp(name, "group_name") == 0 || g_str_has_suffix(name, "_max_length");
+}
+
+static void read_limits(xmlNodePtr iotune, struct virt_disk_limits *limits)
+{
+        for (xmlNodePtr node = iotune ? iotune->children : NULL; node; node = node->next) {
+                uint64_t most = node->type == XML_ELEMENT_NODE ? xml_text_number(node, INT64_MAX, 0) : 0;
+                enum virt_limit limit;
+
+                if (most && virt_limit_from_text((const char *)node->name, &limit) == 0)
+                        limits->most[limit] = most;
+                else if (most && !says_nothing((const char *)node->name))
+                        limits->more = true;
+        }
+}
+
 /* False for a disk that this folder would not make. */
 static bool read_disk(xmlNodePtr node, xmlNodePtr instance, struct virt_disk *disk, struct arena *arena)
 {
@@ -200,6 +219,7 @@ static bool read_disk(xmlNodePtr node, xmlNodePtr instance, struct virt_disk *di
         disk->no_discard = !disk->cdrom && !disk->read_only && !xml_attribute_is(driver, "discard", "unmap");
         disk->serial = xml_text(xml_child(node, "serial"), arena);
         disk->boot_order = (unsigned)xml_attribute_number(xml_child(node, "boot"), "order", UINT16_MAX, 0);
+        read_limits(xml_child(node, "iotune"), &disk->limits);
         cache = xml_attribute(driver, "cache", arena);
         disk->cache = cache || disk->cdrom ? cache : "default";
         read_pci(node, &disk->pci);

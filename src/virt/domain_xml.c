@@ -211,6 +211,15 @@ static void add_controllers(xmlNodePtr devices, const struct virt_domain *d)
                 add_address(add_controller(devices, "usb", 0, "qemu-xhci"), &d->usb_pci);
 }
 
+static void add_limits(xmlNodePtr disk, const struct virt_disk_limits *limits)
+{
+        xmlNodePtr iotune = virt_disk_limits_any(limits) ? xml_add(disk, "iotune", NULL) : NULL;
+
+        for (int i = 0; iotune && i < VIRT_LIMITS; i++)
+                if (limits->most[i])
+                        xml_add_number(iotune, virt_limit_to_text((enum virt_limit)i), limits->most[i]);
+}
+
 static void add_disk(xmlNodePtr devices, const struct virt_disk *disk)
 {
         bool fixed = disk->cdrom || disk->read_only, unmap = !fixed && !disk->no_discard;
@@ -222,6 +231,7 @@ static void add_disk(xmlNodePtr devices, const struct virt_disk *disk)
         if (disk->path)
                 xml_add(node, "source", "file", disk->path, NULL);
         xml_add(node, "target", "dev", disk->target, "bus", virt_bus_to_text(disk->bus), NULL);
+        add_limits(node, &disk->limits);
         if (fixed)
                 xml_add(node, "readonly", NULL);
         if (disk->serial)

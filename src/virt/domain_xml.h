@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/names.h"
+#include "virt/disk_limits.h"
 #include "virt/virt.h"
 #include "json/json.h"
 
@@ -51,12 +52,13 @@ struct virt_disk {
         const char *path; /* file; NULL: an empty CD drive */
         enum virt_format format;
         enum virt_bus bus;
-        bool cdrom;          /* needs SATA or SCSI; always read-only */
-        bool read_only;      /* not on SATA, where QEMU has CD drives only */
-        unsigned boot_order; /* 0: not bootable */
-        const char *serial;  /* at most 36 of A-Za-z0-9 _.+- ; NULL: none */
-        const char *cache;   /* NULL: "none" for disks ("writeback" where O_DIRECT does not work), QEMU's own for CDs */
-        bool no_discard;     /* default: discard='unmap' detect_zeroes='unmap' on writable disks */
+        bool cdrom;                     /* needs SATA or SCSI; always read-only */
+        bool read_only;                 /* not on SATA, where QEMU has CD drives only */
+        unsigned boot_order;            /* 0: not bootable */
+        const char *serial;             /* at most 36 of A-Za-z0-9 _.+- ; NULL: none */
+        const char *cache;              /* NULL: "none" for disks ("writeback" where O_DIRECT does not work), QEMU's own for CDs */
+        struct virt_disk_limits limits; /* never of a CD drive */
+        bool no_discard;                /* default: discard='unmap' detect_zeroes='unmap' on writable disks */
 
         /* Guest-visible places: set from a record, else chosen by virt_domain_complete(). */
         char target[VIRT_TARGET_MAX]; /* "vda", "sda" */

@@ -97,6 +97,10 @@ static void a_linux_machine(struct sample *s)
         s->d.n_disks = 4;
         s->d.n_nics = 2;
         s->disks[2].read_only = true;
+        s->disks[0].limits = (struct virt_disk_limits){.most = {[VIRT_LIMIT_READ_BYTES] = 10 << 20,
+                                                                [VIRT_LIMIT_WRITE_BYTES] = 5 << 20,
+                                                                [VIRT_LIMIT_READ_OPERATIONS] = 200}};
+        s->disks[3].limits.most[VIRT_LIMIT_WRITE_OPERATIONS] = 100;
         s->d.serial_log = "/var/log/libvirt/qemu/web.serial";
 }
 
@@ -117,6 +121,8 @@ static void an_emulated_machine(struct sample *s)
         s->d.cpu_shares = 0;
         s->d.no_vnc = s->d.no_rng = s->d.no_balloon = true;
         s->disks[0].bus = VIRT_BUS_SATA;
+        s->disks[0].limits.most[VIRT_LIMIT_TOTAL_BYTES] = 1 << 20;
+        s->disks[0].limits.most[VIRT_LIMIT_TOTAL_OPERATIONS] = 50;
         s->nics[0].model = VIRT_NIC_E1000E;
         s->nics[0].link_down = true;
 }
@@ -159,6 +165,38 @@ static void what_is_read_back_describes_the_same_machine(void)
                 g_assert_cmpint(facts->id, ==, -1);
                 again = to_xml(&facts->domain);
                 g_assert_cmpstr(again, ==, xml);
+        }
+}
+
+/* What others add to the limits is seen, so that it can be taken away; the name of a group means nothing. */
+static void limits_of_others_are_read_back(void)
+{
+        static const struct {
+                const char *iotune;
+                uint64_t read_bytes;
+                bool more;
+        } cases[] = {
+                {"<read_bytes_sec>65536</read_bytes_sec><group_name>drive-virtio-disk0</group_name>", 65536, false},
+                {"<read_bytes_sec>65536</read_bytes_sec><read_bytes_sec_max>131072</read_bytes_sec_max>", 65536, true},
+                {"<read_bytes_sec>65536</read_bytes_sec><read_bytes_sec_max_length>1</read_bytes_sec_max_length>", 65536, false},
+                {"<size_iops_sec>4096</size_iops_sec>", 0, true},
+                {"<read_bytes_sec>0</read_bytes_sec><read_bytes_sec_max>0</read_bytes_sec_max>", 0, false},
+                {"<read_bytes_sec>-1</read_bytes_sec>", 0, false},
+                {"", 0, false},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autofree char *xml = g_strdup_printf("<domain><name>x</name><uuid>" UUID "</uuid><devices><disk type='file' "
+                                                       "device='disk'><source file='/p/x'/><target dev='vda' bus='virtio'/>"
+                                                       "<iotune>%s</iotune></disk></devices></domain>",
+                                                       cases[i].iotune);
+                g_autoptr(virt_facts) facts = NULL;
+                struct virt_error error = {};
+
+                g_assert_cmpint(virt_facts_from_xml(xml, &facts, &error), ==, 0);
+                g_assert_cmpuint(facts->domain.n_disks, ==, 1);
+                g_assert_cmpuint(facts->domain.disks[0].limits.most[VIRT_LIMIT_READ_BYTES], ==, cases[i].read_bytes);
+                g_assert_cmpint(facts->domain.disks[0].limits.more, ==, cases[i].more);
         }
 }
 
@@ -320,6 +358,22 @@ static void a_read_only_sata_disk(struct sample *s)
         s->disks[0].bus = VIRT_BUS_SATA;
         s->disks[0].read_only = true;
 }
+static void a_limited_cdrom(struct sample *s)
+{
+        s->disks[1].limits.most[VIRT_LIMIT_READ_BYTES] = 1 << 20;
+}
+static void a_limit_beside_its_total(struct sample *s)
+{
+        s->disks[0].limits.most[VIRT_LIMIT_TOTAL_OPERATIONS] = s->disks[0].limits.most[VIRT_LIMIT_WRITE_OPERATIONS] = 100;
+}
+static void a_limit_above_what_qemu_takes(struct sample *s)
+{
+        s->disks[0].limits.most[VIRT_LIMIT_WRITE_BYTES] = 1000000000000001;
+}
+static void bursts_of_others(struct sample *s)
+{
+        s->disks[0].limits.more = true;
+}
 static void a_relative_path(struct sample *s)
 {
         s->disks[0].path = "pool/x";
@@ -364,6 +418,10 @@ static void impossible_machines_are_refused_with_words(void)
                 a_cdrom_on_virtio,
                 a_disk_without_a_file,
                 a_read_only_sata_disk,
+                a_limited_cdrom,
+                a_limit_beside_its_total,
+                a_limit_above_what_qemu_takes,
+                bursts_of_others,
                 a_relative_path,
                 a_group_mac,
                 a_tap_of_libvirt,
@@ -567,6 +625,7 @@ int main(int argc, char **argv)
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/domain/machines_are_described_as_in_the_golden_files", machines_are_described_as_in_the_golden_files);
         g_test_add_func("/domain/what_is_read_back_describes_the_same_machine", what_is_read_back_describes_the_same_machine);
+        g_test_add_func("/domain/limits_of_others_are_read_back", limits_of_others_are_read_back);
         g_test_add_func("/domain/hostile_strings_are_kept_or_refused_and_never_become_markup",
                         hostile_strings_are_kept_or_refused_and_never_become_markup);
         g_test_add_func("/domain/text_that_xml_cannot_carry_is_refused", text_that_xml_cannot_carry_is_refused);

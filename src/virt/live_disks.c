@@ -50,6 +50,63 @@ int virt_live_disk_grow(struct virt *virt, const char *uuid, const char *path, u
         return 0;
 }
 
+/* --- limits
+ * --------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+/* All that libvirt knows are named: what is not named keeps the value that somebody gave it. */
+static int add_limits(virTypedParameterPtr *params, int *n, const struct virt_disk_limits *limits)
+{
+        static const char *const bursts[] = {
+                VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC_MAX,
+                VIR_DOMAIN_BLOCK_IOTUNE_READ_BYTES_SEC_MAX,
+                VIR_DOMAIN_BLOCK_IOTUNE_WRITE_BYTES_SEC_MAX,
+                VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC_MAX,
+                VIR_DOMAIN_BLOCK_IOTUNE_READ_IOPS_SEC_MAX,
+                VIR_DOMAIN_BLOCK_IOTUNE_WRITE_IOPS_SEC_MAX,
+                VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC_MAX_LENGTH,
+                VIR_DOMAIN_BLOCK_IOTUNE_READ_BYTES_SEC_MAX_LENGTH,
+                VIR_DOMAIN_BLOCK_IOTUNE_WRITE_BYTES_SEC_MAX_LENGTH,
+                VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC_MAX_LENGTH,
+                VIR_DOMAIN_BLOCK_IOTUNE_READ_IOPS_SEC_MAX_LENGTH,
+                VIR_DOMAIN_BLOCK_IOTUNE_WRITE_IOPS_SEC_MAX_LENGTH,
+                VIR_DOMAIN_BLOCK_IOTUNE_SIZE_IOPS_SEC,
+        };
+        int max = 0;
+
+        for (int i = 0; i < VIRT_LIMITS; i++)
+                if (virTypedParamsAddULLong(params, n, &max, virt_limit_to_text((enum virt_limit)i), limits->most[i]) < 0)
+                        return -1;
+        for (size_t i = 0; i < G_N_ELEMENTS(bursts); i++)
+                if (virTypedParamsAddULLong(params, n, &max, bursts[i], 0) < 0)
+                        return -1;
+        return 0;
+}
+
+int virt_live_disk_limit(struct virt *virt, const char *uuid, const char *target, const struct virt_disk_limits *limits,
+                         struct virt_error *reterr)
+{
+        unsigned flags = VIR_DOMAIN_AFFECT_LIVE;
+        virTypedParameterPtr params = NULL;
+        AUTO_CONNECTION connection = NULL;
+        AUTO_DOMAIN domain = NULL;
+        int n = 0, r;
+
+        assert(target && limits && !limits->more);
+
+        if (virt_disk_limits_fault(limits))
+                return virt_say(reterr, VIRT_E_INVALID, "ValidationFailed", "%s", virt_disk_limits_fault(limits));
+        r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        if (r)
+                return r;
+        if (virDomainIsPersistent(domain) == 1)
+                flags |= VIR_DOMAIN_AFFECT_CONFIG;
+        if (add_limits(&params, &n, limits) < 0 || virDomainSetBlockIoTune(domain, target, params, n, flags) < 0)
+                r = fail_unless_stopped(domain, "DefineFailed", reterr);
+        virTypedParamsFree(params, n);
+        return r;
+}
+
 /* --- the guest's file systems
  * --------------------------------------------------------------------------------------------------------------------- */
 

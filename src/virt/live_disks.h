@@ -18,6 +18,15 @@
 int virt_live_disk_grow(struct virt *virt, const char *uuid, const char *path, uint64_t capacity_bytes, struct virt_error *reterr);
 
 /**
+ * virt_live_disk_limit() - hold the disk that hangs on @target ("vda") to exactly @limits, in the running domain and its definition
+ *
+ * What others had set beside (bursts) is taken away. Return: 0, VIRT_E_INVALID: no disk of it, or limits that cannot be,
+ * VIRT_E_STATE, VIRT_E_FAILED.
+ */
+int virt_live_disk_limit(struct virt *virt, const char *uuid, const char *target, const struct virt_disk_limits *limits,
+                         struct virt_error *reterr);
+
+/**
  * virt_live_freeze() - let the guest agent write out and hold still the guest's file systems; virt_live_thaw() must follow, also
  * after a failure other than VIRT_E_STATE
  *

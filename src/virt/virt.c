@@ -10,15 +10,20 @@
 #define IDLE_MAX        8
 
 static const char *const virt_event_names[VIRT_EVENT_COUNT] = {
-        [VIRT_EVENT_LIFECYCLE] = "lifecycle", [VIRT_EVENT_REBOOT] = "reboot", [VIRT_EVENT_AGENT] = "agent",
-        [VIRT_EVENT_DISK] = "disk",           [VIRT_EVENT_DEVICE] = "device", [VIRT_EVENT_DISCONNECTED] = "disconnected",
+        [VIRT_EVENT_LIFECYCLE] = "lifecycle",
+        [VIRT_EVENT_REBOOT] = "reboot",
+        [VIRT_EVENT_AGENT] = "agent",
+        [VIRT_EVENT_DISK] = "disk",
+        [VIRT_EVENT_DEVICE] = "device",
+        [VIRT_EVENT_TUNED] = "tuned",
+        [VIRT_EVENT_DISCONNECTED] = "disconnected",
 };
 ENUM_TABLE(virt_event, virt_event_names)
 
 static const int subscribed[] = {
         VIR_DOMAIN_EVENT_ID_LIFECYCLE,       VIR_DOMAIN_EVENT_ID_REBOOT,          VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE,
         VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
-        VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+        VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,  VIR_DOMAIN_EVENT_ID_TUNABLE,
 };
 
 /* What libvirt's callbacks of one connection hold: alive as long as libvirt may call, silent once the connection was replaced. */
@@ -257,10 +262,15 @@ static void on_device(virConnectPtr connection, virDomainPtr domain, const char 
         tell(userdata, VIRT_EVENT_DEVICE, domain);
 }
 
+static void on_tuned(virConnectPtr connection, virDomainPtr domain, virTypedParameterPtr params, int n, void *userdata)
+{
+        tell(userdata, VIRT_EVENT_TUNED, domain);
+}
+
 static const virConnectDomainEventGenericCallback handlers[G_N_ELEMENTS(subscribed)] = {
         VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), VIR_DOMAIN_EVENT_CALLBACK(on_reboot),   VIR_DOMAIN_EVENT_CALLBACK(on_agent),
         VIR_DOMAIN_EVENT_CALLBACK(on_threshold), VIR_DOMAIN_EVENT_CALLBACK(on_io_error), VIR_DOMAIN_EVENT_CALLBACK(on_device),
-        VIR_DOMAIN_EVENT_CALLBACK(on_device),
+        VIR_DOMAIN_EVENT_CALLBACK(on_device),    VIR_DOMAIN_EVENT_CALLBACK(on_tuned),
 };
 
 static void on_close(virConnectPtr connection, int reason, void *userdata)

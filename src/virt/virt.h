@@ -93,6 +93,7 @@ enum virt_event {
         VIRT_EVENT_AGENT,        /* the guest agent's channel changed */
         VIRT_EVENT_DISK,         /* write threshold or I/O error */
         VIRT_EVENT_DEVICE,       /* a device was plugged or unplugged */
+        VIRT_EVENT_TUNED,        /* weights, or the limits of a disk, were changed while it runs */
         VIRT_EVENT_DISCONNECTED, /* a connection was lost; no uuid */
         VIRT_EVENT_COUNT,
 };

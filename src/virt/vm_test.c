@@ -10,6 +10,7 @@
 #include "virt/host_facts.h"
 #include "virt/image_header.h"
 #include "virt/image_tool.h"
+#include "virt/live_disks.h"
 #include "virt/pools.h"
 
 #include <fcntl.h>
@@ -766,6 +767,50 @@ static void cpu_weights_change_while_it_runs(void)
         machine_end(&m, virt);
 }
 
+static void check_limits(struct virt *virt, const struct virt_disk_limits *expected)
+{
+        for (int live = 0; live < 2; live++) {
+                g_autoptr(virt_facts) facts = NULL;
+                g_autofree char *words = NULL;
+                struct virt_error error = {};
+
+                succeed(virt_domain_facts(virt, UUID, live, &facts, &error), &error);
+                words = virt_disk_limits_words(&facts->domain.disks[0].limits);
+                g_test_message("%s: %s", live ? "live" : "next", words);
+                g_assert_true(virt_disk_limits_equal(&facts->domain.disks[0].limits, expected));
+        }
+}
+
+/* Set, exchanged for others that exclude them, rid of what somebody added, and taken away, each time in what runs and what is
+ * defined. */
+static void limits_of_disks_change_while_it_runs(void)
+{
+        struct virt_disk_limits first = {.most = {[VIRT_LIMIT_READ_BYTES] = 1 << 20, [VIRT_LIMIT_WRITE_OPERATIONS] = 50}};
+        struct virt_disk_limits second = {.most = {[VIRT_LIMIT_TOTAL_BYTES] = 65536, [VIRT_LIMIT_TOTAL_OPERATIONS] = 10}},
+                                none = {};
+        g_autoptr(virt) virt = open_host();
+        struct virt_error error = {};
+        struct machine m;
+
+        machine_init(&m, virt, "limits");
+        m.disks[0].limits = first;
+        define(virt, &m);
+        g_assert_cmpint(virt_live_disk_limit(virt, UUID, "vda", &second, &error), ==, VIRT_E_STATE);
+        succeed(virt_domain_start(virt, UUID, true, &error), &error);
+        check_limits(virt, &first);
+        succeed(virt_live_disk_limit(virt, UUID, "vda", &second, &error), &error);
+        check_limits(virt, &second);
+        succeed(virt_live_disk_limit(virt, UUID, "vda", &first, &error), &error);
+        run("virsh", "-q", "blkdeviotune", UUID, "vda", "--read-bytes-sec", "2000000", "--read-bytes-sec-max", "9000000",
+            "--read-bytes-sec-max-length", "3", "--size-iops-sec", "4096", "--live", "--config", NULL);
+        succeed(virt_live_disk_limit(virt, UUID, "vda", &first, &error), &error);
+        check_limits(virt, &first);
+        g_assert_cmpint(virt_live_disk_limit(virt, UUID, "vdx", &first, &error), ==, VIRT_E_INVALID);
+        succeed(virt_live_disk_limit(virt, UUID, "vda", &none, &error), &error);
+        check_limits(virt, &none);
+        machine_end(&m, virt);
+}
+
 /* --- libvirtd goes away
  * ------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -886,6 +931,7 @@ int main(int argc, char **argv)
         g_test_add_func("/vm/efi_variables_go_with_the_machine", efi_variables_go_with_the_machine);
         g_test_add_func("/vm/a_failed_start_has_words_and_a_diagnosis", a_failed_start_has_words_and_a_diagnosis);
         g_test_add_func("/vm/cpu_weights_change_while_it_runs", cpu_weights_change_while_it_runs);
+        g_test_add_func("/vm/limits_of_disks_change_while_it_runs", limits_of_disks_change_while_it_runs);
         g_test_add_func("/vm/a_machine_survives_the_death_of_libvirtd", a_machine_survives_the_death_of_libvirtd);
         g_test_add_func("/vm/a_hung_libvirtd_is_noticed_and_left", a_hung_libvirtd_is_noticed_and_left);
         return g_test_run();
