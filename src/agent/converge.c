@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/inspect.h"
+#include "agent/instance_limits.h"
 #include "agent/job.h"
 
 #include "base/error.h"
@@ -365,12 +366,13 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
         job->known_epoch = intent->epoch;
         job->ran_epoch = -1;
         job->known_active = intent->active;
-        job->compare = intent->definition_due_us <= loop_now_us(agent->loop) && !virt_is_test(agent->virt);
+        job->compare = intent->definition_due_us <= loop_now_us(agent->loop);
         job->tolerated = arena_strdup(job->arena, intent->definition_tolerated);
         if (intent->kind == &api_instance_kind) {
                 const struct api_instance *instance = intent->doc->view;
 
                 gather_told(intent, job);
+                job->compare |= instance_limits_changed(instance, job->told);
                 gather_volumes(agent, job, instance->spec);
                 gather_ports(agent, job, instance->spec);
         } else if (intent->kind == &api_volume_kind) {
@@ -386,6 +388,7 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
                 job->inspection = inspection_gather(agent, intent);
                 job->requeue = g_strv_builder_new();
         }
+        job->compare &= !virt_is_test(agent->virt);
         return job;
 }
 

@@ -3,6 +3,7 @@
 
 #include "agent/groups.h"
 #include "agent/instance_drift.h"
+#include "agent/instance_limits.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -178,6 +179,7 @@ struct api_instance_status instance_status(struct instance_turn *turn)
         status.differs = turn->job->compared                                             ? turn->differs
                          : told && told->epoch == turn->fact.epoch && turn->entry.active ? told->differs
                                                                                          : NULL;
+        instance_tell_limits(turn, &status);
         versions->libvirt = turn->job->host->facts.libvirt_version;
         versions->qemu = turn->job->host->facts.qemu_version;
         status.versions = versions;

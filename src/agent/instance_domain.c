@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/job.h"
 
+#include "agent/instance_limits.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -124,6 +125,7 @@ static struct virt_disk describe_disk(struct job *job, const struct api_instance
                 .boot_order = disk->has_boot_order ? disk->boot_order : 0,
                 .serial = disk->serial,
                 .cache = cache_of(volume->path),
+                .limits = instance_limits(disk->limits),
         };
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/instance_drift.h"
 
+#include "agent/instance_limits.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -119,15 +120,15 @@ static bool keep(struct instance_turn *turn)
         return true;
 }
 
-static char *differences(struct instance_turn *turn, const struct virt_domain *wanted, bool live)
+static char *differences(struct instance_turn *turn, const struct virt_domain *wanted)
 {
         g_autoptr(virt_facts) facts = NULL;
         struct virt_error error = {};
 
         /* What cannot be read now is compared the next time. */
-        return virt_domain_facts(turn->job->agent->virt, turn->uuid, live, &facts, &error)
+        return virt_domain_facts(turn->job->agent->virt, turn->uuid, false, &facts, &error)
                        ? NULL
-                       : virt_domain_differences(wanted, &facts->domain, live);
+                       : virt_domain_differences(wanted, &facts->domain, false);
 }
 
 /* Guests that run notice nothing of it. */
@@ -140,7 +141,7 @@ static bool put_right(struct instance_turn *turn, const struct virt_domain *want
         if (r) {
                 return lose(turn, r, &error);
         }
-        left = differences(turn, wanted, false);
+        left = differences(turn, wanted);
         if (left) {
                 /* libvirt understands something otherwise than we do: never tried twice. */
                 log_error("a definition stays different", "domain", turn->entry.name, "what", left);
@@ -151,9 +152,34 @@ static bool put_right(struct instance_turn *turn, const struct virt_domain *want
         return true;
 }
 
+static int read_running(struct instance_turn *turn, struct virt_facts **ret_facts)
+{
+        struct virt_error error = {};
+
+        return virt_domain_facts(turn->job->agent->virt, turn->uuid, true, ret_facts, &error);
+}
+
+/* What runs, once its limits are put right; what else of it differs waits for a restart. What cannot be read now is compared the
+ * next time. */
+static void compare_running(struct instance_turn *turn, const struct virt_domain *wanted)
+{
+        g_autoptr(virt_facts) facts = NULL, after = NULL;
+        g_autofree char *words = NULL;
+
+        if (read_running(turn, &facts)) {
+                return;
+        }
+        if (instance_put_limits_right(turn, wanted, &facts->domain) && read_running(turn, &after)) {
+                return;
+        }
+        words = virt_domain_differences(wanted, after ? &after->domain : &facts->domain, true);
+        turn->differs = arena_strdup(turn->job->arena, words);
+        instance_note_limits(turn, after ? &after->domain : &facts->domain);
+}
+
 static bool compare(struct instance_turn *turn)
 {
-        g_autofree char *words = NULL, *live = NULL;
+        g_autofree char *words = NULL;
         struct virt_error error = {};
         struct virt_domain wanted;
 
@@ -162,10 +188,9 @@ static bool compare(struct instance_turn *turn)
         }
         turn->job->compared = true;
         if (turn->entry.active) {
-                live = differences(turn, &wanted, true);
-                turn->differs = arena_strdup(turn->job->arena, live);
+                compare_running(turn, &wanted);
         }
-        words = differences(turn, &wanted, false);
+        words = differences(turn, &wanted);
         return !words || g_strcmp0(words, turn->job->tolerated) == 0 || put_right(turn, &wanted, words);
 }
 

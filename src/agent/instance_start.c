@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/instance_start.h"
 
+#include "agent/instance_limits.h"
 #include "agent/seed.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -354,5 +355,6 @@ bool instance_start(struct instance_turn *turn)
         if (why) {
                 return lose(turn, "start", why);
         }
+        instance_note_limits(turn, &domain);
         return instance_let_run(turn);
 }

@@ -20,9 +20,12 @@ struct instance_turn {
         const char *started_at;
         struct api_intent_error *trouble; /* INSTANCE_STUCK: what holds it up */
         const struct json_value *hardware;
-        const struct api_instance_outside *outside; /* what was found changed, or NULL */
-        const char *differs;                        /* what of the running domain is not as ordered, when job->compared */
-        struct json_doc *record;                    /* owns the hardware record when this turn took it */
+        const struct api_instance_outside *outside;    /* what was found changed, or NULL */
+        const char *differs;                           /* what of the running domain is not as ordered, when job->compared */
+        const struct api_instance_disk_state *limited; /* disks of the running domain that are, when @limits_known */
+        size_t n_limited;
+        bool limits_known;
+        struct json_doc *record; /* owns the hardware record when this turn took it */
 };
 
 /* converge_instance.c */

@@ -167,6 +167,30 @@ static bool answer_order(struct cloud *cloud, const struct store_object *object,
         return true;
 }
 
+/* The limits of disks are in force as soon as they are ordered. */
+static bool answer_limits(struct cloud *cloud, const struct store_object *object)
+{
+        g_autoptr(json_doc) doc = json_doc_new();
+        struct json_value *list = json_new(doc, JSON_ARRAY);
+        const struct json_value *told = json_find(object->root, "status", "disks", NULL);
+        g_autofree char *text = NULL;
+
+        for (const struct json_value *disk = json_first(json_find(object->root, "spec", "disks", NULL)); disk;
+             disk = json_next(disk)) {
+                struct json_value *state = json_get(disk, "limits") ? json_append(list, json_new(doc, JSON_OBJECT)) : NULL;
+
+                if (!state)
+                        continue;
+                json_set_string(doc, state, "name", json_find_string(disk, "name", NULL));
+                json_set(doc, state, "limits", json_copy(doc, json_get(disk, "limits")));
+        }
+        if (told ? json_equal(told, list) : !json_first(list))
+                return false;
+        text = json_to_text(list);
+        answer(cloud, object, "{\"disks\": %s}", json_first(list) ? text : "null");
+        return true;
+}
+
 static bool answer_on(struct cloud *cloud, const struct store_object *object, const char *state)
 {
         int64_t epoch = number_at(object, "spec", "epoch");
@@ -188,6 +212,8 @@ static bool answer_on(struct cloud *cloud, const struct store_object *object, co
         }
         if (answer_order(cloud, object, state))
                 return true;
+        if (strcmp(state, "running") == 0)
+                return answer_limits(cloud, object);
         if (strcmp(state, "creating") != 0 || !parts_ready(cloud, object))
                 return false;
         answer(cloud, object,

@@ -209,6 +209,19 @@ static const struct rule_case cases[] = {
          "{spec: {persistentVolumeClaim: null}, status: {capacity: 3Gi}}"},
         {&api_virtual_disk_kind, DISK, "{spec: {persistentVolumeClaim: null}}",
          "spec.persistentVolumeClaim.size: Required value: it was set and cannot be taken away", true, NULL},
+        {&api_virtual_disk_kind, DISK,
+         "{spec: {limits: {readBytesPerSecond: 64Ki, writeBytesPerSecond: 1Ti, totalOperationsPerSecond: 10}}}", ""},
+        {&api_virtual_disk_kind, DISK, "{spec: {limits: {totalBytesPerSecond: 1M, readOperationsPerSecond: 10}}}", "", true, NULL},
+        {&api_virtual_disk_kind, DISK, "{spec: {limits: {readBytesPerSecond: 65535, writeBytesPerSecond: 1025Gi}}}",
+         "spec.limits.readBytesPerSecond: Invalid value: 65535: must be 64Ki to 1Ti\n"
+         "spec.limits.writeBytesPerSecond: Invalid value: \"1025Gi\": must be 64Ki to 1Ti"},
+        {&api_virtual_disk_kind, DISK, "{spec: {limits: {totalBytesPerSecond: 0}}}",
+         "spec.limits.totalBytesPerSecond: Invalid value: 0: must be 64Ki to 1Ti"},
+        {&api_virtual_disk_kind, DISK,
+         "{spec: {limits: {totalBytesPerSecond: 1Mi, readBytesPerSecond: 1Mi, totalOperationsPerSecond: 50, "
+         "writeOperationsPerSecond: 50}}}",
+         "spec.limits.readBytesPerSecond: Forbidden: reads and writes are limited together already\n"
+         "spec.limits.writeOperationsPerSecond: Forbidden: reads and writes are limited together already"},
         {&api_virtual_disk_kind, DISK, "{spec: {dataSource: {objectRef: {name: other}}}}",
          "spec.dataSource: Invalid value: {\"type\":\"ObjectRef\",\"objectRef\":{\"kind\":\"VirtualImage\",\"name\":\"other\"}}: "
          "field is "

@@ -191,6 +191,7 @@ static enum turn_result disk_say(struct disk_turn *disk, const char *phase, cons
         struct capability_question question;
         bool known = capabilities_of_disk(disk->cache, disk->object, disk->status.storage_class_name, disk->user, &question);
 
+        disk->status.limits = disk_limits_kept(disk->cache, disk->object, turn_arena(disk->turn));
         disk->status.capabilities = capabilities_view(turn_arena(disk->turn), &question, known ? 1 : 0, CAPABILITY_OF_DISK, false);
         disk->status.phase = phase;
         conditions_say(&disk->conditions, "Ready", status, reason, "%s", words);
@@ -556,7 +557,8 @@ static void disk_related(const struct cache *cache, const struct cache_object *b
         } else if (object->kind == &api_instance_kind) {
                 const struct api_instance *instance = object->view;
 
-                if (!before || !now || instance_active(before) != instance_active(now) || object_moved(before, now))
+                if (!before || !now || instance_active(before) != instance_active(now) || object_moved(before, now) ||
+                    disk_limits_moved(before, now))
                         disk_enqueue_refs(cache_by_uid(cache, instance->spec->machine->uid), queue);
         } else if (object->kind == &api_virtual_machine_kind) {
                 if (object_moved(before, now)) {

@@ -14,5 +14,10 @@ const struct api_disk_object_ref *disk_source_of(const struct cache_object *disk
 /** disk_plan_clone() - look at the disk that is the source; its Volume and what follows from it in the plan. */
 bool disk_plan_clone(const struct cache *cache, const struct cache_object *disk, struct arena *arena, struct disk_plan *plan);
 
+/** disk_limits_kept() - the limits that the running machine of a disk keeps to, as its host said last; NULL: none. */
+struct api_disk_limits *disk_limits_kept(const struct cache *cache, const struct cache_object *disk, struct arena *arena);
+/** disk_limits_moved() - whether two states of an Instance say other limits in their status. */
+bool disk_limits_moved(const struct cache_object *before, const struct cache_object *now);
+
 /** disk_enqueue_relatives() - the clones of a disk that has changed, and the disk that it is a clone of. */
 void disk_enqueue_relatives(const struct cache *cache, const struct cache_object *disk, struct workqueue *queue);

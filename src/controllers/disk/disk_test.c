@@ -238,6 +238,66 @@ static void a_disk_grows_and_is_protected_while_in_use(void)
         g_assert_null(cloud_get(cloud, VD, "web-root"));
 }
 
+#define OF_TINY                                                                                                                    \
+        "dataSource: {type: ObjectRef, objectRef: {kind: ClusterVirtualImage, name: tiny}}, persistentVolumeClaim: {size: 2Gi}"
+
+/* A change reaches the running machine without a start, in both directions, and what is in force is told. */
+static void limits_reach_a_running_machine_and_go_with_it(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const struct api_instance_disk_limits *limits;
+
+        cloud_machine(cloud, "web", NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_null(cloud_instance(cloud, "web")->spec->disks[0].limits);
+        disk(cloud, "web-root", OF_TINY ", limits: {readBytesPerSecond: 10Mi, writeOperationsPerSecond: 100}");
+        cloud_settle(cloud);
+        limits = cloud_instance(cloud, "web")->spec->disks[0].limits;
+        g_assert_nonnull(limits);
+        g_assert_cmpint(limits->read_bytes, ==, 10 << 20);
+        g_assert_cmpint(limits->write_operations, ==, 100);
+        g_assert_false(limits->has_write_bytes || limits->has_total_bytes || limits->has_read_operations);
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 1);
+        g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/limits/readBytesPerSecond"), ==, "10Mi");
+        g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/limits/writeOperationsPerSecond"), ==, "100");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges/0/path"), ==, "");
+        cloud_expect_no_effects(cloud);
+        disk(cloud, "web-root", OF_TINY);
+        cloud_settle(cloud);
+        g_assert_null(cloud_instance(cloud, "web")->spec->disks[0].limits);
+        g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/limits/readBytesPerSecond"), ==, "");
+        cloud_expect_no_effects(cloud);
+}
+
+/* Of a machine that is off they wait for its start; a restart keeps them. */
+static void limits_wait_for_the_start_and_outlive_a_restart(void)
+{
+        static const char operation[] = "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: %s},"
+                                        " spec: {type: %s, virtualMachineName: web}}";
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_machine(cloud, "web", "  runPolicy: Manual\n");
+        disk(cloud, "web-root", OF_TINY ", limits: {totalBytesPerSecond: 1Mi}");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/limits/totalBytesPerSecond"), ==, "");
+        cloud_applyf(cloud, operation, "go", "Start");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpint(cloud_instance(cloud, "web")->metadata->generation, ==, 1); /* they came with the start, not after it */
+        g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/limits/totalBytesPerSecond"), ==, "1Mi");
+        cloud_applyf(cloud, operation, "again", "Restart");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 2);
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->disks[0].limits->total_bytes, ==, 1 << 20);
+        cloud_applyf(cloud, operation, "end", "Stop");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        disk(cloud, "web-root", OF_TINY ", limits: {totalBytesPerSecond: 2Mi}");
+        cloud_settle(cloud);
+        g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/limits/totalBytesPerSecond"), ==, "");
+        cloud_applyf(cloud, operation, "more", "Start");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/limits/totalBytesPerSecond"), ==, "2Mi");
+}
+
 /* The pool's limit counts for copies too, and for growth; a drained pool takes nothing new. */
 static void a_pool_that_is_full_by_its_limit_or_drained_takes_no_more(void)
 {
@@ -462,6 +522,8 @@ int main(int argc, char **argv)
         g_test_add_func("/disk/a_disk_grows_and_is_protected_while_in_use", a_disk_grows_and_is_protected_while_in_use);
         g_test_add_func("/disk/a_pool_that_is_full_by_its_limit_or_drained_takes_no_more",
                         a_pool_that_is_full_by_its_limit_or_drained_takes_no_more);
+        g_test_add_func("/disk/limits_reach_a_running_machine_and_go_with_it", limits_reach_a_running_machine_and_go_with_it);
+        g_test_add_func("/disk/limits_wait_for_the_start_and_outlive_a_restart", limits_wait_for_the_start_and_outlive_a_restart);
         g_test_add_func("/disk/a_volume_that_fails_tells_the_hosts_words", a_volume_that_fails_tells_the_hosts_words);
         g_test_add_func("/disk/a_clone_is_made_at_once_where_its_source_lies", a_clone_is_made_at_once_where_its_source_lies);
         g_test_add_func("/disk/a_linked_clone_binds_its_source", a_linked_clone_binds_its_source);

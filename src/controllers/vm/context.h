@@ -100,6 +100,8 @@ void vm_look_at_devices(struct vm_context *vm);
 bool vm_bind_devices(struct vm_context *vm);
 /** vm_instance_disks() - the disks of the Instance in boot order, after vm_bind_devices(). */
 struct api_instance_disk *vm_instance_disks(struct vm_context *vm);
+/** vm_renew_limits() - the limits of its disks reach a machine that runs at once. */
+void vm_renew_limits(struct vm_context *vm);
 /** vm_release_devices() - at the machine's end its disks are free for others. */
 void vm_release_devices(struct vm_context *vm);
 

@@ -175,9 +175,42 @@ struct api_instance_disk *vm_instance_disks(struct vm_context *vm)
                         .boot_order = (int64_t)i + 1,
                         .has_boot_order = true,
                         .serial = device->cdrom ? NULL : serial_of(vm, device),
+                        .limits = device->image ? NULL : disk_limits_wanted(device->object, vm->arena),
                 };
         }
         return disks;
+}
+
+/* The VirtualDisk that a disk of the Instance was started with; NULL: it is another kind, or gone. */
+static const struct cache_object *disk_started(struct vm_context *vm, const struct api_instance_disk *disk)
+{
+        const struct cache_object *object =
+                g_str_has_prefix(disk->name, "vd-")
+                        ? cache_get(vm->cache, &api_virtual_disk_kind, vm->object->namespace, disk->name + strlen("vd-"))
+                        : NULL;
+
+        return object && g_strcmp0(disk_volume_name(vm->arena, object), disk->volume) == 0 ? object : NULL;
+}
+
+void vm_renew_limits(struct vm_context *vm)
+{
+        assert(vm && vm->view);
+
+        struct api_instance_spec spec = *vm->view->spec;
+        struct api_instance_disk *disks = arena_array(vm->arena, spec.n_disks, sizeof(*disks));
+        bool any = false;
+
+        for (size_t i = 0; i < spec.n_disks; i++) {
+                const struct cache_object *object = disk_started(vm, &spec.disks[i]);
+
+                disks[i] = spec.disks[i];
+                if (object)
+                        disks[i].limits = disk_limits_wanted(object, vm->arena);
+                any |= disks[i].limits || spec.disks[i].limits;
+        }
+        spec.disks = disks;
+        if (any)
+                turn_update_spec(vm->turn, vm->instance, &spec);
 }
 
 void vm_release_devices(struct vm_context *vm)

@@ -156,6 +156,9 @@ static enum turn_result vm_turn(struct turn *turn, const struct cache_object *ob
                 (void)intent_retire(turn, vm.instance, vm.view->status ? vm.view->status->state : NULL);
         } else {
                 decide(&vm);
+                /* What is carried out counts more, and the next turn renews again. */
+                if (vm.decision.wish == WISH_NOTHING && vm.instance && vm.power_on)
+                        vm_renew_limits(&vm);
                 vm_carry_out(&vm);
         }
         if (!vm.started && vm.instance) {

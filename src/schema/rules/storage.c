@@ -40,6 +40,39 @@ static void too_small(struct schema_faults *faults, const struct json_value *siz
                           json_string(size, json_number_text(size)), json_string(has, json_number_text(has)), whence);
 }
 
+/* Less would have a guest take its disk for broken: its own requests are larger, and it waits 30 seconds for each. */
+#define LIMIT_BYTES_LEAST (64ull << 10)
+#define LIMIT_BYTES_MOST  (1ull << 40)
+
+static void check_limits(const struct json_value *object, struct schema_faults *faults)
+{
+        static const struct {
+                const char *total, *parts[2];
+                bool bytes;
+        } limits[] = {
+                {"totalBytesPerSecond", {"readBytesPerSecond", "writeBytesPerSecond"}, true},
+                {"totalOperationsPerSecond", {"readOperationsPerSecond", "writeOperationsPerSecond"}, false},
+        };
+        const struct json_value *spec = json_find(object, "spec", "limits", NULL);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(limits); i++) {
+                const char *const names[] = {limits[i].total, limits[i].parts[0], limits[i].parts[1]};
+                const struct json_value *total = json_get(spec, limits[i].total);
+
+                for (size_t j = 0; j < G_N_ELEMENTS(names); j++) {
+                        const struct json_value *value = json_get(spec, names[j]);
+                        g_autofree char *field = g_strconcat("spec.limits.", names[j], NULL);
+                        uint64_t bytes;
+
+                        if (limits[i].bytes && rules_bytes(value, &bytes) &&
+                            (bytes < LIMIT_BYTES_LEAST || bytes > LIMIT_BYTES_MOST))
+                                rules_invalid(faults, field, value, "must be 64Ki to 1Ti");
+                        if (j > 0 && total && value)
+                                rules_forbidden(faults, field, "reads and writes are limited together already");
+                }
+        }
+}
+
 void rules_virtual_disk(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
 {
         const struct json_value *size = json_find(object, "spec", "persistentVolumeClaim", "size", NULL);
@@ -49,6 +82,7 @@ void rules_virtual_disk(const struct json_value *object, const struct json_value
         check_dots(object, old, faults);
         rules_data_source(faults, object, old);
         check_clone(object, old, faults);
+        check_limits(object, faults);
         if (!size && !json_find(object, "spec", "dataSource", NULL))
                 rules_required(faults, size_field, "an empty disk has no source to take its size from");
         if (!size && before)
