@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disks beside qemu-img: clones of every mode, growth, and one image to many disks of a host. Part of run.py (--only disks)."""
+"""Disks beside qemu-img: empty ones, clones of every mode, growth, and one image to many disks of a host. Part of run.py (--only disks)."""
 import json
 import os
 import shutil
@@ -72,6 +72,25 @@ def beside(bench, rounds, mode, source, pool, peer):
     return statistics.median(ours), statistics.median(peers)
 
 
+def empty(bench, rounds, size):
+    """Applied with its host named, as a machine's start would, until Ready; and qemu-img's own file of that size."""
+    node = bench.get("nodes")["items"][0]["metadata"]["name"]
+    ours, peers, peer_file = [], [], bench.folder / "empty.qcow2"
+
+    def make(name):
+        manifest = json.loads(disk(name, size=size))
+        manifest["metadata"]["annotations"] = {"gabbro.dev/selected-node": node}
+        bench.gabbro("apply", "-f", "-", input=json.dumps(manifest))
+        bench.gabbro("wait", "vd", name, "--for", "phase=Ready", "--quiet")
+
+    for n in range(rounds):
+        ours.append(took(lambda: make(f"empty-{n}")))
+        peers.append(took(lambda: bench.run("qemu-img", "create", "-q", "-f", "qcow2", peer_file, f"{size}M")))
+        bench.run("rm", "-f", peer_file)
+        bench.gabbro("delete", "vd", f"empty-{n}", "--wait")
+    return statistics.median(ours), statistics.median(peers)
+
+
 def growth(bench, rounds, name, size, peer):
     """From @size MiB on, 4 MiB each time: applied until the disk says so."""
     ours, peers = [], []
@@ -119,6 +138,8 @@ def bench_disks(bench, rounds, show):
     bench.run("qemu-img", "create", "-q", "-f", "qcow2", spare, "256M")
     bench.run("chmod", "666", spare)
     bench.run("virsh", "attach-disk", domain, spare, "vdz", "--subdriver", "qcow2", "--targetbus", "virtio", check=False)
+    ours, peers = empty(bench, rounds, 10240)
+    show("create an empty disk beside qemu-img create", ours, "ms", peers)
     ours, peers = growth(bench, rounds, "first-vm-root", 300, lambda mib: ("virsh", "blockresize", domain, spare, f"{mib}M"))
     show("grow a running disk beside virsh blockresize", ours, "ms", peers)
     ours, peers = beside(bench, rounds, "Full", "first-vm-root", None, lambda a, b: ("qemu-img", "convert", "-U", "-f", "qcow2", "-O", "qcow2", a, b))
