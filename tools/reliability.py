@@ -52,6 +52,10 @@ def render(page, head, rows):
     return before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.split(END)[1]
 
 
+# A short run takes other places each time: the long one, which takes all, writes its rows.
+SAMPLED = "tests/sweep/test_sweep.py"
+
+
 def check(name, head, path, write):
     """Return: what is wrong with a page."""
     page = ROOT / f"doc/{name}.md"
@@ -63,7 +67,9 @@ def check(name, head, path, write):
         return []
     faults = [f"{' × '.join(pair)}: {old[pair][1]} is no more" for pair in old.keys() - kept.keys()]
     for pair, row in sorted(new.items()):
-        if pair not in old:
+        if pair not in old and row[1] == SAMPLED:
+            print(f"{page.name}: {' × '.join(pair)}: seen by chance, to be written by the next long run")
+        elif pair not in old:
             faults.append(f"{' × '.join(pair)} is not in the page")
         elif old[pair] != row:
             faults.append(f"{' × '.join(pair)}: the page says \"{old[pair][0]}\", the tests saw \"{row[0]}\" ({row[1]})")
