@@ -161,6 +161,8 @@ void cli_print_object(const struct json_value *object, const char *format);
 
 /* A table: rows of cells, printed with aligned columns. */
 struct cli_table;
+/** cli_joined() - the strings of a list with commas between; g_free(). */
+char *cli_joined(const struct json_value *list);
 struct cli_table *cli_table_new(void);
 void cli_table_add(struct cli_table *table, const char *const *cells); /* NULL-terminated */
 /** cli_table_print() - print the rows added since the last time; the columns stay as wide as they were. */

@@ -208,3 +208,12 @@ struct cli_table *cli_table_free(struct cli_table *table)
         g_free(table);
         return NULL;
 }
+
+char *cli_joined(const struct json_value *list)
+{
+        GString *text = g_string_new(NULL);
+
+        for (const struct json_value *value = json_first(list); value; value = json_next(value))
+                g_string_append_printf(text, "%s%s", text->len ? "," : "", json_string(value, ""));
+        return g_string_free(text, FALSE);
+}

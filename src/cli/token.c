@@ -37,15 +37,6 @@ static int create_token(struct cli *cli, const struct token_options *options)
         return code;
 }
 
-static char *joined(const struct json_value *list)
-{
-        GString *text = g_string_new(NULL);
-
-        for (const struct json_value *value = json_first(list); value; value = json_next(value))
-                g_string_append_printf(text, "%s%s", text->len ? "," : "", json_string(value, ""));
-        return g_string_free(text, FALSE);
-}
-
 static void print_tokens(const struct json_value *items)
 {
         struct cli_table *table = cli_table_new();
@@ -54,7 +45,7 @@ static void print_tokens(const struct json_value *items)
                       (const char *const[]){"ID", "TYPE", "USER", "GROUPS", "CREATED", "EXPIRES", "LAST USED", "NOTE", NULL});
         for (const struct json_value *item = json_first(items); item; item = json_next(item)) {
                 static const char *const keys[] = {"id", "type", "user", "groups", "created", "expires", "lastUsed", "note"};
-                g_autofree char *groups = joined(json_get(item, "groups"));
+                g_autofree char *groups = cli_joined(json_get(item, "groups"));
                 const char *cells[G_N_ELEMENTS(keys) + 1] = {};
 
                 for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)

@@ -123,22 +123,13 @@ static int run_create(struct cli *cli, const struct user_options *options, int a
         return code;
 }
 
-static char *joined(const struct json_value *list)
-{
-        GString *text = g_string_new(NULL);
-
-        for (const struct json_value *value = json_first(list); value; value = json_next(value))
-                g_string_append_printf(text, "%s%s", text->len ? "," : "", json_string(value, ""));
-        return g_string_free(text, FALSE);
-}
-
 static void print_users(const struct json_value *items)
 {
         struct cli_table *table = cli_table_new();
 
         cli_table_add(table, (const char *const[]){"NAME", "DISPLAY NAME", "GROUPS", "DISABLED", "CREATED", NULL});
         for (const struct json_value *item = json_first(items); item; item = json_next(item)) {
-                g_autofree char *groups = joined(json_find(item, "spec", "groups", NULL));
+                g_autofree char *groups = cli_joined(json_find(item, "spec", "groups", NULL));
 
                 cli_table_add(table, (const char *const[]){
                                              json_find_string(item, "metadata", "name", NULL) ?: "",
