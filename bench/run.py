@@ -7,6 +7,7 @@ peer. The machines are shared and noisy: compare ratios, never absolute figures 
 """
 import argparse
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -410,30 +411,30 @@ def bench_fleet(folder, rounds):
         shutil.rmtree(data.parent)
 
 
+@contextlib.contextmanager
+def lone(folder):
+    """A gateway on loopback that ends with its rows, also when one of them fails."""
+    folder.mkdir()
+    gateway = Lone(folder / "data")
+    gateway.begin()
+    try:
+        yield gateway
+    finally:
+        gateway.kill()
+
+
 def bench_beside(folder, rounds):
     """Beside etcd and LXD, on the same disk."""
     from peers import bench_peers
-    data = folder / "peers" / "data"
-    data.parent.mkdir()
-    gateway = Lone(data)
-    gateway.begin()
-    try:
-        bench_peers(show, gateway, data.parent, BUILD, rounds)
-    finally:
-        gateway.kill()
+    with lone(folder / "peers") as gateway:
+        bench_peers(show, gateway, gateway.data.parent, BUILD, rounds)
 
 
 def bench_upload(folder, rounds):
     """Beside cp, sha256sum and nginx, on the same disk."""
     from uploads import bench_uploads
-    data = folder / "upload" / "data"
-    data.parent.mkdir()
-    gateway = Lone(data)
-    gateway.begin()
-    try:
-        bench_uploads(show, gateway, data.parent, BUILD, rounds)
-    finally:
-        gateway.kill()
+    with lone(folder / "upload") as gateway:
+        bench_uploads(show, gateway, gateway.data.parent, BUILD, rounds)
 
 
 # --- long lists, many watches ---------------------------------------------------------------------------------------------------------------
@@ -442,19 +443,13 @@ LISTED = 20000
 AS_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
-def filled(folder, machines):
-    """A gateway over a store with so many machines, at rest."""
-    data = folder / f"filled-{machines}" / "data"
-    data.parent.mkdir()
-    gateway = Lone(data)
-    gateway.begin()
-    gateway.process.terminate()
-    gateway.process.wait()
-    if machines:
-        subprocess.run([BUILD / "bench/fleet", "fill", data / "store.db", str(machines)], check=True, stdout=subprocess.DEVNULL)
-    gateway.begin()
+def fill(gateway, machines):
+    """So many machines, all off, at rest."""
+    from peers import GabbroMachines
+    client = GabbroMachines(gateway, BUILD)
+    for n in range(machines):
+        client.create(n)
     gateway.until_quiet()
-    return gateway
 
 
 def cpu_ms(process):
@@ -478,20 +473,20 @@ def drain(gateway, path, accept):
 
 def bench_list(folder, rounds):
     """The time that the gateway's loop takes for a list, and by how much its memory grows meanwhile."""
-    gateway = filled(folder, LISTED)
-    pid = gateway.process.pid
-    for name, accept, aim in (("kubectl table", AS_TABLE, "< 100"), ("whole objects", "application/json", "")):
-        times, size = [], 0
-        before = gateway.memory()[0]
-        pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
-        for _ in range(rounds):
-            begun = cpu_ms(gateway.process)
-            size = drain(gateway, "/apis/gabbro.dev/v1/virtualmachines", accept)
-            times.append(cpu_ms(gateway.process) - begun)
-        high = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1)) << 10
-        show(f"list {LISTED:,} machines as {name}, {size / 2**20:.1f} MiB", statistics.median(times), "ms CPU", aim=aim)
-        show("  memory that it takes at most", (high - before) / 2**20, "MiB")
-    gateway.kill()
+    with lone(folder / "list") as gateway:
+        fill(gateway, LISTED)
+        pid = gateway.process.pid
+        for name, accept, aim in (("kubectl table", AS_TABLE, "< 100"), ("whole objects", "application/json", "")):
+            times, size = [], 0
+            before = gateway.memory()[0]
+            pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+            for _ in range(rounds):
+                begun = cpu_ms(gateway.process)
+                size = drain(gateway, "/apis/gabbro.dev/v1/virtualmachines", accept)
+                times.append(cpu_ms(gateway.process) - begun)
+            high = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1)) << 10
+            show(f"list {LISTED:,} machines as {name}, {size / 2**20:.1f} MiB", statistics.median(times), "ms CPU", aim=aim)
+            show("  memory that it takes at most", (high - before) / 2**20, "MiB")
 
 
 WATCHERS, EVENTS = 1000, 300
@@ -499,25 +494,24 @@ WATCHERS, EVENTS = 1000, 300
 
 def bench_watch(folder, rounds):
     """Events that reach a thousand clients; the peer writes as many bytes to as many connections and does nothing else."""
-    gateway = filled(folder, 0)
-    text = (gateway.data / "admin.kubeconfig").read_text()
-    token = re.search(r"token: (\S+)", text).group(1)
-    path = "/api/v1/namespaces/default/configmaps/watched"
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "watched"}, "data": {"n": "0", "text": "x" * 1000}}
-    context = ssl.create_default_context(cadata=base64.b64decode(re.search(r"authority-data: (\S+)", text).group(1)).decode())
-    connection = http.client.HTTPSConnection("127.0.0.1", int(gateway.port.group(1)), context=context)
-    connection.request("POST", path.rsplit("/", 1)[0], json.dumps(body), {"Authorization": "Bearer " + token, "Content-Type": "application/json"})
-    size = len(connection.getresponse().read()) + 48
-    ours, bare = [], []
-    for _ in range(rounds):
-        ours.append(float(watchers("read", gateway.port.group(1), token, path, WATCHERS, EVENTS)))
-        peer = subprocess.Popen([BUILD / "bench/watchers", "serve", str(WATCHERS), str(EVENTS), str(size)], stdout=subprocess.PIPE, text=True)
-        bare.append(float(watchers("read", peer.stdout.readline().strip(), "-", path, WATCHERS, EVENTS)))
-        peer.kill()
-        peer.wait()
-    show(f"events to {WATCHERS:,} watches, {size} bytes each", statistics.median(ours) / 1000, "1,000/s", statistics.median(bare) / 1000,
-         ">= 100, or ratio 0.5")
-    gateway.kill()
+    with lone(folder / "watch") as gateway:
+        text = (gateway.data / "admin.kubeconfig").read_text()
+        token = re.search(r"token: (\S+)", text).group(1)
+        path = "/api/v1/namespaces/default/configmaps/watched"
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "watched"}, "data": {"n": "none yet", "text": "x" * 1000}}
+        context = ssl.create_default_context(cadata=base64.b64decode(re.search(r"authority-data: (\S+)", text).group(1)).decode())
+        connection = http.client.HTTPSConnection("127.0.0.1", int(gateway.port.group(1)), context=context)
+        connection.request("POST", path.rsplit("/", 1)[0], json.dumps(body), {"Authorization": "Bearer " + token, "Content-Type": "application/json"})
+        size = len(connection.getresponse().read()) + 48
+        ours, bare = [], []
+        for _ in range(rounds):
+            ours.append(float(watchers("read", gateway.port.group(1), token, path, WATCHERS, EVENTS)))
+            peer = subprocess.Popen([BUILD / "bench/watchers", "serve", str(WATCHERS), str(EVENTS), str(size)], stdout=subprocess.PIPE, text=True)
+            bare.append(float(watchers("read", peer.stdout.readline().strip(), "-", path, WATCHERS, EVENTS)))
+            peer.kill()
+            peer.wait()
+        show(f"events to {WATCHERS:,} watches, {size} bytes each", statistics.median(ours) / 1000, "1,000/s", statistics.median(bare) / 1000,
+             ">= 100, or ratio 0.5")
 
 
 def watchers(*words):
