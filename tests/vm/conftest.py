@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every verb of a machine's life on real QEMU: libvirt and the guest agree with what is shown after each."""
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lab"))
+from shared_cloud import cloud, tell_logs  # noqa: E402, F401
