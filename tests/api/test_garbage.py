@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes with what: owners, propagation, namespaces, as Debian's kubectl asks for it (requirements D15, D17; attacks A15, A16)."""
+"""What goes with what: owners, propagation, namespaces, as Debian's kubectl asks for it (requirements D15, D17; attacks 15, 16)."""
 import json
 import os
 import subprocess
@@ -61,7 +61,7 @@ def test_D17_cascade_foreground_ends_when_the_last_dependent_is_gone(kubectl):
     assert names(kubectl) == set()
 
 
-def test_A15_A16_the_uid_of_another_project_gives_no_power(kubectl):
+def test_attack_15_16_the_uid_of_another_project_gives_no_power(kubectl):
     other = f"{kubectl.namespace}-o"
     kubectl("create", "namespace", other)
     victim = configmap(kubectl, "victim", namespace=other)

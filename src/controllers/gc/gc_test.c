@@ -121,7 +121,7 @@ static void an_alias_of_the_group_names_the_same_owner(void)
         g_assert_false(there(cloud, "c"));
 }
 
-/* A15, A16: a reference across projects keeps nothing, deletes nothing and holds nothing. */
+/* Attacks 15, 16: a reference across projects keeps nothing, deletes nothing and holds nothing. */
 static void a_reference_to_another_project_has_no_power(void)
 {
         static const char *const victim[] = {"victim", NULL};
