@@ -20,6 +20,7 @@ AREA = re.compile(r"## ([A-E])\. (.*)$")
 NAMED = re.compile(r"\b([A-E])(\d{1,3})\b(?:(?:-| to )\1?(\d{1,3})\b)?")
 ATTACKS = re.compile(r"attacks?(?: groups?)?:?(?:,? ?(?:and |to )?[A-I]?\d+)+")
 C_COMMENT = re.compile(r"/\*.*?\*/", re.S)
+C_TEST = re.compile(r'"(?:/[a-z][a-z0-9_-]*)+/([A-Za-z0-9_-]+)"')
 
 
 def rows_in(text):
@@ -28,18 +29,26 @@ def rows_in(text):
             yield f"{area}{number}"
 
 
+def words_of(name):
+    return re.sub(r"\b[a-e]\d", lambda match: match[0].upper(), name.replace("_", " "))
+
+
 def python_tests(path):
     tree = ast.parse(path.read_text())
     for row in rows_in(ast.get_docstring(tree)):
         yield row, ""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-            for row in rows_in(node.name.replace("_", " ") + "\n" + (ast.get_docstring(node) or "")):
+            for row in rows_in(words_of(node.name) + "\n" + (ast.get_docstring(node) or "")):
                 yield row, node.name
 
 
 def c_tests(path):
-    for comment in C_COMMENT.findall(path.read_text()):
+    text = path.read_text()
+    for name in C_TEST.findall(text):
+        for row in rows_in(words_of(name)):
+            yield row, name
+    for comment in C_COMMENT.findall(text):
         for row in rows_in(comment):
             yield row, ""
 

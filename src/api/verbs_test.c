@@ -585,7 +585,7 @@ static void quantities_are_stored_in_one_form(void)
         RUN_ROWS(rows);
 }
 
-/* A15: owners that can be none are refused when they are written. */
+/* Attack 15: owners that can be none are refused when they are written. */
 static void owners_that_can_be_none_are_refused(void)
 {
 #define OWNED(name, owners) "{\"metadata\":{\"name\":\"" name "\",\"ownerReferences\":[" owners "]}}"

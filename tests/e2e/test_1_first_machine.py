@@ -20,6 +20,7 @@ def ssh(cloud, *command):
 
 
 def test_C15_D45_E31_machine_runs_and_libvirt_agrees(cloud):
+    """Created by one manifest (A7, C1, D12)."""
     vm = cloud.vm("first-vm")
     assert vm["status"]["phase"] == "Running"
     assert cloud.domstate("first-vm") == "running"
@@ -66,6 +67,7 @@ def test_D65_address_answers_ping(cloud):
 
 
 def test_D82_D87_hostname_user_and_key_reached_the_guest(cloud):
+    """Host name, key and user data arrive (A31, A32, E7)."""
     assert ssh(cloud, "hostname").strip() == "first-vm"
     assert ssh(cloud, "id", "-un").strip() == "demo"
     assert "first Gabbro machine" in ssh(cloud, "cat", "/etc/motd")
@@ -90,6 +92,7 @@ def test_C24_C25_C26_volume_is_thin_qcow2_with_its_features(cloud):
 
 
 def test_decision_5_no_tap_without_its_policy(cloud):
+    """The device and its policy are made together (A6, C13)."""
     port = cloud.get("ports.host.gabbro.dev", "-l", "gabbro.dev/owner-name=first-vm")["items"][0]
     rules = cloud.run("nft", "list", "ruleset").stdout
     assert port["spec"]["tapName"] in rules and port["spec"]["mac"] in rules

@@ -39,6 +39,7 @@ def test_C39_start(cloud):
 
 
 def test_D70_restart_by_operation_object(cloud):
+    """A restart keeps the machine and makes it boot anew (A10)."""
     cloud.eventually("guest agent", lambda: agent_ready(cloud), 90)
     before, first = epoch(cloud), started_at(cloud)
     operation = {"apiVersion": "virtualization.deckhouse.io/v1alpha2", "kind": "VirtualMachineOperation", "metadata": {"name": "again"},

@@ -42,6 +42,7 @@ def first_runs(cloud):
 
 
 def test_E28_a_running_machine_is_cloned_while_its_agent_holds_it_still(cloud):
+    """Its file systems are frozen for the copy and thawed after it (D60)."""
     first_runs(cloud)
     ssh(cloud, "sh", "-c", "'echo written-but-not-synced-$((6*7)) > mark'")
     clone(cloud, "of-running", "first-vm-root")

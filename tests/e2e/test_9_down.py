@@ -7,6 +7,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def test_E43_delete_leaves_no_domain_volume_tap_or_rule(cloud):
+    """Deleted, nothing of it is left, neither on the host nor among the records (A15, C76)."""
     port = cloud.get("ports.host.gabbro.dev", "-l", "gabbro.dev/owner-name=first-vm")["items"][0]
     volume = cloud.get("volumes.host.gabbro.dev", "-l", "gabbro.dev/owner-name=first-vm-root")["items"][0]
     tap, mac = port["spec"]["tapName"], port["spec"]["mac"]

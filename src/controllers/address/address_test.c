@@ -15,7 +15,7 @@ static void vmip(struct cloud *cloud, const char *name, const char *spec)
                      spec);
 }
 
-/* --- D135: ranges --- */
+/* --- D134, D135: ranges --- */
 
 static const struct {
         const char *cidr, *gateway, *start, *end;

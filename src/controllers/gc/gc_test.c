@@ -546,8 +546,9 @@ int main(int argc, char **argv)
         g_test_add_func("/gc/D15_dependents_go_when_all_owners_are_gone", dependents_go_when_all_owners_are_gone);
         g_test_add_func("/gc/an_owner_that_is_absent_or_another_collects", an_owner_that_is_absent_or_another_collects);
         g_test_add_func("/gc/an_alias_of_the_group_names_the_same_owner", an_alias_of_the_group_names_the_same_owner);
-        g_test_add_func("/gc/A15_A16_a_reference_to_another_project_has_no_power", a_reference_to_another_project_has_no_power);
-        g_test_add_func("/gc/A16_a_project_holds_nothing_of_the_cluster", a_project_holds_nothing_of_the_cluster);
+        g_test_add_func("/gc/attack_15_16_a_reference_to_another_project_has_no_power",
+                        a_reference_to_another_project_has_no_power);
+        g_test_add_func("/gc/attack_16_a_project_holds_nothing_of_the_cluster", a_project_holds_nothing_of_the_cluster);
         g_test_add_func("/gc/D17_in_the_foreground_the_owner_goes_last", in_the_foreground_the_owner_goes_last);
         g_test_add_func("/gc/a_dependent_that_does_not_block_is_not_waited_for", a_dependent_that_does_not_block_is_not_waited_for);
         g_test_add_func("/gc/another_owner_keeps_what_a_waiting_one_would_take", another_owner_keeps_what_a_waiting_one_would_take);

@@ -141,6 +141,7 @@ static void a_no_lists_every_node_with_every_reason(void)
         cloud_expect_no_effects(cloud);
 }
 
+/* D88, D89, D93, D97 */
 static const struct rule_case {
         const char *rule;
         const char *node;    /* a document that changes node-a, or NULL */
@@ -211,7 +212,7 @@ static void machines_keep_together_or_apart_as_they_ask(void)
                                "has machine lone in the same kubernetes.io/hostname, which the machine avoids");
 }
 
-/* Data does not move by itself: a machine starts where its disks are. */
+/* A5, B1: data does not move by itself: a machine starts where its disks are. */
 static void a_machine_starts_where_its_disks_lie(void)
 {
         g_autoptr(cloud) cloud = cloud_new(NULL);
