@@ -185,19 +185,21 @@ static struct api_node_cpu *gather_cpu(struct gathering *gathering)
         cpu->vendor = facts->host_model.vendor;
         cpu->model = facts->host_model.model;
         cpu->hypervisor_models = arena_array(gathering->arena, facts->n_models, sizeof(*cpu->hypervisor_models));
+        cpu->other_models = arena_array(gathering->arena, facts->n_models, sizeof(*cpu->other_models));
         for (size_t i = 0; i < facts->n_models; i++) {
-                if (facts->models[i].usable) {
-                        cpu->hypervisor_models[cpu->n_hypervisor_models++] = facts->models[i].name;
-                }
-        }
-        cpu->features = arena_array(gathering->arena, facts->host_model.n_features, sizeof(*cpu->features));
-        for (size_t i = 0; i < facts->host_model.n_features; i++) {
-                const struct virt_cpu_feature *feature = &facts->host_model.features[i];
+                const struct host_cpu_model *model = &facts->models[i];
 
-                if (!feature->policy || g_str_equal(feature->policy, "require")) {
-                        cpu->features[cpu->n_features++] = feature->name;
+                if (model->usable) {
+                        cpu->hypervisor_models[cpu->n_hypervisor_models++] = model->name;
+                } else {
+                        cpu->other_models[cpu->n_other_models++] = (struct api_node_cpu_model){
+                                .name = model->name, .missing = model->missing.names, .n_missing = model->missing.n};
                 }
         }
+        cpu->features = facts->cpu_features.names;
+        cpu->n_features = facts->cpu_features.n;
+        cpu->passthrough = facts->passthrough;
+        cpu->has_passthrough = true;
         return cpu;
 }
 

@@ -205,7 +205,12 @@ static int read_capabilities(virConnectPtr connection, struct host_facts *facts,
                 return 0;
         }
         xml = virConnectGetDomainCapabilities(connection, NULL, "x86_64", "q35", virt_type_to_text(facts->type), 0);
-        return xml ? host_capabilities_parse(xml, facts, reterr) : virt_fail(reterr, "NodeNotReady");
+        if (!xml)
+                return virt_fail(reterr, "NodeNotReady");
+        if (host_capabilities_parse(xml, facts, reterr) < 0)
+                return VIRT_E_FAILED;
+        host_cpu_features_read(connection, facts);
+        return 0;
 }
 
 int host_facts_read(struct virt *virt, enum virt_type type, struct host_facts *ret_facts, struct virt_error *reterr)

@@ -6,9 +6,16 @@
 
 /* What the host can do. CPU facts are those of the asked domain type (decision 19). */
 
+/* Names of processor features, sorted. */
+struct cpu_features {
+        const char **names;
+        size_t n;
+};
+
 struct host_cpu_model {
         const char *name;
         bool usable;
+        struct cpu_features missing; /* what keeps it from being usable, as far as libvirt can tell */
 };
 
 struct host_facts {
@@ -31,6 +38,7 @@ struct host_facts {
         bool passthrough; /* host-passthrough is offered */
         /* host-model as libvirt resolves it for this type: fix it in the record, so that it never changes. n_features may be 0. */
         struct virt_cpu host_model;
+        struct cpu_features cpu_features; /* of host_model, all of them: what guests can have here; none when unknown */
         bool efi, efi_secure;
         const char *efi_loader, *efi_nvram, *efi_secure_loader, *efi_secure_nvram;
         struct arena *arena; /* all strings and lists live here */

@@ -11,14 +11,18 @@
 #include <string.h>
 
 #define FINALIZER_CLASS "gabbro.dev/vmclass-cleanup"
+#define UNAVAILABLE_MAX 64
+#define WHY_BYTES       4096
 
 struct survey {
-        const struct cache_object *class;
-        const struct api_virtual_machine_class *view;
+        struct api_virtual_machine_class view; /* as it will be after this turn, as far as the turn is */
+        const char *type;
         struct arena *arena;
-        GPtrArray *names;  /* nodes that fit */
-        GPtrArray *common; /* features of all selected nodes; NULL: none was seen */
-        GString *why;      /* why others do not */
+        size_t users;        /* machines that name it */
+        GPtrArray *names;    /* nodes that fit */
+        GArray *unavailable; /* struct api_class_unavailable_node: the first that do not */
+        GPtrArray *common;   /* features of all nodes that were asked; NULL: none told any */
+        GString *why;        /* why others do not fit */
         size_t n_nodes;
         uint64_t most_cpu_milli, most_memory_bytes;
 };
@@ -36,13 +40,15 @@ static void survey_resources(struct survey *survey, const struct api_node *node)
                 survey->most_memory_bytes = MAX(survey->most_memory_bytes, value);
 }
 
-static void survey_features(struct survey *survey, const struct cache_object *object)
-{
-        const struct api_node *node = object->view;
-        const struct api_node_virtualization *virt = node->status ? node->status->virtualization : NULL;
-        const struct api_class_discovery *discovery = survey->view->spec->cpu->discovery;
+/* --- features --- */
 
-        if (!virt || !virt->cpu || !selector_node_labels(discovery ? discovery->node_selector : NULL, object))
+/* Nodes tell their features in the same order, so that the next one is looked for where the last one was found. */
+static void take_common(struct survey *survey, const struct api_node *node)
+{
+        const struct api_node_virtualization *virt = node->status ? node->status->virtualization : NULL;
+        size_t at = 0, kept = 0;
+
+        if (!virt || !virt->cpu || virt->cpu->n_features == 0)
                 return;
         if (!survey->common) {
                 survey->common = g_ptr_array_new();
@@ -50,9 +56,88 @@ static void survey_features(struct survey *survey, const struct cache_object *ob
                         g_ptr_array_add(survey->common, (gpointer)virt->cpu->features[i]);
                 return;
         }
-        for (guint i = survey->common->len; i-- > 0;)
-                if (!strings_hold((const char *const *)virt->cpu->features, virt->cpu->n_features, survey->common->pdata[i]))
-                        g_ptr_array_remove_index(survey->common, i);
+        for (guint i = 0; i < survey->common->len; i++) {
+                size_t n = virt->cpu->n_features, steps = 0;
+
+                while (steps < n && strcmp(virt->cpu->features[(at + steps) % n], survey->common->pdata[i]) != 0)
+                        steps++;
+                if (steps == n)
+                        continue;
+                at = (at + steps + 1) % n;
+                survey->common->pdata[kept++] = survey->common->pdata[i];
+        }
+        g_ptr_array_set_size(survey->common, (gint)kept);
+}
+
+static bool discover_node(const struct cache_object *node, void *userdata)
+{
+        struct survey *survey = userdata;
+        const struct api_class_discovery *discovery = survey->view.spec->cpu->discovery;
+
+        if (selector_node_labels(discovery ? discovery->node_selector : NULL, node))
+                take_common(survey, node->view);
+        return true;
+}
+
+static bool discovers(const struct survey *survey)
+{
+        return strcmp(survey->type, "Discovery") == 0;
+}
+
+static const struct api_class_cpu_features *found(const struct survey *survey)
+{
+        const struct api_class_cpu_features *features = survey->view.status->cpu_features;
+
+        return features && features->n_enabled > 0 ? features : NULL;
+}
+
+/* What its nodes have in common, until a machine uses the class: what guests see does not change with the nodes after that. */
+static void fix_features(struct survey *survey, const struct cache *cache)
+{
+        const struct api_class_cpu *cpu = survey->view.spec->cpu;
+        struct api_class_cpu_features *features = arena_new0(survey->arena, struct api_class_cpu_features);
+
+        if (strcmp(survey->type, "Features") == 0) {
+                features->enabled = cpu->features;
+                features->n_enabled = cpu->n_features;
+        } else if (discovers(survey)) {
+                cache_each(cache, &api_node_kind, NULL, discover_node, survey);
+                if (survey->users > 0 && found(survey)) {
+                        features->enabled = found(survey)->enabled;
+                        features->n_enabled = found(survey)->n_enabled;
+                } else if (survey->common) {
+                        features->enabled = arena_array(survey->arena, survey->common->len, sizeof(char *));
+                        memcpy(features->enabled, survey->common->pdata, survey->common->len * sizeof(char *));
+                        features->n_enabled = survey->common->len;
+                }
+                g_clear_pointer(&survey->common, g_ptr_array_unref);
+        }
+        survey->view.status->cpu_features = features->n_enabled > 0 ? features : NULL;
+}
+
+/* What all nodes that can run its machines have besides. */
+static void set_not_enabled(struct survey *survey)
+{
+        struct api_class_cpu_features *features = survey->view.status->cpu_features;
+
+        if (!features || !survey->common)
+                return;
+        features->not_enabled_common = arena_array(survey->arena, survey->common->len, sizeof(char *));
+        for (guint i = 0; i < survey->common->len; i++)
+                if (!strings_hold((const char *const *)features->enabled, features->n_enabled, survey->common->pdata[i]))
+                        features->not_enabled_common[features->n_not_enabled_common++] = survey->common->pdata[i];
+}
+
+/* --- nodes --- */
+
+static void note_unavailable(struct survey *survey, const char *name, const char *words)
+{
+        struct api_class_unavailable_node node = {.name = name, .message = words};
+
+        if (survey->unavailable->len < UNAVAILABLE_MAX)
+                g_array_append_val(survey->unavailable, node);
+        if (survey->why->len < WHY_BYTES)
+                g_string_append_printf(survey->why, "%s%s %s", survey->why->len > 0 ? "; " : "", name, words);
 }
 
 static bool survey_node(const struct cache_object *node, void *userdata)
@@ -61,41 +146,45 @@ static bool survey_node(const struct cache_object *node, void *userdata)
         const char *words = NULL;
 
         survey->n_nodes++;
-        if (strcmp(survey->view->spec->cpu->type, "Discovery") == 0)
-                survey_features(survey, node);
-        if (!placement_node_ready(node))
-                words = "is not ready";
-        else if (placement_class_fits(survey->class, node, survey->arena, &words))
-                words = NULL;
-        if (!words) {
+        if (!placement_class_fits(&survey->view, node, survey->arena, &words)) {
+                note_unavailable(survey, node->name, words);
+        } else if (!placement_node_ready(node)) {
+                note_unavailable(survey, node->name, "is not ready");
+        } else {
                 g_ptr_array_add(survey->names, (gpointer)node->name);
                 survey_resources(survey, node->view);
-        } else if (survey->why->len < 4096) {
-                g_string_append_printf(survey->why, "%s%s %s", survey->why->len > 0 ? "; " : "", node->name, words);
+                if (survey->view.status->cpu_features)
+                        take_common(survey, node->view);
         }
         return true;
 }
 
-static void say_discovered(struct survey *survey, const struct conditions *conditions,
-                           struct api_virtual_machine_class_status *status)
+static void say_discovered(struct survey *survey, const struct conditions *conditions)
 {
-        if (strcmp(survey->view->spec->cpu->type, "Discovery") != 0) {
+        if (!discovers(survey))
                 conditions_say(conditions, "Discovered", "True", REASON_DISCOVERY_SKIP, "the class names its processor");
-                status->cpu_features = NULL;
-                return;
-        }
-        if (!survey->common || survey->common->len == 0) {
+        else if (!found(survey))
                 conditions_say(conditions, "Discovered", "False", REASON_DISCOVERY_FAILED,
                                "the selected nodes have no processor feature in common");
-                status->cpu_features = NULL;
-                return;
-        }
-        status->cpu_features = arena_new0(survey->arena, struct api_class_cpu_features);
-        status->cpu_features->enabled = arena_array(survey->arena, survey->common->len, sizeof(char *));
-        memcpy(status->cpu_features->enabled, survey->common->pdata, survey->common->len * sizeof(char *));
-        status->cpu_features->n_enabled = survey->common->len;
-        conditions_say(conditions, "Discovered", "True", REASON_DISCOVERY_SUCCEEDED,
-                       "the selected nodes have %u features in common", survey->common->len);
+        else
+                conditions_say(conditions, "Discovered", "True", REASON_DISCOVERY_SUCCEEDED,
+                               "%zu features that the selected nodes had in common%s", found(survey)->n_enabled,
+                               survey->users > 0 ? "; fixed, for machines use them"
+                                                 : "; they follow the nodes until a machine uses them");
+}
+
+/* Whether machines of the class could move among its nodes while they run. */
+static void say_migratable(struct survey *survey, const struct conditions *conditions)
+{
+        if (strcmp(survey->type, "HostPassthrough") == 0)
+                conditions_say(conditions, "Migratable", "False", REASON_HOST_PROCESSOR_PASSED_THROUGH,
+                               "its machines see the processor of the very host they run on, so they cannot move while they run");
+        else if (strcmp(survey->type, "Host") == 0)
+                conditions_say(conditions, "Migratable", "True", REASON_PROCESSOR_FIXED,
+                               "each machine keeps the processor of its first host and can move to hosts that have its features");
+        else
+                conditions_say(conditions, "Migratable", "True", REASON_PROCESSOR_FIXED,
+                               "its machines see the same processor on every node that is available");
 }
 
 static void set_most(struct survey *survey, struct api_virtual_machine_class_status *status)
@@ -109,14 +198,24 @@ static void set_most(struct survey *survey, struct api_virtual_machine_class_sta
         status->n_max_allocatable_resources = survey->names->len > 0 ? 2 : 0;
 }
 
-static void say_ready(struct survey *survey, const struct conditions *conditions, struct api_virtual_machine_class_status *status)
+static void set_nodes(struct survey *survey, struct api_virtual_machine_class_status *status)
 {
-        bool features = strcmp(survey->view->spec->cpu->type, "Discovery") == 0 && !status->cpu_features;
-
         status->available_nodes = arena_array(survey->arena, survey->names->len, sizeof(char *));
         if (survey->names->len > 0)
                 memcpy(status->available_nodes, survey->names->pdata, survey->names->len * sizeof(char *));
         status->n_available_nodes = survey->names->len;
+        status->unavailable_nodes = arena_array(survey->arena, survey->unavailable->len, sizeof(struct api_class_unavailable_node));
+        if (survey->unavailable->len > 0)
+                memcpy(status->unavailable_nodes, survey->unavailable->data,
+                       survey->unavailable->len * sizeof(struct api_class_unavailable_node));
+        status->n_unavailable_nodes = survey->unavailable->len;
+}
+
+static void say_ready(struct survey *survey, const struct conditions *conditions, struct api_virtual_machine_class_status *status)
+{
+        bool features = discovers(survey) && !found(survey);
+
+        set_nodes(survey, status);
         status->phase = survey->names->len > 0 && !features ? "Ready" : "Pending";
         if (survey->names->len == 0)
                 conditions_say(conditions, "Ready", "False", REASON_NO_SUITABLE_NODES_FOUND, "no node can run its machines: %s",
@@ -149,23 +248,33 @@ static enum turn_result class_turn(struct turn *turn, const struct cache_object 
                 .now_us = turn_now_us(turn),
         };
         g_autoptr(GPtrArray) names = g_ptr_array_new();
+        g_autoptr(GArray) unavailable = g_array_new(FALSE, FALSE, sizeof(struct api_class_unavailable_node));
         g_autoptr(GString) why = g_string_new(NULL);
-        struct survey survey = {.class = object, .view = view, .arena = turn_arena(turn), .names = names, .why = why};
-        size_t users = count_users(turn, object);
+        struct survey survey = {.view = *view,
+                                .type = view->spec->cpu->type,
+                                .arena = turn_arena(turn),
+                                .users = count_users(turn, object),
+                                .names = names,
+                                .unavailable = unavailable,
+                                .why = why};
 
+        survey.view.status = &status;
         status.observed_generation = conditions.generation;
         status.has_observed_generation = true;
-        if (object_deleting(object) && users == 0) {
+        if (object_deleting(object) && survey.users == 0) {
                 turn_remove_finalizer(turn, object, FINALIZER_CLASS);
                 return TURN_DONE;
         }
         if (!object_deleting(object))
                 turn_add_finalizer(turn, object, FINALIZER_CLASS);
+        fix_features(&survey, turn_cache(turn));
         cache_each(turn_cache(turn), &api_node_kind, NULL, survey_node, &survey);
-        say_discovered(&survey, &conditions, &status);
+        set_not_enabled(&survey);
+        say_discovered(&survey, &conditions);
+        say_migratable(&survey, &conditions);
         set_most(&survey, &status);
         say_ready(&survey, &conditions, &status);
-        if (users > 0)
+        if (survey.users > 0)
                 conditions_say(&conditions, "InUse", "True", REASON_VIRTUAL_MACHINE_CLASS_IN_USE, "machines name it");
         else
                 conditions_say(&conditions, "InUse", "False", REASON_NOT_IN_USE, "no machine names it");

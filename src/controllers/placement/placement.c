@@ -3,6 +3,7 @@
 
 #include "base/quantity.h"
 #include "controllers/object.h"
+#include "controllers/placement/processor.h"
 #include "controllers/placement/selector.h"
 #include "controllers/pool/pool.h"
 
@@ -20,7 +21,7 @@ struct judge {
         const struct cache *cache;
         const struct placement_request *request;
         const struct api_virtual_machine_spec *machine;
-        const struct api_virtual_machine_class_spec *class;
+        const struct api_virtual_machine_class *class;
         const struct cache_object *node;
         const struct api_node *view;
         struct arena *arena;
@@ -122,7 +123,7 @@ static const char *rule_cordon(struct judge *judge)
 static const char *rule_taints(struct judge *judge)
 {
         const struct api_node_spec *spec = judge->view->spec;
-        const struct api_virtual_machine_class_spec *class = judge->class;
+        const struct api_virtual_machine_class_spec *class = judge->class ? judge->class->spec : NULL;
 
         if (judge->request->in_place)
                 return NULL;
@@ -250,40 +251,16 @@ static bool names_hold(const char **names, size_t n, const char *name)
         return strings_hold((const char *const *)names, n, name);
 }
 
-static const char *class_cpu_words(const struct api_virtual_machine_class_spec *class, const struct api_node *node,
-                                   struct arena *arena)
-{
-        const struct api_node_virtualization *virt = node->status ? node->status->virtualization : NULL;
-        const struct api_class_cpu *cpu = class ? class->cpu : NULL;
-        const struct api_node_cpu *host = virt ? virt->cpu : NULL;
-        const char *missing = "";
-
-        if (!cpu || !virt)
-                return NULL;
-        if (g_str_has_prefix(cpu->type, "Host"))
-                return g_strcmp0(virt->type, "qemu") != 0
-                               ? NULL
-                               : arena_printf(arena,
-                                              "emulates its processors (%s), so a class of type %s is not "
-                                              "eligible there",
-                                              virt->type_reason ? virt->type_reason : "no KVM", cpu->type);
-        if (strcmp(cpu->type, "Model") == 0 && host && host->n_hypervisor_models > 0 &&
-            !names_hold(host->hypervisor_models, host->n_hypervisor_models, cpu->model))
-                return arena_printf(arena, "cannot give guests the processor model %s", cpu->model);
-        for (size_t i = 0; strcmp(cpu->type, "Features") == 0 && host && host->n_features > 0 && i < cpu->n_features; i++)
-                if (!names_hold(host->features, host->n_features, cpu->features[i]))
-                        missing = arena_printf(arena, "%s%s%s", missing, missing[0] ? ", " : "", cpu->features[i]);
-        return missing[0] ? arena_printf(arena, "lacks the processor features %s", missing) : NULL;
-}
-
 static const char *rule_class_selector(struct judge *judge)
 {
-        return class_selector_words(judge->class, judge->node);
+        return class_selector_words(judge->class ? judge->class->spec : NULL, judge->node);
 }
 
 static const char *rule_processor(struct judge *judge)
 {
-        return class_cpu_words(judge->class, judge->view, judge->arena);
+        const struct api_virtual_machine *machine = judge->request->machine->view;
+
+        return processor_words(judge->class, machine->status ? machine->status->hardware : NULL, judge->view, judge->arena);
 }
 
 static const char *rule_firmware(struct judge *judge)
@@ -419,16 +396,15 @@ const struct placement_rule_doc placement_rules[] = {
         {NULL, NULL},
 };
 
-bool placement_class_fits(const struct cache_object *class, const struct cache_object *node, struct arena *arena,
+bool placement_class_fits(const struct api_virtual_machine_class *class, const struct cache_object *node, struct arena *arena,
                           const char **ret_words)
 {
         assert(class && node && arena);
 
-        const struct api_virtual_machine_class *view = class->view;
-        const char *words = class_selector_words(view->spec, node);
+        const char *words = class_selector_words(class->spec, node);
 
         if (!words)
-                words = class_cpu_words(view->spec, node->view, arena);
+                words = processor_words(class, NULL, node->view, arena);
         if (ret_words)
                 *ret_words = words;
         return !words;
@@ -494,11 +470,7 @@ struct placement placement_choose(const struct cache *cache, const struct placem
         const struct api_virtual_machine_class *class = request->class ? request->class->view : NULL;
         g_autoptr(GArray) refusals = g_array_new(FALSE, FALSE, sizeof(struct placement_refusal));
         struct choice choice = {
-                .judge = {.cache = cache,
-                          .request = request,
-                          .machine = machine->spec,
-                          .class = class ? class->spec : NULL,
-                          .arena = arena},
+                .judge = {.cache = cache, .request = request, .machine = machine->spec, .class = class, .arena = arena},
                 .refusals = refusals,
         };
         struct placement_refusal *copy;

@@ -58,7 +58,7 @@ uint64_t placement_overhead_mib(uint64_t cores, uint64_t memory_mib);
 /** placement_node_ready() - whether the node's condition Ready is True. */
 bool placement_node_ready(const struct cache_object *node);
 /** placement_class_fits() - whether machines of a class can run on a node; the reason why not in @ret_words (may be NULL). */
-bool placement_class_fits(const struct cache_object *class, const struct cache_object *node, struct arena *arena,
+bool placement_class_fits(const struct api_virtual_machine_class *class, const struct cache_object *node, struct arena *arena,
                           const char **ret_words);
 
 /* The rules in the order of asking, ends with NULL; the manual prints it. */

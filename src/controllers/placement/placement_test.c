@@ -111,13 +111,13 @@ static void a_no_lists_every_node_with_every_reason(void)
                 "node-b is not ready (the agent has stopped renewing its lease)",
                 "node-c is cordoned, has the taint only=gpu:NoSchedule, which the machine does not tolerate, lacks the labels",
                 "node-d",
-                "emulates its processors (KVM hangs here), so a class of type Host is not eligible there",
+                "emulates its processors (KVM hangs here), so a class of type HostPassthrough is not eligible there",
         };
         g_autoptr(cloud) cloud = cloud_new(NULL);
         const char *words;
 
-        cloud_apply(cloud,
-                    "{apiVersion: gabbro.dev/v1, kind: VirtualMachineClass, metadata: {name: host}, spec: {cpu: {type: Host}}}");
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineClass, metadata: {name: host}, spec: {cpu: {type: "
+                           "HostPassthrough}}}");
         cloud_add_node(cloud, "node-b", 4, 8);
         cloud_add_node(cloud, "node-c", 4, 8);
         cloud_apply(cloud, "{apiVersion: v1, kind: Node, metadata: {name: node-c},\n"
@@ -355,13 +355,17 @@ static void a_changed_policy_leaves_running_machines_alone(void)
 
 #define CLASS (&api_virtual_machine_class_kind)
 
+#define NODE (&api_node_kind)
+
 /* Decision 19 */
 static void classes_tell_their_nodes(void)
 {
         g_autoptr(cloud) cloud = cloud_new(NULL);
 
         cloud_add_node(cloud, "node-t", 4, 8);
-        cloud_status(cloud, &api_node_kind, "node-t", "{\"virtualization\": {\"type\": \"qemu\", \"typeReason\": \"no KVM\"}}");
+        cloud_status(cloud, NODE, "node-t",
+                     "{\"virtualization\": {\"type\": \"qemu\", \"typeReason\": \"no KVM\", \"cpu\": {\"otherModels\":"
+                     " [{\"name\": \"EPYC\", \"missing\": [\"avx\", \"avx2\"]}]}}}");
         cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineClass, metadata: {name: host}, spec: {cpu: {type: "
                            "HostPassthrough}}}\n---\n"
                            "{apiVersion: gabbro.dev/v1, kind: VirtualMachineClass, metadata: {name: new}, spec: {cpu: {type: "
@@ -374,13 +378,71 @@ static void classes_tell_their_nodes(void)
         g_assert_cmpstr(cloud_text(cloud, CLASS, "generic", "/status/availableNodes"), ==, "[\"node-a\",\"node-t\"]");
         g_assert_cmpstr(cloud_text(cloud, CLASS, "generic", "/status/maxAllocatableResources/cpu"), ==, "8");
         g_assert_cmpstr(cloud_text(cloud, CLASS, "host", "/status/availableNodes"), ==, "[\"node-a\"]");
+        g_assert_nonnull(
+                strstr(cloud_text(cloud, CLASS, "host", "/status/unavailableNodes"),
+                       "{\"name\":\"node-t\",\"message\":\"emulates its processors (no KVM), so a class of type HostPassthrough"));
+        cloud_expect_condition(cloud, CLASS, "host", "Migratable", "False HostProcessorPassedThrough",
+                               "cannot move while they run");
+        cloud_expect_condition(cloud, CLASS, "generic", "Migratable", "True ProcessorFixed", NULL);
         cloud_expect_phase(cloud, CLASS, "new", "Pending");
         cloud_expect_condition(cloud, CLASS, "new", "Ready", "False NoSuitableNodesFound",
                                "node-a cannot give guests the processor model EPYC");
+        cloud_expect_condition(cloud, CLASS, "new", "Ready", "False NoSuitableNodesFound",
+                               "node-t cannot give guests the processor model EPYC: it lacks avx, avx2");
         cloud_expect_condition(cloud, CLASS, "aes", "Ready", "False NoSuitableNodesFound", "lacks the processor features avx");
         cloud_expect_phase(cloud, CLASS, "common", "Ready");
         g_assert_cmpstr(cloud_text(cloud, CLASS, "common", "/status/cpuFeatures/enabled"), ==, "[\"sse4.2\",\"aes\"]");
         cloud_expect_no_effects(cloud);
+}
+
+static void a_machine_says_which_feature_its_nodes_lack(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineClass, metadata: {name: avx}, spec: {cpu: {type: "
+                           "Features, features: [aes, avx, avx2]}}}\n");
+        cloud_image(cloud, "tiny");
+        cloud_apply(cloud, "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
+                           "spec: {virtualMachineClassName: avx, cpu: {cores: 1}, memory: {size: 1Gi},\n"
+                           "  blockDeviceRefs: [{kind: ClusterVirtualImage, name: tiny}]}\n");
+        cloud_expect_condition(cloud, VM, "web", "VirtualMachineClassReady", "False VirtualMachineClassNotReady",
+                               "node-a lacks the processor features avx, avx2");
+        cloud_expect_phase(cloud, VM, "web", "Pending");
+        cloud_status(cloud, NODE, "node-a", "{\"virtualization\": {\"cpu\": {\"features\": [\"aes\", \"avx\", \"avx2\", \"x\"]}}}");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpstr(cloud_text(cloud, CLASS, "avx", "/status/cpuFeatures/enabled"), ==, "[\"aes\",\"avx\",\"avx2\"]");
+        g_assert_cmpstr(cloud_text(cloud, CLASS, "avx", "/status/cpuFeatures/notEnabledCommon"), ==, "[\"x\"]");
+}
+
+static void what_was_discovered_stays_once_a_machine_uses_it(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_apply(cloud, "{apiVersion: v1, kind: Node, metadata: {name: node-a, labels: {rack: a}}}\n---\n"
+                           "{apiVersion: gabbro.dev/v1, kind: VirtualMachineClass, metadata: {name: common}, spec: {cpu: {type: "
+                           "Discovery, discovery: {nodeSelector: {matchLabels: {rack: a}}}}}}\n");
+        cloud_add_node(cloud, "node-b", 8, 8); /* not selected: it only may run them */
+        cloud_status(cloud, NODE, "node-b", "{\"virtualization\": {\"cpu\": {\"features\": [\"aes\", \"avx\", \"sse4.2\"]}}}");
+        cloud_expect_phase(cloud, CLASS, "common", "Ready");
+        g_assert_cmpstr(cloud_text(cloud, CLASS, "common", "/status/cpuFeatures/enabled"), ==, "[\"sse4.2\",\"aes\"]");
+        cloud_status(cloud, NODE, "node-a", "{\"virtualization\": {\"cpu\": {\"features\": [\"aes\", \"avx\", \"sse4.2\"]}}}");
+        cloud_settle(cloud); /* nobody uses it: it follows */
+        g_assert_cmpstr(cloud_text(cloud, CLASS, "common", "/status/cpuFeatures/enabled"), ==, "[\"aes\",\"avx\",\"sse4.2\"]");
+        cloud_image(cloud, "tiny");
+        cloud_apply(cloud, "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
+                           "spec: {virtualMachineClassName: common, cpu: {cores: 1}, memory: {size: 1Gi},\n"
+                           "  blockDeviceRefs: [{kind: ClusterVirtualImage, name: tiny}]}\n");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_status(cloud, NODE, "node-a",
+                     "{\"virtualization\": {\"cpu\": {\"features\": [\"aes\", \"avx\", \"new\", \"sse4.2\"]}}}");
+        cloud_status(cloud, NODE, "node-b", "{\"virtualization\": {\"cpu\": {\"features\": [\"aes\", \"new\", \"sse4.2\"]}}}");
+        cloud_settle(cloud);
+        g_assert_cmpstr(cloud_text(cloud, CLASS, "common", "/status/cpuFeatures/enabled"), ==, "[\"aes\",\"avx\",\"sse4.2\"]");
+        g_assert_cmpstr(cloud_text(cloud, CLASS, "common", "/status/cpuFeatures/notEnabledCommon"), ==, "[\"new\"]");
+        g_assert_cmpstr(cloud_text(cloud, CLASS, "common", "/status/availableNodes"), ==, "[\"node-a\"]");
+        g_assert_nonnull(
+                strstr(cloud_text(cloud, CLASS, "common", "/status/unavailableNodes"), "lacks the processor features avx"));
+        cloud_expect_condition(cloud, CLASS, "common", "Discovered", "True DiscoverySucceeded", "fixed, for machines use them");
 }
 
 static void a_class_in_use_waits_for_its_machines(void)
@@ -438,6 +500,9 @@ int main(int argc, char **argv)
         g_test_add_func("/sizing/D36_D37_a_changed_policy_leaves_running_machines_alone",
                         a_changed_policy_leaves_running_machines_alone);
         g_test_add_func("/class/D145_classes_tell_their_nodes", classes_tell_their_nodes);
+        g_test_add_func("/class/D48_a_machine_says_which_feature_its_nodes_lack", a_machine_says_which_feature_its_nodes_lack);
+        g_test_add_func("/class/D145_what_was_discovered_stays_once_a_machine_uses_it",
+                        what_was_discovered_stays_once_a_machine_uses_it);
         g_test_add_func("/class/a_class_in_use_waits_for_its_machines", a_class_in_use_waits_for_its_machines);
         g_test_add_func("/namespace/a_deleted_namespace_takes_its_content_with_it", a_deleted_namespace_takes_its_content_with_it);
         return g_test_run();
