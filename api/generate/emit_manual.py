@@ -122,7 +122,8 @@ def index_page(model):
             continue
         group = f"{kind.group}/{kind.version}" if kind.group else kind.version
         out.append(f"| [{kind.kind}]({kind.singular}.md) | `{group}` | {', '.join(kind.short)} | {cell(kind.doc)} |")
-    return "\n".join(out + ["", "[Reasons](reasons.md)", "", "[What storage can](capabilities.md)", "", "[Operations: when each is allowed](operations.md)", ""])
+    return "\n".join(out + ["", "[Reasons](reasons.md)", "", "[What storage can](capabilities.md)", "", "[Operations: when each is allowed](operations.md)", "",
+                            "[Run policies: what each makes of what happens](run-policies.md)", ""])
 
 
 def pages(model):

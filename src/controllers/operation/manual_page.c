@@ -3,13 +3,27 @@
 
 #include <stdio.h>
 
-/* Run by the build: writes the page on operations into each of the files named. */
+static const struct {
+        const char *name;
+        void (*write)(GString *page);
+} pages[] = {
+        {"operations", operation_manual},
+        {"run-policies", policy_manual},
+};
+
+/* Run by the build: writes the page that is named first into each of the files named after it. */
 int main(int argc, char **argv)
 {
         g_autoptr(GString) page = g_string_new(NULL);
 
-        operation_manual(page);
-        for (int i = 1; i < argc; i++) {
+        for (size_t i = 0; i < G_N_ELEMENTS(pages); i++)
+                if (g_strcmp0(argv[1], pages[i].name) == 0)
+                        pages[i].write(page);
+        if (!page->len) {
+                fprintf(stderr, "usage: manual_page operations|run-policies FILE...\n");
+                return 2;
+        }
+        for (int i = 2; i < argc; i++) {
                 g_autofree char *folder = g_path_get_dirname(argv[i]);
                 g_autoptr(GError) error = NULL;
 

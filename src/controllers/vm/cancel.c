@@ -46,10 +46,11 @@ static const char *cancel_stop(struct vm_context *vm, const struct cache_object 
 
         if (is_noted(vm, object)) {
                 turn_set_annotation(vm->turn, vm->object, ANNOTATION_POWER_REQUEST, NULL);
-                vm->facts.order = ORDER_NONE;
+                vm->facts.order = vm->facts.waits = ORDER_NONE;
                 return "its stop was cancelled";
         }
-        if (!is_sent(vm, object) || vm->power_on || !vm->current || !runs || vm->facts.policy == RUN_ALWAYS_OFF)
+        if (!is_sent(vm, object) || vm->power_on || !vm->current || !runs ||
+            policy_verdict(POLICY_RUNS, vm->facts.policy) == POLICY_SHUTS_DOWN)
                 return NULL;
         spec = *vm->view->spec;
         spec.power = "On";

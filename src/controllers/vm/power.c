@@ -9,25 +9,12 @@
 #define BACK_OFF_FIRST_US 10000000ull
 #define BACK_OFF_MOST_US  300000000ull
 
-static const char *const policy_names[RUN_POLICIES] = {
-        [RUN_ALWAYS_ON] = "AlwaysOn",
-        [RUN_ALWAYS_OFF] = "AlwaysOff",
-        [RUN_MANUAL] = "Manual",
-        [RUN_UNLESS_STOPPED] = "AlwaysOnUnlessStoppedManually",
-};
-ENUM_TABLE(run_policy, policy_names)
-
 static const char *const order_names[POWER_ORDERS] = {
         [ORDER_NONE] = "",           [ORDER_START] = "Start",        [ORDER_STOP] = "Stop",
         [ORDER_RESTART] = "Restart", [ORDER_FORCE_OFF] = "ForceOff", [ORDER_SUSPEND] = "Suspend",
         [ORDER_RESUME] = "Resume",   [ORDER_RESET] = "Reset",        [ORDER_REDEPLOY] = "Redeploy",
 };
 ENUM_TABLE(power_order, order_names)
-
-static struct power_decision decision(enum power_wish wish, const char *reason)
-{
-        return (struct power_decision){.wish = wish, .reason = reason};
-}
 
 /* Whether the domain of the wanted epoch came to an end although it shall run. */
 static bool has_ended(const struct power_facts *facts)
@@ -76,36 +63,73 @@ static struct power_decision obey(const struct power_facts *facts)
         return ret;
 }
 
-/* The domain ended by itself: what the run policy makes of it. */
-static struct power_decision after_end(const struct power_facts *facts)
+/* Why the domain ended that was not asked to. */
+static const char *end_reason(const struct power_facts *facts)
 {
-        bool by_guest = g_strcmp0(facts->state_reason, REASON_GUEST_SHUTDOWN) == 0;
-        const char *reason = facts->state_reason                ? facts->state_reason
-                             : facts->state == VM_STATE_CRASHED ? REASON_CRASHED
-                                                                : REASON_DESTROYED;
-        bool again = facts->policy == RUN_ALWAYS_ON || (facts->policy == RUN_UNLESS_STOPPED && !by_guest);
-        struct power_decision ret = decision(again ? WISH_START : WISH_STOP, reason);
-
-        ret.ended = true;
-        return ret;
+        if (facts->state_reason)
+                return facts->state_reason;
+        return facts->state == VM_STATE_CRASHED ? REASON_CRASHED : REASON_DESTROYED;
 }
+
+static enum policy_event event_without_domain(const struct power_facts *facts)
+{
+        return facts->waits == ORDER_START ? POLICY_START_WAITS : facts->waits == ORDER_STOP ? POLICY_STOPPED_BEFORE : POLICY_NEW;
+}
+
+enum policy_event power_event(const struct power_facts *facts)
+{
+        assert(facts);
+
+        if (facts->deleting)
+                return POLICY_DELETION;
+        if (facts->order != ORDER_NONE && policy_verdict(POLICY_OPERATION, facts->policy) == POLICY_OBEYS)
+                return POLICY_OPERATION;
+        if (!facts->has_instance)
+                return event_without_domain(facts);
+        if (facts->waits == ORDER_START && (!facts->power_on || has_ended(facts)))
+                return POLICY_START_WAITS;
+        if (!facts->power_on)
+                return facts->off_by_policy ? POLICY_RELEASED : POLICY_OFF;
+        if (!facts->current)
+                return POLICY_STARTING;
+        if (has_ended(facts))
+                return policy_event_of(POLICY_GUEST_SHUTDOWN, POLICY_OTHER_END, end_reason(facts), POLICY_OTHER_END);
+        if (facts->state == VM_STATE_PAUSED)
+                return policy_event_of(POLICY_SUSPENDED, POLICY_DISK_ERROR, facts->state_reason, POLICY_SUSPENDED);
+        return POLICY_RUNS;
+}
+
+/* What the verdicts are to the controller. */
+static const struct {
+        enum power_wish wish;
+        const char *reason;
+} verdicts[POLICY_VERDICTS] = {
+        [POLICY_LEAVES] = {WISH_NOTHING, NULL},      [POLICY_FORGETS] = {WISH_FORGET, "Policy"},
+        [POLICY_STARTS] = {WISH_START, "Policy"},    [POLICY_STARTS_AGAIN] = {WISH_START, "Policy"},
+        [POLICY_STAYS_OFF] = {WISH_STOP, "Policy"},  [POLICY_HOLDS_OFF] = {WISH_STOP, "Policy"},
+        [POLICY_SHUTS_DOWN] = {WISH_STOP, "Policy"}, [POLICY_REMOVES] = {WISH_REMOVE, "Policy"},
+};
 
 struct power_decision power_decide(const struct power_facts *facts)
 {
+        enum policy_verdict verdict;
+        enum policy_event event;
+        struct power_decision ret;
+
         assert(facts && facts->policy < RUN_POLICIES && facts->order < POWER_ORDERS);
 
-        if (facts->policy == RUN_ALWAYS_OFF)
-                return decision(facts->has_instance && facts->power_on ? WISH_STOP : WISH_NOTHING, "Policy");
-        if (facts->order != ORDER_NONE)
+        event = power_event(facts);
+        if (event == POLICY_OPERATION)
                 return obey(facts);
-        if (!facts->has_instance)
-                return decision(facts->policy == RUN_MANUAL ? WISH_NOTHING : WISH_START, "Policy");
-        if (!facts->power_on) {
-                bool start = facts->policy == RUN_ALWAYS_ON || (facts->policy == RUN_UNLESS_STOPPED && facts->off_by_policy);
-
-                return decision(start ? WISH_START : WISH_NOTHING, "Policy");
+        verdict = policy_verdict(event, facts->policy);
+        ret = (struct power_decision){.wish = verdicts[verdict].wish, .reason = verdicts[verdict].reason};
+        if (ret.wish == WISH_STOP && (!facts->has_instance || !facts->power_on))
+                ret.wish = WISH_NOTHING; /* it is off already */
+        if (event >= POLICY_GUEST_SHUTDOWN && verdict != POLICY_HOLDS_OFF) {
+                ret.reason = end_reason(facts);
+                ret.ended = true;
         }
-        return has_ended(facts) ? after_end(facts) : decision(WISH_NOTHING, NULL);
+        return ret;
 }
 
 uint64_t power_back_off_us(unsigned count)

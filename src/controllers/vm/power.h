@@ -2,15 +2,13 @@
 #pragma once
 
 #include "controllers/vm/phase.h"
+#include "controllers/vm/policy.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 /* Whether a machine shall run: a pure function of run policy, operation, what was decided before and what the host says
- * (vm-api 2.10). */
-
-enum run_policy { RUN_ALWAYS_ON, RUN_ALWAYS_OFF, RUN_MANUAL, RUN_UNLESS_STOPPED, RUN_POLICIES };
-ENUM_TABLE_DECLARE(run_policy);
+ * (vm-api 2.10). What a policy makes of what happened is the table of policy.h. */
 
 enum power_order {
         ORDER_NONE,
@@ -36,10 +34,13 @@ enum power_wish {
         WISH_END,     /* the domain goes, without asking: it is redeployed */
         WISH_RENEW,   /* its disks are made anew */
         WISH_OBEY,    /* the domain of this epoch carries out the order: suspended, resumed, reset */
+        WISH_FORGET,  /* the start that was asked for and not possible yet */
+        WISH_REMOVE,  /* the machine is being deleted */
 };
 
 struct power_facts {
         enum run_policy policy;
+        bool deleting;
         bool has_instance;
         bool power_on;            /* Instance.spec.power */
         bool off_by_policy;       /* it is off because the policy was AlwaysOff */
@@ -48,7 +49,8 @@ struct power_facts {
         const char *state_reason; /* why it is in its state; may be NULL */
         enum power_order order;   /* an operation not carried out yet, or one that waits for what it needs */
         bool order_force;
-        bool renewed; /* ORDER_REDEPLOY: nothing is left of what its disks held */
+        enum power_order waits; /* ORDER_START or ORDER_STOP of an operation that ended and could not be done yet */
+        bool renewed;           /* ORDER_REDEPLOY: nothing is left of what its disks held */
 };
 
 struct power_decision {
@@ -57,6 +59,9 @@ struct power_decision {
         bool ended;         /* the domain ended without being asked: back-off applies to the next start */
         bool force;         /* the guest is not asked */
 };
+
+/** power_event() - the row of the run policies' table that the machine is in now. */
+enum policy_event power_event(const struct power_facts *facts);
 
 /** power_decide() - what to do with the machine now; the tables of vm-api 2.10 and 4.4 are its test. */
 struct power_decision power_decide(const struct power_facts *facts);

@@ -403,6 +403,11 @@ void vm_carry_out(struct vm_context *vm)
                 if (vm->instance)
                         withdraw_order(vm);
                 return;
+        case WISH_FORGET:
+                turn_set_annotation(vm->turn, vm->object, ANNOTATION_POWER_REQUEST, NULL);
+                return;
+        case WISH_REMOVE:
+                return; /* its turn is teardown.c's */
         case WISH_END:
                 redeploy_end_domain(vm);
                 return;

@@ -39,10 +39,6 @@ static void learn_order(struct vm_context *vm)
         const struct api_virtual_machine_operation *operation;
         bool noted;
 
-        if (request && vm->facts.policy == RUN_ALWAYS_OFF) { /* a wish to start does not outlive this policy */
-                turn_set_annotation(vm->turn, vm->object, ANNOTATION_POWER_REQUEST, NULL);
-                request = NULL;
-        }
         vm->operation = find_operation(vm);
         noted = vm->operation && request && g_str_has_suffix(request, vm->operation->uid);
         if (vm->operation) {
@@ -51,10 +47,8 @@ static void learn_order(struct vm_context *vm)
                         vm->facts.order = ORDER_NONE;
                 vm->facts.order_force = operation->spec->force;
                 vm->facts.renewed = vm->facts.order == ORDER_REDEPLOY && redeploy_renewed(vm);
-        } else if (request && g_str_has_prefix(request, "Start ")) {
-                vm->facts.order = ORDER_START;
-        } else if (request && !vm->instance && vm->facts.policy == RUN_UNLESS_STOPPED) {
-                vm->facts.order = ORDER_STOP;
+        } else if (request) {
+                vm->facts.waits = g_str_has_prefix(request, "Start ") ? ORDER_START : ORDER_STOP;
         }
         if (noted && vm->facts.order == ORDER_STOP && !vm->instance)
                 vm->operation = NULL; /* there is nothing to stop, and that is noted */
@@ -109,6 +103,7 @@ static void learn(struct vm_context *vm, struct turn *turn, const struct cache_o
         vm->status.has_observed_generation = true;
         if (!vm->spec->run_policy || run_policy_from_text(vm->spec->run_policy, &vm->facts.policy) != 0)
                 vm->facts.policy = RUN_UNLESS_STOPPED;
+        vm->facts.deleting = object_deleting(object);
         learn_instance(vm);
         learn_order(vm);
 }
@@ -145,7 +140,7 @@ static enum turn_result vm_turn(struct turn *turn, const struct cache_object *ob
         struct vm_context vm;
 
         learn(&vm, turn, object);
-        if (object_deleting(object))
+        if (power_decide(&vm.facts).wish == WISH_REMOVE)
                 return vm_teardown(&vm);
         turn_add_finalizer(turn, object, FINALIZER_VM);
         vm_cancel(&vm);
