@@ -5,7 +5,9 @@ BUILD ?= build
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: all deps demo demo-down image check check-long bench install format clean help
+N ?= 3
+
+.PHONY: all deps demo demo-down lab lab-down image check check-long bench install format clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -14,6 +16,8 @@ help:
 	@echo "make            build the programs into $(BUILD)/bin/"
 	@echo "make demo       install what is missing, start a one-host cloud, boot a machine"
 	@echo "make demo-down  remove every trace of the demo"
+	@echo "make lab        N=$(N) hosts in namespaces with one gateway, for tries by hand"
+	@echo "make lab-down   remove every trace of it"
 	@echo "make check      run every test this machine can run"
 	@echo "make check-long the same and the long ones (fuzzing, sanitised black box)"
 	@echo "make bench      measure, each figure beside its peer"
@@ -34,6 +38,14 @@ demo:
 
 demo-down:
 	@tools/demo.py down
+
+lab:
+	@tools/deps.py build run image test
+	@$(MAKE) --no-print-directory image
+	@tests/lab/lab.py up --hosts $(N)
+
+lab-down:
+	@tests/lab/lab.py down
 
 check:
 	@tools/deps.py build run image test

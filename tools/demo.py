@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A one-host cloud on this machine: gateway, agent, a tiny image, a first machine. usage: demo.py up|down|status
+"""A one-host cloud on this machine: gateway, agent, a tiny image, a first machine. usage: demo.py up|down|status|gateway|agent
 
 Everything it makes lies below one folder (GABBRO_DEMO_DIR, default /var/lib/gabbro-demo); `down` removes it again, with the domains,
-bridges, taps and rules that came of it.
+bridges, taps and rules that came of it. `gateway` and `agent` start one part alone, for clouds of several hosts (tests/lab/lab.py).
 """
 import argparse
 import base64
@@ -24,9 +24,10 @@ BIN = pathlib.Path(os.environ.get("GABBRO_BIN", ROOT / "build/bin"))
 IMAGE = pathlib.Path(os.environ.get("GABBRO_BUILD", ROOT / "build")) / "images/tiny.qcow2"
 DIR = pathlib.Path(os.environ.get("GABBRO_DEMO_DIR", "/var/lib/gabbro-demo"))
 LISTEN = os.environ.get("GABBRO_DEMO_LISTEN", "127.0.0.1:6443")
+POOLS = pathlib.Path(os.environ.get("GABBRO_DEMO_POOLS", DIR / "pools"))
 MACHINE = "first-vm"
 GUEST_USER = "demo"
-KUBECONFIG = DIR / "gateway/admin.kubeconfig"
+KUBECONFIG = pathlib.Path(os.environ.get("GABBRO_DEMO_KUBECONFIG", DIR / "gateway/admin.kubeconfig"))
 TERMINAL = sys.stdout.isatty()
 
 
@@ -144,7 +145,7 @@ def ensure_gateway():
         return
     say(f"starting the gateway on {LISTEN}")
     process, log = spawn("gateway", BIN / "gabbro-gateway", "--data-dir", DIR / "gateway", "--listen", LISTEN, "--compat-api", "--pool-path",
-                        DIR / "pools/default")
+                        POOLS / "default")
     wait_until("gateway", lambda: KUBECONFIG.exists() and gabbro("version", check=False).returncode == 0, 60, process, log)
 
 
@@ -152,7 +153,7 @@ def ensure_agent():
     if recorded("agent"):
         return
     say("starting the agent")
-    argv = [BIN / "gabbro-agent", "--data-dir", DIR / "agent", "--gateway", f"https://{LISTEN}", "--pool-base", DIR / "pools"]
+    argv = [BIN / "gabbro-agent", "--data-dir", DIR / "agent", "--gateway", f"https://{LISTEN}", "--pool-base", POOLS]
     if not (DIR / "agent/node.crt").exists():
         token = gabbro("node", "join-token").stdout.strip()
         path = DIR / "agent/join-token"
@@ -163,8 +164,10 @@ def ensure_agent():
     process, log = spawn("agent", *argv)
 
     def ready():
-        nodes = json.loads(gabbro("get", "nodes", "-o", "json").stdout)["items"]
-        return any(c["type"] == "Ready" and c["status"] == "True" for n in nodes for c in n.get("status", {}).get("conditions", []))
+        name = DIR / "agent/node.name"  # written when the host has joined
+        node = gabbro("get", "node", name.read_text().strip(), "-o", "json", check=False) if name.exists() else None
+        conditions = json.loads(node.stdout).get("status", {}).get("conditions", []) if node and node.returncode == 0 else []
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
     wait_until("agent", ready, 90, process, log)
 
@@ -217,11 +220,16 @@ def ensure_machine(password, key):
     return machine()["status"]
 
 
-def up():
+def prepare():
     if os.geteuid() != 0:
         fail("needs root (sudo make demo): it talks to libvirt's system socket and makes a bridge")
-    for folder in ("", "run", "log", "gateway", "agent", "pools"):
-        (DIR / folder).mkdir(mode=0o711 if folder in ("", "pools") else 0o700, parents=True, exist_ok=True)
+    for folder in ("", "run", "log", "gateway", "agent"):
+        (DIR / folder).mkdir(mode=0o700 if folder else 0o711, parents=True, exist_ok=True)
+    POOLS.mkdir(mode=0o711, parents=True, exist_ok=True)
+
+
+def up():
+    prepare()
     ensure_libvirt()
     ensure_gateway()
     ensure_agent()
@@ -244,6 +252,17 @@ Try next:
   kubectl --kubeconfig {KUBECONFIG} get vm -o wide -w
 
 make demo-down removes all of it.""")
+
+
+def gateway():
+    prepare()
+    ensure_gateway()
+    ensure_image()
+
+
+def agent():
+    prepare()
+    ensure_agent()
 
 
 def hand_over():
@@ -325,5 +344,5 @@ def status():
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A one-host cloud on this machine.")
-    parser.add_argument("command", choices=["up", "down", "status"])
-    {"up": up, "down": down, "status": status}[parser.parse_args().command]()
+    parser.add_argument("command", choices=["up", "down", "status", "gateway", "agent"])
+    {"up": up, "down": down, "status": status, "gateway": gateway, "agent": agent}[parser.parse_args().command]()

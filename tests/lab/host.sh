@@ -9,7 +9,10 @@
 #       --kvm                         pass /dev/kvm in (default: the host has none)
 #       --cgroup                      own cgroups where the machine has version 1 controllers, so that CPU weights work; else, and
 #                                     by default, libvirt sees no cgroups
+#       --bare                        no libvirt: a machine for a gateway, or a switch
 #       --cache DIR2                  start from QEMU capabilities kept in DIR2, and keep them there: saves seconds
+#   host.sh plug DIR SWITCH ADDRESS   connect it: device "uplink" with ADDRESS (10.77.0.2/24) inside, its other end, named after DIR, on the
+#                                     bridge "lab" of the host SWITCH, which is made by: host.sh enter SWITCH ip link add lab type bridge
 #   host.sh enter DIR CMD [ARG...]    run a command inside, same working directory and environment
 #   host.sh libvirtd DIR start|stop|kill|freeze|thaw
 #   host.sh down DIR [--keep]         end every process inside, remove cgroups and DIR (--keep: leave the files for a look)
@@ -102,7 +105,7 @@ start_daemons() {
         setsid libvirtd -d -p /run/libvirtd.pid </dev/null >>/var/log/libvirt/libvirtd.err 2>&1
 }
 
-init() { # DIR KVM CGROUP: pid 1 of the new namespaces
+init() { # DIR KVM CGROUP BARE: pid 1 of the new namespaces
         local d=$1 line
         read -r line </proc/self/stat # still the outer /proc: our pid as the machine sees it
         set -e
@@ -131,7 +134,7 @@ init() { # DIR KVM CGROUP: pid 1 of the new namespaces
         mkdir -p /run/lock
         ip link set lo up
         set +e
-        start_daemons
+        [ "$4" = 1 ] || start_daemons
         # Orphans become children of pid 1, and libvirt waits for the end of QEMU: they must be reaped at once. A blocked read lets
         # bash run its SIGCHLD handler, which waits for any child; the timeout is for one that died just before the read.
         mkfifo -m 600 /run/init.fifo
@@ -160,7 +163,7 @@ cgroups() { # add|remove NAME
 }
 
 up() { # DIR OPTION...
-        local d=$1 kvm=0 cgroup=0 cache= group= i
+        local d=$1 kvm=0 cgroup=0 bare=0 cache= group= i
         shift
         case $d in /*) ;; *) die "DIR must be absolute" ;; esac
         [ ${#d} -le 70 ] || die "DIR is too long for unix sockets below it"
@@ -168,6 +171,7 @@ up() { # DIR OPTION...
                 case $1 in
                 --kvm) kvm=1 ;;
                 --cgroup) cgroup=1 ;;
+                --bare) bare=1 ;;
                 --cache) cache=$2; shift ;;
                 *) die "unknown option $1" ;;
                 esac
@@ -193,12 +197,13 @@ up() { # DIR OPTION...
         (
                 [ $cgroup = 1 ] && cgroups add "gabbro-lab-$$" $BASHPID
                 exec setsid ${GABBRO_LAB_FOLLOW:+setpriv --pdeathsig KILL} \
-                        unshare --mount --uts --ipc --net --pid $group --fork --kill-child "$self" __init "$d" $kvm $cgroup \
+                        unshare --mount --uts --ipc --net --pid $group --fork --kill-child "$self" __init "$d" $kvm $cgroup $bare \
                         </dev/null >"$d/init.out" 2>&1
         ) &
         local launcher=$!
         disown $launcher
         for i in $(seq 300); do
+                [ $bare = 1 ] && [ -p "$d/run/init.fifo" ] && alive "$d" >/dev/null && return 0
                 [ -S "$d/run/libvirt/libvirt-sock" ] &&
                         virsh -q -c "qemu+unix:///system?socket=$d/run/libvirt/libvirt-sock" version >/dev/null 2>&1 && return 0
                 kill -0 $launcher 2>/dev/null || break
@@ -217,6 +222,17 @@ enter() { # DIR CMD...
         [ -f "$d/cgroup" ] && group=-C
         export GABBRO_LAB=$d
         exec nsenter -t "$pid" -m -u -i -n -p $group --wdns="$PWD" -- "$@"
+}
+
+plug() { # DIR SWITCH ADDRESS
+        local pid switch port
+        port=$(basename "$1")
+        pid=$(alive "$1") || die "$1 is not up"
+        switch=$(alive "$2") || die "$2 is not up"
+        ip link add name uplink netns "$pid" type veth peer name "$port" netns "$switch" || return 1
+        (enter "$2" ip link set "$port" master lab up) || return 1
+        (enter "$1" ip addr add "$3" dev uplink) || return 1
+        enter "$1" ip link set uplink up
 }
 
 daemon() { # DIR start|stop|kill|freeze|thaw
@@ -281,9 +297,9 @@ action=${1:-}
 [ $# -gt 0 ] && shift
 case $action in
 check) check ;;
-up | enter | down | run) [ $# -ge 1 ] || die "$action needs DIR"; $action "$@" ;;
+up | enter | plug | down | run) [ $# -ge 1 ] || die "$action needs DIR"; $action "$@" ;;
 libvirtd) daemon "$@" ;;
 __init) init "$@" ;;
 __daemons) start_daemons ;;
-*) sed -n '4,24s/^# \{0,1\}//p' "$self"; exit 2 ;;
+*) sed -n '4,27s/^# \{0,1\}//p' "$self"; exit 2 ;;
 esac
