@@ -23,7 +23,7 @@
 int pool_ensure(struct job *job, const struct api_volume_pool *pool, struct virt_error *reterr)
 {
         const char *base = job->agent->pool_base;
-        struct virt_pool_options options = {.name = pool->name, .path = pool->path};
+        struct virt_pool_options options = {.name = pool->name, .type = pool->type, .path = pool->path};
 
         options.create = base && pool->path && g_str_has_prefix(pool->path, base) && pool->path[strlen(base)] == '/';
         return virt_pool_ensure(job->agent->virt, &options, reterr);
@@ -268,8 +268,8 @@ static int complete_copy(struct job *job, const struct api_volume_spec *spec, co
         }
         if (!r && ret_complete->capacity_bytes < (uint64_t)spec->capacity_bytes) {
                 virt_volume_clear(ret_complete);
-                r = virt_volume_grow_as(job->agent->virt, spec->pool->name, spec->volume_name, format_of(spec->format),
-                                        (uint64_t)spec->capacity_bytes, reterr);
+                r = virt_volume_grow(job->agent->virt, spec->pool->name, spec->volume_name, format_of(spec->format),
+                                     (uint64_t)spec->capacity_bytes, reterr);
                 if (!r) {
                         r = get_volume(job, spec, ret_complete, reterr);
                 }
@@ -367,8 +367,8 @@ static int grow_file(struct job *job, const struct api_volume_spec *spec, const 
                                      job->busy_by);
         } else if (!r) {
                 (void)job_pass(job, "grow", "before");
-                r = virt_volume_grow_as(job->agent->virt, spec->pool->name, spec->volume_name, format_of(spec->format), wanted,
-                                        reterr);
+                r = virt_volume_grow(job->agent->virt, spec->pool->name, spec->volume_name, format_of(spec->format), wanted,
+                                     reterr);
                 (void)job_pass(job, "grow", "after");
         }
         virt_file_holder_clear(&holder);
@@ -485,7 +485,7 @@ static void delete_volume(struct job *job, const struct api_volume_spec *spec, c
                 wait_for_user(job, user);
                 return;
         }
-        if (!r && ours) {
+        if ((!r || r == VIRT_E_MISSING) && ours) { /* a kill may have left a file that libvirt has not seen yet */
                 (void)job_pass(job, "delete", "before");
                 r = virt_volume_delete(job->agent->virt, spec->pool->name, spec->volume_name, &error);
                 (void)job_pass(job, "delete", "after");

@@ -113,7 +113,8 @@ static int repair_pool(struct inspect *inspect, const struct api_host_finding *f
                         intent->kind == &api_volume_kind      ? ((const struct api_volume *)intent->doc->view)->spec->pool
                         : intent->kind == &api_host_task_kind ? ((const struct api_host_task *)intent->doc->view)->spec->pool
                                                               : NULL;
-                struct virt_pool_options options = {.name = name, .path = pool ? pool->path : NULL};
+                struct virt_pool_options options = {
+                        .name = name, .type = pool ? pool->type : NULL, .path = pool ? pool->path : NULL};
                 struct virt_error error = {};
 
                 if (!pool || g_strcmp0(pool->name, name) != 0) {

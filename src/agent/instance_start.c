@@ -133,9 +133,9 @@ static struct api_intent_error *grow_volumes(struct instance_turn *turn)
                 if (!volume->grow_bytes) {
                         continue;
                 }
-                r = virt_volume_grow_as(job->agent->virt, volume->pool, volume->file,
-                                        g_strcmp0(volume->format, "qcow2") == 0 ? VIRT_FORMAT_QCOW2 : VIRT_FORMAT_RAW,
-                                        volume->grow_bytes, &error);
+                r = virt_volume_grow(job->agent->virt, volume->pool, volume->file,
+                                     g_strcmp0(volume->format, "qcow2") == 0 ? VIRT_FORMAT_QCOW2 : VIRT_FORMAT_RAW,
+                                     volume->grow_bytes, &error);
                 /* VIRT_E_INVALID: somebody made it larger still. */
                 if (r && r != VIRT_E_INVALID) {
                         return job_virt_error(job, REASON_VOLUME_FAILED, r, &error);

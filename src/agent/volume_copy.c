@@ -141,8 +141,7 @@ static int find_writer(struct job *job, const char **ret_uuid, struct virt_error
 int volume_copy_mend(struct job *job, const struct api_volume_spec *spec, struct virt_error *reterr)
 {
         const struct api_volume *view = job->doc->view;
-        struct virt_pool_info pool = {};
-        g_autofree char *target = NULL;
+        struct virt_volume target = {};
         const char *uuid = NULL;
         int r = spec->copy && job->source ? find_writer(job, &uuid, reterr) : 0;
 
@@ -155,13 +154,12 @@ int volume_copy_mend(struct job *job, const struct api_volume_spec *spec, struct
                         return r;
                 }
         }
-        r = virt_pool_info(job->agent->virt, spec->pool->name, &pool, reterr);
-        if (r) {
-                return r;
+        r = virt_volume_get(job->agent->virt, spec->pool->name, spec->volume_name, &target, reterr);
+        if (!r) {
+                r = virt_live_copy_stop(job->agent->virt, uuid, target.path, reterr);
         }
-        target = g_build_filename(pool.path, spec->volume_name, NULL);
-        virt_pool_info_clear(&pool);
-        return virt_live_copy_stop(job->agent->virt, uuid, target, reterr);
+        virt_volume_clear(&target);
+        return r == VIRT_E_MISSING ? 0 : r;
 }
 
 /* --- ways of copying -------------------------------------------------------------------------------------------------------------

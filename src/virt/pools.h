@@ -4,7 +4,8 @@
 #include "virt/domain_xml.h"
 #include "virt/virt.h"
 
-/* Directory pools and the volumes in them, all made through libvirt so that it knows them. */
+/* Pools and the volumes in them, all made through libvirt so that it knows them. What a type does in its own way is in its driver:
+ * pool_driver.h. */
 
 struct virt_pool_info {
         char *path; /* as libvirt says; g_free() or virt_pool_info_clear() */
@@ -16,25 +17,19 @@ void virt_pool_info_clear(struct virt_pool_info *info);
 
 struct virt_pool_options {
         const char *name;
+        const char *type; /* as StoragePool.spec.type; NULL: Directory */
         const char *path; /* absolute and normalised, without symbolic links in any component */
         bool create;      /* make a missing folder (only the last component, mode 0711, root's), else PoolPathMissing */
 };
-
-/**
- * virt_pool_path_check() - whether @path may be a pool: the words and reason of a refusal without touching anything
- *
- * Refused: relative or not normalised, "/", the system's own folders and what lies directly in their reach (/etc, /usr, /boot,
- * /dev, /proc, /sys, /run, /root, /bin, /lib…), a symbolic link in any component, not a folder, missing (unless @create and its
- * parent exists). Reasons: PoolPathInvalid, PoolPathMissing. Return: 0, VIRT_E_INVALID, VIRT_E_MISSING.
- */
-int virt_pool_path_check(const char *path, bool create, struct virt_error *reterr);
 
 /**
  * virt_pool_ensure() - the pool exists with this path, is active and starts with libvirt (C11, C17)
  *
  * A folder that libvirt does not know as a pool yet must be empty or have been this pool before, as an attribute of the folder
  * tells: else VIRT_E_EXISTS, reason PoolFolderForeign, and nothing is touched.
- * VIRT_E_EXISTS (reason PoolFailed): the name is a pool of another path or type, or the path is another pool's.
+ * VIRT_E_INVALID: the path may be no pool (PoolPathForbidden), or the type has no driver (the capability matrix's reason).
+ * VIRT_E_MISSING (PoolPathMissing). VIRT_E_EXISTS (reason PoolFailed): the name is a pool of another path or type, or the path is
+ * another pool's.
  */
 int virt_pool_ensure(struct virt *virt, const struct virt_pool_options *options, struct virt_error *reterr);
 
@@ -101,8 +96,7 @@ int virt_volume_get_as(struct virt *virt, const char *pool, const char *name, en
  * 20). */
 int virt_volume_delete(struct virt *virt, const char *pool, const char *name, struct virt_error *reterr);
 
-/** virt_volume_grow() - to at least @capacity_bytes; smaller than now is VIRT_E_INVALID, equal is 0. Not for a volume in use. */
-int virt_volume_grow(struct virt *virt, const char *pool, const char *name, uint64_t capacity_bytes, struct virt_error *reterr);
-/** virt_volume_grow_as() - the same of a volume that was made in @format; nothing reads the bytes of a raw one. */
-int virt_volume_grow_as(struct virt *virt, const char *pool, const char *name, enum virt_format format, uint64_t capacity_bytes,
-                        struct virt_error *reterr);
+/** virt_volume_grow() - a volume that was made in @format to at least @capacity_bytes; smaller than now is VIRT_E_INVALID, equal is
+ * 0. Nothing reads the bytes of a raw one. Not for a volume in use. */
+int virt_volume_grow(struct virt *virt, const char *pool, const char *name, enum virt_format format, uint64_t capacity_bytes,
+                     struct virt_error *reterr);

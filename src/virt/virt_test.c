@@ -8,6 +8,8 @@
 #include "virt/guest_agent.h"
 #include "virt/host_internal.h"
 #include "virt/image_tool.h"
+#include "virt/pool_directory.h"
+#include "virt/pool_driver.h"
 #include "virt/pools.h"
 #include "virt/virt_internal.h"
 
@@ -295,7 +297,7 @@ static void pool_paths_of_the_system_are_refused(void)
         for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
                 struct virt_error error = {};
 
-                g_assert_cmpint(virt_pool_path_check(rows[i].path, rows[i].create, &error), ==, rows[i].r);
+                g_assert_cmpint(pool_directory_check_path(rows[i].path, rows[i].create, &error), ==, rows[i].r);
                 g_test_message("%s", error.words);
                 g_assert_cmpstr(error.reason, ==, rows[i].reason);
         }
@@ -310,10 +312,10 @@ static void pool_paths_over_links_are_refused(void)
 
         g_assert_cmpint(symlink("/etc", link), ==, 0);
         g_assert_true(g_file_set_contents(file, "", 0, NULL));
-        g_assert_cmpint(virt_pool_path_check(folder, false, &error), ==, 0);
-        g_assert_cmpint(virt_pool_path_check(link, false, &error), ==, VIRT_E_INVALID);
-        g_assert_cmpint(virt_pool_path_check(below, true, &error), ==, VIRT_E_INVALID);
-        g_assert_cmpint(virt_pool_path_check(file, false, &error), ==, VIRT_E_INVALID);
+        g_assert_cmpint(pool_directory_check_path(folder, false, &error), ==, 0);
+        g_assert_cmpint(pool_directory_check_path(link, false, &error), ==, VIRT_E_INVALID);
+        g_assert_cmpint(pool_directory_check_path(below, true, &error), ==, VIRT_E_INVALID);
+        g_assert_cmpint(pool_directory_check_path(file, false, &error), ==, VIRT_E_INVALID);
         g_assert_cmpint(file_remove_tree(folder), ==, 0);
 }
 
@@ -351,13 +353,38 @@ static void pools_and_volumes_are_made_once(void)
         g_assert_cmpstr(error.reason, ==, "VolumeExists");
         g_assert_cmpint(virt_volume_get(virt, "local", "web-main.qcow2", &volume, &error), ==, 0);
         virt_volume_clear(&volume);
-        g_assert_cmpint(virt_volume_grow(virt, "local", "web-main.qcow2", 512, &error), ==, VIRT_E_INVALID);
+        g_assert_cmpint(virt_volume_grow(virt, "local", "web-main.qcow2", VIRT_FORMAT_QCOW2, 512, &error), ==, VIRT_E_INVALID);
         g_assert_cmpint(virt_volume_delete(virt, "local", "web-main.qcow2", &error), ==, 0);
         g_assert_cmpint(virt_volume_delete(virt, "local", "web-main.qcow2", &error), ==, 0);
         g_assert_cmpint(virt_volume_get(virt, "local", "web-main.qcow2", &volume, &error), ==, VIRT_E_MISSING);
         g_assert_cmpint(virt_pool_remove(virt, "local", &error), ==, 0);
         g_assert_cmpint(virt_pool_remove(virt, "local", &error), ==, 0);
         g_assert_cmpint(file_remove_tree(folder), ==, 0);
+}
+
+/* A57, B11, B13: what the matrix says of a type is what its row does. */
+static void every_type_of_the_matrix_has_a_row_and_those_without_a_driver_are_refused_by_it(void)
+{
+        g_autoptr(virt) virt = open_test();
+
+        for (const struct capability_pool *pool = capability_pools; pool->type; pool++) {
+                struct virt_pool_options options = {.name = "other", .type = pool->type, .path = "/no-such-parent/pool"};
+                struct virt_error error = {}, refused = {};
+                const struct pool_driver *driver = NULL;
+
+                g_assert_cmpint(pool_driver_find(virt, pool->type, CAPABILITY_CREATE, &driver, &error), ==,
+                                pool->available ? 0 : VIRT_E_INVALID);
+                g_assert_true(!driver == !pool->available);
+                g_assert_cmpint(virt_pool_ensure(virt, &options, &refused), ==, pool->available ? VIRT_E_MISSING : VIRT_E_INVALID);
+                g_assert_cmpstr(refused.reason, ==, pool->available ? "PoolPathMissing" : pool->rules[CAPABILITY_CREATE][0].code);
+                if (pool->available)
+                        continue;
+                g_assert_nonnull(strstr(refused.words, pool->type));
+                g_assert_cmpint(pool_driver_find(virt, pool->type, CAPABILITY_MIGRATE_SHARED, &driver, &error), ==, VIRT_E_INVALID);
+                g_assert_cmpstr(error.reason, ==, pool->rules[CAPABILITY_MIGRATE_SHARED][0].code);
+        }
+        g_assert_null(pool_driver_of_libvirt(virt, "logical"));
+        g_assert_nonnull(pool_driver_of_libvirt(virt, "dir"));
 }
 
 static void volume_names_that_could_escape_are_refused(void)
@@ -772,6 +799,8 @@ int main(int argc, char **argv)
         g_test_add_func("/pools/pool_paths_of_the_system_are_refused", pool_paths_of_the_system_are_refused);
         g_test_add_func("/pools/pool_paths_over_links_are_refused", pool_paths_over_links_are_refused);
         g_test_add_func("/pools/pools_and_volumes_are_made_once", pools_and_volumes_are_made_once);
+        g_test_add_func("/pools/every_type_of_the_matrix_has_a_row",
+                        every_type_of_the_matrix_has_a_row_and_those_without_a_driver_are_refused_by_it);
         g_test_add_func("/pools/volume_names_that_could_escape_are_refused", volume_names_that_could_escape_are_refused);
         g_test_add_func("/guest/guest_facts_are_bounded_and_clean", guest_facts_are_bounded_and_clean);
         g_test_add_func("/guest/guest_addresses_are_canonical_and_useful_ones", guest_addresses_are_canonical_and_useful_ones);
