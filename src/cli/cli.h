@@ -224,5 +224,7 @@ int cli_doctor(struct cli *cli, int argc, char **argv);
 int cli_storage(struct cli *cli, int argc, char **argv);
 int cli_pool(struct cli *cli, int argc, char **argv);
 int cli_explain(struct cli *cli, int argc, char **argv);
+/** cli_explain_change() - "change [FIELD]" of cli_explain(); @output: json, yaml or NULL. */
+int cli_explain_change(int argc, char **argv, const char *output);
 int cli_version(struct cli *cli, int argc, char **argv);
 int cli_completion(struct cli *cli, int argc, char **argv);
