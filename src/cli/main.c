@@ -38,7 +38,7 @@ const struct cli_verb cli_verbs[] = {
         {"storage", "doctor", "Look for what is lost or left over in pools, volumes and the image library", cli_storage},
         {"doctor", "", "Look for what is lost, left over or in disagreement, on every host and in the store", cli_doctor},
         {"explain", "capability WHAT [OPERATION]|change [FIELD]",
-         "What can be done with a pool, a disk or a machine, and why not the rest; how changes apply", cli_explain},
+         "What can be done with a pool, disk or machine, and why not the rest", cli_explain},
         {"version", "", "Versions of this program and of the gateway", cli_version},
         {"completion", "bash|zsh|fish", "Print a completion script for the shell", cli_completion},
         {},
