@@ -107,6 +107,18 @@ bool instance_look(struct instance_turn *turn)
 /* --- status ----------------------------------------------------------------------------------------------------------------------
  */
 
+/* What was told of the end of this epoch, when libvirt has forgotten it over a restart of its own. */
+static const struct api_instance_status *told_end(const struct instance_turn *turn)
+{
+        const struct api_instance_status *told = turn->job->told;
+        bool forgotten = turn->exists && turn->fact.state == INSTANCE_OFF && turn->entry.state == VIRT_STATE_DEFINED;
+        bool ended = told && told->has_epoch && told->epoch == turn->fact.epoch && told->state && told->state_reason &&
+                     (g_str_equal(told->state, virt_state_to_text(VIRT_STATE_SHUTOFF)) ||
+                      g_str_equal(told->state, virt_state_to_text(VIRT_STATE_CRASHED)));
+
+        return forgotten && ended && turn->wish.power_on && !turn->wish.deleted ? told : NULL;
+}
+
 static const char *off_reason(const struct instance_turn *turn)
 {
         static const struct {
@@ -115,6 +127,9 @@ static const char *off_reason(const struct instance_turn *turn)
 
         if (!turn->wish.power_on || turn->wish.deleted) {
                 return REASON_STOPPED;
+        }
+        if (told_end(turn)) {
+                return told_end(turn)->state_reason;
         }
         /* A definition that libvirt saw no run of, and that did run: the host went down with it. */
         if (!turn->exists) {
@@ -136,6 +151,9 @@ static const char *state_text(const struct instance_turn *turn)
 {
         if (turn->fact.state == INSTANCE_ABSENT) {
                 return virt_state_to_text(VIRT_STATE_SHUTOFF);
+        }
+        if (told_end(turn)) {
+                return told_end(turn)->state;
         }
         if (turn->fact.state == INSTANCE_OFF && turn->entry.state == VIRT_STATE_DEFINED) {
                 return virt_state_to_text(VIRT_STATE_SHUTOFF);

@@ -2,6 +2,7 @@
 #include "controllers/cloud_private_test.h"
 
 #include "controllers/node/node.h"
+#include "generated/reasons.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -227,12 +228,13 @@ static bool answer_on(struct cloud *cloud, const struct store_object *object, co
 static bool answer_off(struct cloud *cloud, const struct store_object *object, const char *state)
 {
         bool force = g_strcmp0(json_find_string(object->root, "spec", "stopMode", NULL), "Force") == 0;
+        bool panicked = g_strcmp0(json_find_string(object->root, "status", "stateReason", NULL), REASON_GUEST_PANICKED) == 0;
 
         if (runs(state) && !force) {
                 answer(cloud, object, "{\"state\": \"shutdown\"}");
                 return true;
         }
-        if (runs(state) || strcmp(state, "shutdown") == 0) {
+        if (runs(state) || strcmp(state, "shutdown") == 0 || panicked) {
                 answer(cloud, object, "{\"state\": \"shutoff\", \"stateReason\": \"Stopped\"}");
                 return true;
         }

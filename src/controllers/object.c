@@ -2,6 +2,7 @@
 #include "controllers/object.h"
 
 #include "base/clock.h"
+#include "generated/reasons.h"
 
 #include <assert.h>
 #include <string.h>
@@ -185,6 +186,13 @@ bool intent_retire(struct turn *turn, const struct cache_object *intent, const c
         return true;
 }
 
+bool instance_panicked(const struct api_instance *instance)
+{
+        const struct api_instance_status *status = instance->status;
+
+        return status && g_strcmp0(status->state, "crashed") == 0 && g_strcmp0(status->state_reason, REASON_GUEST_PANICKED) == 0;
+}
+
 bool instance_active(const struct cache_object *instance)
 {
         assert(instance);
@@ -194,6 +202,8 @@ bool instance_active(const struct cache_object *instance)
         static const char *const ended[] = {"shutoff", "crashed", "defined", "Gone"};
 
         if (view->spec && g_strcmp0(view->spec->power, "On") == 0)
+                return true;
+        if (state && instance_panicked(view))
                 return true;
         return state && !strings_hold(ended, G_N_ELEMENTS(ended), state);
 }

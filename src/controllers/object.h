@@ -77,6 +77,8 @@ struct api_object_meta *intent_meta(struct arena *arena, const struct intent_own
  *  wait for after this turn. */
 bool intent_retire(struct turn *turn, const struct cache_object *intent, const char *state);
 
+/** instance_panicked() - whether its guest's kernel panicked: it runs no more, and its QEMU is still there with its memory. */
+bool instance_panicked(const struct api_instance *instance);
 /** instance_active() - whether an Instance runs, shall run, or has not ended yet. */
 bool instance_active(const struct cache_object *instance);
 /** device_key() - "<kind>/<namespace or ->/<name>" of a disk or image; g_free(). */

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#define BUFFER_BYTES   (256u << 10)
 #define CATCH_UP_BYTES (64ull << 20) /* of one job */
 
 static void submit(struct half *half, struct loop_pool *pool, int (*work)(void *userdata), void (*done)(int result, void *userdata))
@@ -64,7 +65,8 @@ static void settle_done(int result, void *userdata)
 
         half->busy = half->receiving = false;
         half->resumable->receiving--;
-        buffers_clear(&half->buffers);
+        g_clear_pointer(&half->filling, g_byte_array_unref);
+        g_clear_pointer(&half->writing, g_byte_array_unref);
         half->offset = staged_offset(half->staged);
         if (result == -ECANCELED)
                 return; /* the program ends */
@@ -87,7 +89,7 @@ static int write_work(void *userdata)
         int r = half->begun ? 0 : staged_begin(half->staged, half->checked ? &half->checksum : NULL);
 
         half->begun = true;
-        return r ?: staged_write(half->staged, half->buffers.writing, half->buffers.writing_len);
+        return r ?: staged_write(half->staged, half->writing->data, half->writing->len);
 }
 
 static void write_done(int result, void *userdata)
@@ -97,6 +99,7 @@ static void write_done(int result, void *userdata)
         half->busy = false;
         if (result < 0 && !half->error)
                 half->error = result;
+        g_byte_array_set_size(half->writing, 0);
         half_pump(half);
 }
 
@@ -113,10 +116,13 @@ static void report_progress(struct half *half)
 
 static void pump_bytes(struct half *half)
 {
-        bool ready = buffers_is_ready(&half->buffers) || (is_over(half) && half->buffers.filling_len > 0);
+        bool ready = half->filling->len >= BUFFER_BYTES || (is_over(half) && half->filling->len > 0);
 
         if (ready && !half->error) {
-                buffers_swap(&half->buffers, is_over(half));
+                GByteArray *full = half->filling;
+
+                half->filling = half->writing;
+                half->writing = full;
                 report_progress(half);
                 submit(half, half->resumable->pool, write_work, write_done);
                 if (half->request && !half->body_ended)
@@ -138,8 +144,8 @@ static void on_piece(struct http_request *request, const char *piece, size_t len
                 half->error = -EFBIG;
                 half->nothing = true;
         } else {
-                buffers_add(&half->buffers, piece, len);
-                if (half->busy && buffers_is_full(&half->buffers))
+                g_byte_array_append(half->filling, (const guint8 *)piece, (guint)len);
+                if (half->busy && half->filling->len >= BUFFER_BYTES)
                         http_request_body_pause(request, true);
         }
         half_pump(half);
@@ -164,7 +170,8 @@ void half_receive(struct half *half, int success)
         half->resumable->receiving++;
         half->begun = half->body_ended = half->nothing = false;
         half->error = 0;
-        buffers_init(&half->buffers, half->offset, half->resumable->receiving);
+        half->filling = g_byte_array_new();
+        half->writing = g_byte_array_new();
         half->moved_us = loop_now_us(half->resumable->gateway->loop);
         http_request_body_streaming(half->request, on_piece, on_end);
 }

@@ -158,7 +158,8 @@ static void add_lifecycle(xmlNodePtr root)
 
         xml_add_text(root, "on_poweroff", "destroy");
         xml_add_text(root, "on_reboot", "restart");
-        xml_add_text(root, "on_crash", "destroy");
+        /* A guest whose kernel panicked stands still until we have seen it: an event that nobody hears would be lost. */
+        xml_add_text(root, "on_crash", "preserve");
         pm = xml_add(root, "pm", NULL);
         xml_add(pm, "suspend-to-mem", "enabled", "no", NULL);
         xml_add(pm, "suspend-to-disk", "enabled", "no", NULL);

@@ -129,6 +129,15 @@ static void find_rivals(const struct op *op, struct rivals *ret)
 
 /* --- steps --- */
 
+/* It ended again and again and waits for its next start. */
+static bool is_in_back_off(const struct op *op, enum vm_phase phase)
+{
+        const struct api_virtual_machine_status *status = op->vm->status;
+        const struct api_condition *running = condition_get(status->conditions, status->n_conditions, "Running");
+
+        return phase == VM_PENDING && running && g_strcmp0(running->reason, REASON_BACK_OFF) == 0;
+}
+
 static enum turn_result op_begin(struct op *op)
 {
         struct arena *arena = turn_arena(op->turn);
@@ -143,6 +152,9 @@ static enum turn_result op_begin(struct op *op)
         if (op->order == ORDER_START && op->view->spec->force)
                 return op_fail(op, REASON_FIELD_VALUE_FORBIDDEN, "a start cannot be forced");
         refusal = operation_refusal(op->order, op->view->spec->force, phase, policy);
+        if (refusal && strcmp(refusal, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE) == 0 &&
+            operation_rule(op->order)->hurries && is_in_back_off(op, phase))
+                refusal = NULL;
         if (refusal && strcmp(refusal, REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_RUN_POLICY) == 0)
                 return op_fail(
                         op, refusal,

@@ -29,6 +29,8 @@ struct operation_rule {
         const char *goal;        /* what the machine then is: "running" */
         const char *done;        /* told at the end */
         const char *done_when;
+        bool hurries; /* allowed for a machine that waits after an end (phase Pending, reason BackOff): it does not wait any longer
+                       */
 };
 extern const struct operation_rule operation_rules[];
 extern const size_t operation_n_rules;

@@ -28,7 +28,12 @@ static void add_phases(GString *page)
                         g_string_append_printf(page, " %s |", verdict_words[operation_rules[i].cells[phase].verdict]);
                 g_string_append_c(page, '\n');
         }
-        g_string_append(page, "\nWhy not:\n\n| Operation | The machine is | |\n|---|---|---|\n");
+        g_string_append(page, "| Pending, reason BackOff |");
+        for (size_t i = 0; i < operation_n_rules; i++)
+                g_string_append_printf(page, " %s |",
+                                       operation_rules[i].hurries ? "yes"
+                                                                  : verdict_words[operation_rules[i].cells[VM_PENDING].verdict]);
+        g_string_append(page, "\n\nWhy not:\n\n| Operation | The machine is | |\n|---|---|---|\n");
         for (size_t i = 0; i < operation_n_rules; i++)
                 for (unsigned phase = 0; phase < VM_PHASES; phase++)
                         if (operation_rules[i].cells[phase].words)

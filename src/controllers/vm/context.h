@@ -64,7 +64,6 @@ struct vm_context {
         const struct cache_object *operation; /* in progress and not carried out yet */
         struct power_facts facts;
         struct power_decision decision;
-        bool approved; /* the decision is a restart that nobody asked for: it applies changes (D81) */
 
         /* The first thing that keeps the machine from starting. */
         const char *block_reason;
@@ -79,6 +78,7 @@ struct vm_context {
         const char *node;
         const char *power_reason;
         uint64_t back_off_until_us; /* 0: no back-off */
+        unsigned back_off_count;    /* ends in a row */
 };
 
 /** vm_block() - something keeps the machine from starting; the first one is told. */

@@ -191,6 +191,55 @@ static void a_crash_loop_backs_off_and_says_until_when(void)
         g_assert_true(cloud_has_event(cloud, "web", "Crashed"));
 }
 
+/* What somebody asks for does not wait, and what was counted before does not count any more. */
+static void a_start_that_is_asked_for_ends_the_back_off(void)
+{
+        static const struct {
+                const char *policy, *order;
+        } cases[] = {{"AlwaysOnUnlessStoppedManually", "Start"}, {"AlwaysOn", "Restart"}};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(cloud) cloud = cloud_new(NULL);
+
+                set_policy(cloud, cases[i].policy);
+                cloud_expect_phase(cloud, VM, "web", "Running");
+                for (unsigned n = 0; n < 4; n++) {
+                        cloud_guest(cloud, "web", "crashed", "Crashed");
+                        cloud_advance(cloud, (n < 3 ? 50 : 1) * SECOND_US);
+                }
+                cloud_expect_condition(cloud, VM, "web", "Running", "False BackOff", "it ended 4 times in a row");
+                cloud_applyf(cloud,
+                             "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: go},\n"
+                             " spec: {type: %s, virtualMachineName: web}}",
+                             cases[i].order);
+                cloud_expect_phase(cloud, VMOP, "go", "Completed");
+                cloud_expect_phase(cloud, VM, "web", "Running");
+                g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 5);
+                cloud_guest(cloud, "web", "crashed", "Crashed");
+                cloud_expect_phase(cloud, VM, "web", "Running"); /* at once: the first time */
+                cloud_guest(cloud, "web", "crashed", "Crashed");
+                cloud_expect_condition(cloud, VM, "web", "Running", "False BackOff", "it ended 2 times in a row");
+        }
+}
+
+/* Its QEMU holds disks and memory until it was ended. */
+static void a_panicked_guest_is_stopped_when_its_qemu_is_gone(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        set_policy(cloud, "Manual");
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: go},\n"
+                            " spec: {type: Start, virtualMachineName: web}}");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_hold(cloud, &api_instance_kind);
+        cloud_guest(cloud, "web", "crashed", "GuestPanicked");
+        g_assert_true(cloud_has_event(cloud, "web", "GuestPanicked"));
+        cloud_expect_phase(cloud, VM, "web", "Stopping");
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        cloud_expect_condition(cloud, VM, "web", "Running", "False GuestPanicked", "run policy Manual leaves it off");
+}
+
 static void an_edited_run_policy_is_followed_at_once(void)
 {
         g_autoptr(cloud) cloud = cloud_new(NULL);
@@ -239,6 +288,9 @@ int main(int argc, char **argv)
         g_test_add_func("/power/back_off_begins_after_the_first_restart", back_off_begins_after_the_first_restart);
         g_test_add_func("/power/D66_D68_what_a_guest_does_meets_the_run_policy", what_a_guest_does_meets_the_run_policy);
         g_test_add_func("/power/a_crash_loop_backs_off_and_says_until_when", a_crash_loop_backs_off_and_says_until_when);
+        g_test_add_func("/power/a_start_that_is_asked_for_ends_the_back_off", a_start_that_is_asked_for_ends_the_back_off);
+        g_test_add_func("/power/a_panicked_guest_is_stopped_when_its_qemu_is_gone",
+                        a_panicked_guest_is_stopped_when_its_qemu_is_gone);
         g_test_add_func("/power/an_edited_run_policy_is_followed_at_once", an_edited_run_policy_is_followed_at_once);
         g_test_add_func("/power/a_start_that_cannot_be_placed_again_keeps_its_epoch",
                         a_start_that_cannot_be_placed_again_keeps_its_epoch);

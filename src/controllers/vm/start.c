@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define STABLE_RUN_US  600000000ull /* a run that lasts this long ends the count of failures */
+#define COUNT_MOST     1000000u     /* of ends in a row */
 #define PLACE_AGAIN_US 60000000ull  /* room may come back without an event, at the latest seen then */
 
 void vm_block(struct vm_context *vm, const char *reason, const char *words)
@@ -37,7 +38,8 @@ const char *vm_end_words(struct vm_context *vm, const char *reason)
                 {REASON_DOMAIN_LOST, "its domain was removed from host ", ""},
                 {REASON_HOST_LOST, "host ", " went down"},
                 {REASON_GUEST_SHUTDOWN, "the guest on host ", " shut itself down"},
-                {REASON_CRASHED, "the guest or its QEMU crashed on host ", ""},
+                {REASON_CRASHED, "its QEMU crashed or was killed on host ", ""},
+                {REASON_GUEST_PANICKED, "the kernel of the guest panicked on host ", ""},
         };
 
         assert(vm && reason);
@@ -66,31 +68,42 @@ static struct back_off back_off_read(const char *text)
         return back_off;
 }
 
-/* Notes the end of the domain of this epoch once, and says whether the next start is due. */
+/* The end of the domain of this epoch, counted and told once. */
+static void back_off_note(struct vm_context *vm, struct back_off *back_off)
+{
+        const struct api_instance_status *status = vm->view->status;
+        uint64_t now_us = turn_now_us(vm->turn), started_us = status ? time_us(status->started_at) : 0, pause_us;
+        bool stable = started_us > 0 && now_us > started_us + STABLE_RUN_US;
+        char time[CLOCK_RFC3339_MAX];
+        const char *next = "";
+
+        back_off->count = stable || back_off->epoch != vm->view->spec->epoch - 1 ? 1 : MIN(back_off->count, COUNT_MOST) + 1;
+        back_off->since_us = now_us / 1000000 * 1000000;
+        turn_set_annotation(vm->turn, vm->instance, ANNOTATION_BACK_OFF,
+                            arena_printf(vm->arena, "%" PRId64 " %u %s", vm->view->spec->epoch, back_off->count,
+                                         clock_format_rfc3339(back_off->since_us, false, time)));
+        pause_us = power_back_off_us(back_off->count);
+        if (pause_us > 0)
+                next = arena_printf(vm->arena, "; that was %u times in a row, it is started again at %s", back_off->count,
+                                    clock_format_rfc3339(back_off->since_us + pause_us, false, time));
+        turn_event(vm->turn, vm->object, true, vm->decision.reason,
+                   arena_printf(vm->arena, "the machine ended without being asked: %s%s", vm_end_words(vm, vm->decision.reason),
+                                next));
+}
+
+/* Whether the next start is due. */
 static bool back_off_over(struct vm_context *vm)
 {
         struct back_off back_off = back_off_read(object_annotation(vm->instance, ANNOTATION_BACK_OFF));
-        const struct api_instance_status *status = vm->view->status;
         uint64_t now_us = turn_now_us(vm->turn), until_us;
 
-        if (back_off.epoch != vm->view->spec->epoch) {
-                uint64_t started_us = status ? time_us(status->started_at) : 0;
-                bool stable = started_us > 0 && now_us > started_us + STABLE_RUN_US;
-                char time[CLOCK_RFC3339_MAX];
-
-                back_off.count = stable || back_off.epoch != vm->view->spec->epoch - 1 ? 1 : back_off.count + 1;
-                back_off.since_us = now_us / 1000000 * 1000000;
-                turn_set_annotation(vm->turn, vm->instance, ANNOTATION_BACK_OFF,
-                                    arena_printf(vm->arena, "%" PRId64 " %u %s", vm->view->spec->epoch, back_off.count,
-                                                 clock_format_rfc3339(back_off.since_us, false, time)));
-                turn_event(vm->turn, vm->object, true, vm->decision.reason,
-                           arena_printf(vm->arena, "the machine ended without being asked: %s",
-                                        vm_end_words(vm, vm->decision.reason)));
-        }
+        if (back_off.epoch != vm->view->spec->epoch)
+                back_off_note(vm, &back_off);
         until_us = back_off.since_us + power_back_off_us(back_off.count);
         if (now_us >= until_us)
                 return true;
         vm->back_off_until_us = until_us;
+        vm->back_off_count = back_off.count;
         turn_again_in(vm->turn, until_us - now_us);
         return false;
 }
@@ -280,6 +293,8 @@ static void instance_change(struct vm_context *vm, const struct api_instance_spe
         turn_update_spec(vm->turn, vm->instance, spec);
         if (applied)
                 turn_set_annotation(vm->turn, vm->instance, ANNOTATION_APPLIED, applied);
+        if (!vm->decision.ended) /* somebody wants it so: what it did before does not count any more */
+                turn_set_annotation(vm->turn, vm->instance, ANNOTATION_BACK_OFF, NULL);
         turn_set_annotation(vm->turn, vm->instance, ANNOTATION_POWER_REASON, vm->power_reason);
         if (vm->operation)
                 turn_set_annotation(vm->turn, vm->instance, ANNOTATION_OPERATION, vm->operation->uid);

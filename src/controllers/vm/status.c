@@ -186,7 +186,8 @@ static void say_pending(struct vm_context *vm)
 
         if (vm->back_off_until_us > 0)
                 conditions_say(&vm->conditions, "Running", "False", REASON_BACK_OFF,
-                               "it ended again (%s); it is started again at %s", vm->decision.reason,
+                               "it ended %u times in a row, the last time because %s (%s); it is started again at %s",
+                               vm->back_off_count, vm_end_words(vm, vm->decision.reason), vm->decision.reason,
                                clock_format_rfc3339(vm->back_off_until_us, false, time));
         else if (vm->block_reason)
                 conditions_say(&vm->conditions, "Running", "False", vm->block_reason, "it cannot start: %s", vm->block_words);
@@ -373,9 +374,8 @@ static void say_configuration(struct vm_context *vm, bool runs)
                 conditions_say(&vm->conditions, "ConfigurationApplied", "False", REASON_CONFIGURATION_NOT_APPLIED,
                                "%zu change%s will be applied at the next start", n, n == 1 ? "" : "s");
                 conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "True", REASON_CHANGES_PENDING_RESTART,
-                               "%zu change%s wait%s for a restart, see status.restartAwaitingChanges%s%s", n, n == 1 ? "" : "s",
-                               n == 1 ? "s" : "", vm->approved && vm->block_words ? "; it is not restarted now: " : "",
-                               vm->approved && vm->block_words ? vm->block_words : "");
+                               "%zu change%s wait%s for a restart, see status.restartAwaitingChanges", n, n == 1 ? "" : "s",
+                               n == 1 ? "s" : "");
                 return;
         }
         if (host && host->differs) {
