@@ -39,6 +39,50 @@ int fd_write_all(int fd, const void *data, size_t len)
         return 0;
 }
 
+/* 0, or -EINVAL where that cannot be. */
+static int set_direct(int fd, bool direct)
+{
+        int flags = fcntl(fd, F_GETFL);
+
+        if (flags < 0)
+                return -errno;
+        flags = direct ? flags | O_DIRECT : flags & ~O_DIRECT;
+        return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
+}
+
+static int write_at(int fd, const char *data, size_t len, off_t offset, size_t *done)
+{
+        for (size_t at = 0; at < len;) {
+                ssize_t n = pwrite(fd, data + at, len - at, offset + (off_t)at);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                at += (size_t)n;
+                *done += (size_t)n;
+        }
+        return 0;
+}
+
+int fd_write_direct(int fd, const void *data, size_t len, off_t offset, size_t *ret_done)
+{
+        size_t pages = ((uintptr_t)data | (uint64_t)offset) % FILE_PAGE_BYTES ? 0 : len - len % FILE_PAGE_BYTES;
+
+        assert(fd >= 0 && (data || !len) && offset >= 0 && ret_done);
+        *ret_done = 0;
+        if (pages > 0 && set_direct(fd, true) == 0) {
+                int r = write_at(fd, data, pages, offset, ret_done);
+                int back = set_direct(fd, false);
+                /* A file system that takes the flag may still refuse the write, or what a short one left of a page. */
+                if (r < 0 && r != -EINVAL)
+                        return r;
+                if (back < 0)
+                        return back;
+        }
+        return write_at(fd, (const char *)data + *ret_done, len - *ret_done, offset + (off_t)*ret_done, ret_done);
+}
+
 /* Read until the end of the file or one byte more than @max_bytes. */
 static int fd_read_all(int fd, size_t size_hint, size_t max_bytes, GString *out)
 {

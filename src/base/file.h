@@ -46,3 +46,12 @@ int file_remove_tree(const char *path);
 
 /** fd_write_all() - write all bytes; 0 or -errno. */
 int fd_write_all(int fd, const void *data, size_t len);
+
+#define FILE_PAGE_BYTES 4096u
+
+/**
+ * fd_write_direct() - write all bytes at @offset, past the page cache where @data, @offset and the file system allow it: whole
+ * pages that begin at multiples of FILE_PAGE_BYTES. Nobody else uses @fd meanwhile.
+ * Return: 0 or -errno; @ret_done: bytes that were written, also then.
+ */
+int fd_write_direct(int fd, const void *data, size_t len, off_t offset, size_t *ret_done);

@@ -223,6 +223,40 @@ static void writing_everything_reports_a_closed_reader(struct fixture *fixture, 
         g_assert_cmpint(fd_close(-1), ==, -1);
 }
 
+/* Pages and parts of pages, one after the other: those past the page cache and those through it make one file. */
+static void what_is_written_past_the_cache_is_read_back(struct fixture *fixture, const void *data)
+{
+        static const size_t lens[] = {4096, 65536, 10, 4086, 8192, 5000, 3192, 12288, 1};
+        g_autofree char *path = in(fixture, "a"), *text = NULL;
+        char *bytes = g_aligned_alloc(1, 131072, FILE_PAGE_BYTES);
+        size_t at = 0, len = 0, done = 0;
+        autofd fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+        for (size_t i = 0; i < 131072; i++)
+                bytes[i] = (char)(i * 31 % 251);
+        for (size_t i = 0; i < G_N_ELEMENTS(lens); i++) {
+                g_assert_cmpint(fd_write_direct(fd, bytes + at, lens[i], (off_t)at, &done), ==, 0);
+                g_assert_cmpuint(done, ==, lens[i]);
+                at += done;
+                g_assert_cmpint(fcntl(fd, F_GETFL) & O_DIRECT, ==, 0);
+        }
+        g_assert_cmpint(file_read(path, 1 << 20, &text, &len), ==, 0);
+        g_assert_cmpmem(text, len, bytes, at);
+        g_aligned_free(bytes);
+}
+
+static void a_write_that_fails_says_how_far_it_came(struct fixture *fixture, const void *data)
+{
+        char *page = g_aligned_alloc0(1, FILE_PAGE_BYTES, FILE_PAGE_BYTES);
+        size_t done = 7;
+        autofd full = open("/dev/full", O_RDWR | O_CLOEXEC);
+
+        g_assert_cmpint(fd_write_direct(full, page, FILE_PAGE_BYTES, 0, &done), ==, -ENOSPC);
+        g_assert_cmpuint(done, ==, 0);
+        g_assert_cmpint(fcntl(full, F_GETFL) & O_DIRECT, ==, 0);
+        g_aligned_free(page);
+}
+
 int main(int argc, char **argv)
 {
         static const struct {
@@ -239,6 +273,8 @@ int main(int argc, char **argv)
                 {"/file/folders_are_made_with_their_parents", folders_are_made_with_their_parents},
                 {"/file/user_paths_stay_beneath_their_folder", user_paths_stay_beneath_their_folder},
                 {"/file/removing_a_tree_does_not_follow_links", removing_a_tree_does_not_follow_links},
+                {"/file/what_is_written_past_the_cache_is_read_back", what_is_written_past_the_cache_is_read_back},
+                {"/file/a_write_that_fails_says_how_far_it_came", a_write_that_fails_says_how_far_it_came},
                 {"/file/writing_everything_reports_a_closed_reader", writing_everything_reports_a_closed_reader},
         };
 

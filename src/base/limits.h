@@ -83,6 +83,7 @@
 #define LIMIT_UPLOADS               1000           /* of all */
 #define LIMIT_UPLOAD_RECORDS        5000           /* with those that ended and are remembered until their tokens have ended too */
 #define LIMIT_UPLOADS_AT_ONCE       128            /* requests that bring bytes: each keeps two buffers */
+#define LIMIT_UPLOADS_BUFFER_BYTES  (32u << 20)    /* of all uploads; beyond it each has two of 256 KiB */
 #define LIMIT_UPLOAD_LIFE_US        86400000000ull /* a half upload to which nothing was added for so long is removed */
 #define LIMIT_UPLOAD_TOKEN_US       900000000ull   /* a token for one upload, unless a shorter life is asked for */
 #define LIMIT_UPLOAD_LOCK_US        5000000ull     /* a request that brought bytes so lately keeps others out */

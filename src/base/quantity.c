@@ -145,19 +145,28 @@ static int decimal_round_up(const struct decimal *decimal, uint64_t *ret_number)
         return 0;
 }
 
-static int quantity_parse(const char *text, int unit_exponent, uint64_t *ret_number)
+/* Number and suffix; @ret_suffix points to where that begins in @text, or is NULL. */
+static int take_decimal(const char *text, struct decimal *decimal, const char **ret_suffix)
 {
-        struct decimal decimal = {0};
         int r;
 
         if (!text)
                 return -EINVAL;
         if (*text == '+')
                 text++;
-        r = take_number(&text, &decimal);
+        r = take_number(&text, decimal);
         if (r < 0)
                 return r;
-        r = take_suffix(text, &decimal);
+        if (ret_suffix)
+                *ret_suffix = text;
+        return take_suffix(text, decimal);
+}
+
+static int quantity_parse(const char *text, int unit_exponent, uint64_t *ret_number)
+{
+        struct decimal decimal = {0};
+        int r = take_decimal(text, &decimal, NULL);
+
         if (r < 0)
                 return r;
         decimal.exponent += unit_exponent;
@@ -246,15 +255,7 @@ int quantity_canonical(const char *text, char *out)
         int r;
 
         assert(out);
-        if (!text)
-                return -EINVAL;
-        if (*text == '+')
-                text++;
-        r = take_number(&text, &decimal);
-        if (r < 0)
-                return r;
-        suffix = text;
-        r = take_suffix(text, &decimal);
+        r = take_decimal(text, &decimal, &suffix);
         if (r < 0)
                 return r;
         r = decimal_round_up(&decimal, &whole);

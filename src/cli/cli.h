@@ -158,6 +158,8 @@ void cli_hint(const char *format, ...)
 void cli_say(const char *format, ...) G_GNUC_PRINTF(1, 2); /* a line on standard output, at once */
 /** cli_print_object() - "json", "yaml" or "name". */
 void cli_print_object(const struct json_value *object, const char *format);
+/** cli_print_list() - what GET @path answers: as it is in @format, or its items by @print when that is NULL. A CLI_* code. */
+int cli_print_list(struct cli *cli, const char *path, const char *format, void (*print)(const struct json_value *items));
 
 /* A table: rows of cells, printed with aligned columns. */
 struct cli_table;
@@ -224,5 +226,7 @@ int cli_doctor(struct cli *cli, int argc, char **argv);
 int cli_storage(struct cli *cli, int argc, char **argv);
 int cli_pool(struct cli *cli, int argc, char **argv);
 int cli_explain(struct cli *cli, int argc, char **argv);
+/** cli_explain_change() - "change [FIELD]" of cli_explain(); @output: json, yaml or NULL. */
+int cli_explain_change(int argc, char **argv, const char *output);
 int cli_version(struct cli *cli, int argc, char **argv);
 int cli_completion(struct cli *cli, int argc, char **argv);

@@ -40,7 +40,7 @@ static void print_bash(void)
                "\"$word\")) ;;\n"
                "           token) COMPREPLY=($(compgen -W \"create list revoke\" -- \"$word\")) ;;\n"
                "           pool) COMPREPLY=($(compgen -W \"drain resume refresh delete\" -- \"$word\")) ;;\n"
-               "           explain) COMPREPLY=($(compgen -W capability -- \"$word\")) ;;\n"
+               "           explain) COMPREPLY=($(compgen -W \"capability change\" -- \"$word\")) ;;\n"
                "           audit) COMPREPLY=($(compgen -W \"list verify\" -- \"$word\")) ;;\n"
                "           esac ;;\n"
                "        3) case ${COMP_WORDS[1]} in\n"

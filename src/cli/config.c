@@ -2,6 +2,7 @@
 #include "cli/config.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "cli/kubeconfig.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -76,26 +77,9 @@ static int take_context(struct cli *cli, const struct json_value *root, const ch
         return code;
 }
 
-/* The file to read: the first of $KUBECONFIG that is there. */
-static char *config_path(const struct cli *cli)
-{
-        const char *from_environment = g_getenv("KUBECONFIG");
-
-        if (cli->option_kubeconfig)
-                return g_strdup(cli->option_kubeconfig);
-        if (from_environment && *from_environment) {
-                g_auto(GStrv) paths = g_strsplit(from_environment, ":", -1);
-                for (char **path = paths; *path; path++)
-                        if (**path && g_file_test(*path, G_FILE_TEST_EXISTS))
-                                return g_strdup(*path);
-                return g_strdup(from_environment);
-        }
-        return g_build_filename(g_get_home_dir(), ".kube", "config", NULL);
-}
-
 static int load_file(struct cli *cli)
 {
-        g_autofree char *path = config_path(cli);
+        g_autofree char *path = kubeconfig_path(cli);
         g_autofree char *text = NULL;
         g_autoptr(json_doc) doc = NULL;
         struct json_fault fault = {};

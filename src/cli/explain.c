@@ -254,21 +254,26 @@ int cli_explain(struct cli *cli, int argc, char **argv)
         const GOptionEntry entries[] = {{"output", 'o', 0, G_OPTION_ARG_STRING, &output, "json or yaml", "FORMAT"}, {}};
         int code = cli_options(cli, "explain", entries,
                                "What can be done with a pool, a disk or a machine, and why the rest cannot. A type of pools\n"
-                               "(Directory, LVM, NFS, RBD...) is asked without a gateway.\n"
+                               "(Directory, LVM, NFS, RBD...) is asked without a gateway. And how a change of a field of a\n"
+                               "machine comes to it while it runs, by its disruptions.applyMode.\n"
                                "\n"
                                "Examples:\n"
                                "  gabbro explain capability vd/root\n"
                                "  gabbro explain capability vd/root resize\n"
                                "  gabbro explain capability sp/default cloneReflink -o json\n"
-                               "  gabbro explain capability RBD snapshotExternal",
+                               "  gabbro explain capability RBD snapshotExternal\n"
+                               "  gabbro explain change\n"
+                               "  gabbro explain change cpu.cores",
                                &argc, &argv);
 
         if (code != CLI_OK)
                 return code;
-        if (argc < 3 || argc > 4 || !g_str_equal(argv[1], "capability"))
-                return cli_usage("what? for example gabbro explain capability vd/root resize");
+        if (argc < 2 || (!g_str_equal(argv[1], "change") && (argc < 3 || argc > 4 || !g_str_equal(argv[1], "capability"))))
+                return cli_usage("what? for example gabbro explain capability vd/root resize, or gabbro explain change cpu.cores");
         if (output && !g_str_equal(output, "json") && !g_str_equal(output, "yaml"))
                 return cli_usage("there is no output format %s; there are json and yaml", output);
+        if (g_str_equal(argv[1], "change"))
+                return cli_explain_change(argc, argv, output);
 
         const struct capability_pool *pool = capability_pool_find(argv[2]);
         if (!pool)

@@ -152,6 +152,22 @@ void cli_print_object(const struct json_value *object, const char *format)
                 putchar('\n');
 }
 
+int cli_print_list(struct cli *cli, const char *path, const char *format, void (*print)(const struct json_value *items))
+{
+        assert(cli && path && print);
+
+        struct cli_request request = {.path = path};
+        struct cli_reply reply = {};
+        int code = cli_expect(cli, &request, &reply);
+
+        if (code == CLI_OK && format)
+                cli_print_object(json_root(reply.doc), format);
+        else if (code == CLI_OK)
+                print(json_get(json_root(reply.doc), "items"));
+        cli_reply_clear(&reply);
+        return code;
+}
+
 /* --- tables
  * --------------------------------------------------------------------------------------------------------------------------------
  */

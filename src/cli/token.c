@@ -65,16 +65,7 @@ static int list_tokens(struct cli *cli, const struct token_options *options)
                                                 : options->all ? "?all=true"
                                                                : "",
                                                 escaped ?: "");
-        struct cli_request request = {.path = path};
-        struct cli_reply reply = {};
-        int code = cli_expect(cli, &request, &reply);
-
-        if (code == CLI_OK && options->output)
-                cli_print_object(json_root(reply.doc), options->output);
-        else if (code == CLI_OK)
-                print_tokens(json_get(json_root(reply.doc), "items"));
-        cli_reply_clear(&reply);
-        return code;
+        return cli_print_list(cli, path, options->output, print_tokens);
 }
 
 static int revoke_tokens(struct cli *cli, int argc, char **argv)

@@ -144,16 +144,7 @@ static void print_users(const struct json_value *items)
 static int run_list(struct cli *cli, const struct user_options *options, int argc, char **argv)
 {
         g_autofree char *path = cli_path_in(&api_user_kind, NULL, NULL);
-        struct cli_request request = {.path = path};
-        struct cli_reply reply = {};
-        int code = cli_expect(cli, &request, &reply);
-
-        if (code == CLI_OK && options->output)
-                cli_print_object(json_root(reply.doc), options->output);
-        else if (code == CLI_OK)
-                print_users(json_get(json_root(reply.doc), "items"));
-        cli_reply_clear(&reply);
-        return code;
+        return cli_print_list(cli, path, options->output, print_users);
 }
 
 static int send_user(struct cli *cli, const char *name, const char *method, const char *type, const struct json_value *body)

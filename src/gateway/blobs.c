@@ -227,10 +227,12 @@ static int write_with_holes(int fd, const char *data, size_t len)
 
 static int take_in(struct blob_intake *intake, const void *data, size_t len, bool holes)
 {
+        size_t done;
         int r = check_bounds(intake, len);
 
         if (r == 0)
-                r = holes ? write_with_holes(intake->fd, data, len) : fd_write_all(intake->fd, data, len);
+                r = holes ? write_with_holes(intake->fd, data, len)
+                          : fd_write_direct(intake->fd, data, len, (off_t)intake->bytes, &done);
         if (r < 0)
                 return r;
         if (!EVP_DigestUpdate(intake->hash, data, len))

@@ -9,10 +9,9 @@
 
 #include <string.h>
 
-#define BODY_BYTES     (256u << 10)
-#define REPAIRS_MAX    200
-#define TASKS_MAX      16 /* of the doctor on one node at a time */
-#define TASK_TIMEOUT_S 120
+#define BODY_BYTES  (256u << 10)
+#define REPAIRS_MAX 200
+#define TASKS_MAX   16 /* of the doctor on one node at a time */
 
 /* One request while the files of this gateway are looked at. */
 struct visit {
@@ -103,7 +102,6 @@ static struct json_value *new_task(struct json_doc *doc, const char *node, const
         struct json_value *spec = json_ensure_object(doc, root, "spec");
         json_set_string(doc, spec, "nodeName", node);
         json_set_string(doc, spec, "type", type);
-        json_set_int(doc, spec, "timeoutSeconds", TASK_TIMEOUT_S);
         struct json_value *owner = json_ensure_object(doc, spec, "owner");
         json_set_string(doc, owner, "kind", "Doctor");
         json_set_string(doc, owner, "name", run);

@@ -53,8 +53,7 @@ static void half_free(void *userdata)
 
         assert(!half->busy || half->resumable->stopping);
         staged_free(half->staged);
-        g_clear_pointer(&half->filling, g_byte_array_unref);
-        g_clear_pointer(&half->writing, g_byte_array_unref);
+        buffers_clear(&half->buffers);
         upload_grant_clear(&half->grant);
         g_free(half->metadata);
         g_free(half);

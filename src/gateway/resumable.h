@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "gateway/buffers.h"
 #include "gateway/ingest.h"
 #include "gateway/staging.h"
 #include "gateway/upload_grant.h"
@@ -54,7 +55,7 @@ struct half {
         /* Of a request that brings bytes: from half_receive() until it is settled. */
         bool receiving, begun, body_ended, nothing, checked;
         struct tus_checksum checksum;
-        GByteArray *filling, *writing;
+        struct buffers buffers;
         uint64_t offset; /* behind the last byte that came, written or not */
         uint64_t moved_us;
         int error;

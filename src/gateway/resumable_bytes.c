@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <errno.h>
 
-#define BUFFER_BYTES   (256u << 10)
 #define CATCH_UP_BYTES (64ull << 20) /* of one job */
 
 static void submit(struct half *half, struct loop_pool *pool, int (*work)(void *userdata), void (*done)(int result, void *userdata))
@@ -65,8 +64,7 @@ static void settle_done(int result, void *userdata)
 
         half->busy = half->receiving = false;
         half->resumable->receiving--;
-        g_clear_pointer(&half->filling, g_byte_array_unref);
-        g_clear_pointer(&half->writing, g_byte_array_unref);
+        buffers_clear(&half->buffers);
         half->offset = staged_offset(half->staged);
         if (result == -ECANCELED)
                 return; /* the program ends */
@@ -89,7 +87,7 @@ static int write_work(void *userdata)
         int r = half->begun ? 0 : staged_begin(half->staged, half->checked ? &half->checksum : NULL);
 
         half->begun = true;
-        return r ?: staged_write(half->staged, half->writing->data, half->writing->len);
+        return r ?: staged_write(half->staged, half->buffers.writing, half->buffers.writing_len);
 }
 
 static void write_done(int result, void *userdata)
@@ -99,7 +97,6 @@ static void write_done(int result, void *userdata)
         half->busy = false;
         if (result < 0 && !half->error)
                 half->error = result;
-        g_byte_array_set_size(half->writing, 0);
         half_pump(half);
 }
 
@@ -116,13 +113,10 @@ static void report_progress(struct half *half)
 
 static void pump_bytes(struct half *half)
 {
-        bool ready = half->filling->len >= BUFFER_BYTES || (is_over(half) && half->filling->len > 0);
+        bool ready = buffers_is_ready(&half->buffers) || (is_over(half) && half->buffers.filling_len > 0);
 
         if (ready && !half->error) {
-                GByteArray *full = half->filling;
-
-                half->filling = half->writing;
-                half->writing = full;
+                buffers_swap(&half->buffers, is_over(half));
                 report_progress(half);
                 submit(half, half->resumable->pool, write_work, write_done);
                 if (half->request && !half->body_ended)
@@ -144,8 +138,8 @@ static void on_piece(struct http_request *request, const char *piece, size_t len
                 half->error = -EFBIG;
                 half->nothing = true;
         } else {
-                g_byte_array_append(half->filling, (const guint8 *)piece, (guint)len);
-                if (half->busy && half->filling->len >= BUFFER_BYTES)
+                buffers_add(&half->buffers, piece, len);
+                if (half->busy && buffers_is_full(&half->buffers))
                         http_request_body_pause(request, true);
         }
         half_pump(half);
@@ -170,8 +164,7 @@ void half_receive(struct half *half, int success)
         half->resumable->receiving++;
         half->begun = half->body_ended = half->nothing = false;
         half->error = 0;
-        half->filling = g_byte_array_new();
-        half->writing = g_byte_array_new();
+        buffers_init(&half->buffers, half->offset, half->resumable->receiving);
         half->moved_us = loop_now_us(half->resumable->gateway->loop);
         http_request_body_streaming(half->request, on_piece, on_end);
 }

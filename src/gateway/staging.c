@@ -278,18 +278,11 @@ int staged_begin(struct staged *staged, const struct tus_checksum *checksum)
         return write_mark(staged, staged->base);
 }
 
-static int add(struct staged *staged, const unsigned char *data, size_t len)
+static int add(struct staged *staged, const void *data, size_t len)
 {
-        size_t done = 0;
-        int r = 0;
+        size_t done;
+        int r = fd_write_direct(staged->fd, data, len, (off_t)staged->written, &done);
 
-        while (r == 0 && done < len) {
-                ssize_t n = pwrite(staged->fd, data + done, len - done, (off_t)(staged->written + done));
-                if (n > 0)
-                        done += (size_t)n;
-                else if (n == 0 || errno != EINTR)
-                        r = n == 0 ? -EIO : -errno;
-        }
         if (staged->hashed == staged->written && done > 0) {
                 if (!EVP_DigestUpdate(staged->hash, data, done))
                         return -EIO;

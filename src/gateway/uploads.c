@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "gateway/buffers.h"
 #include "gateway/ingest.h"
 #include "generated/reasons.h"
 
@@ -13,15 +14,14 @@
  * the socket is not read, so a fast client waits and memory stays flat.
  */
 
-#define BUFFER_BYTES (256u << 10)
-#define UPLOADS_MAX  32
+#define UPLOADS_MAX 32
 
 struct upload {
         struct gateway *gateway;
         struct http_request *request; /* NULL: the client is gone */
         struct ingest_target target;
         struct blob_intake *intake;
-        GByteArray *filling, *writing;
+        struct buffers buffers;
         int64_t expected_bytes; /* -1: not told */
         int last_percent;
         bool busy, ended, over_quota;
@@ -40,8 +40,7 @@ static void upload_free(struct upload *upload)
 {
         g_hash_table_remove(upload->gateway->uploads->by_uid, upload->target.uid);
         blob_intake_free(upload->intake);
-        g_byte_array_unref(upload->filling);
-        g_byte_array_unref(upload->writing);
+        buffers_clear(&upload->buffers);
         ingest_target_clear(&upload->target);
         g_free(upload);
 }
@@ -76,7 +75,7 @@ static int write_work(void *userdata)
 {
         struct upload *upload = userdata;
 
-        return blob_intake_write(upload->intake, upload->writing->data, upload->writing->len);
+        return blob_intake_write(upload->intake, upload->buffers.writing, upload->buffers.writing_len);
 }
 
 static void write_done(int result, void *userdata)
@@ -86,7 +85,6 @@ static void write_done(int result, void *userdata)
         upload->busy = false;
         if (result < 0)
                 upload->write_error = result;
-        g_byte_array_set_size(upload->writing, 0);
         upload_pump(upload);
 }
 
@@ -186,7 +184,7 @@ static void upload_pump(struct upload *upload)
         if (upload->busy)
                 return;
         look_at_room(upload);
-        if (!upload->request && !(upload->ended && upload->filling->len == 0 && !upload->write_error)) {
+        if (!upload->request && !(upload->ended && upload->buffers.filling_len == 0 && !upload->write_error)) {
                 upload_free(upload);
                 return;
         }
@@ -203,10 +201,8 @@ static void upload_pump(struct upload *upload)
                        "InternalError", full ? "the gateway's disk is full" : "the image could not be written");
                 return;
         }
-        if (upload->filling->len >= BUFFER_BYTES || (upload->ended && upload->filling->len > 0)) {
-                GByteArray *full = upload->filling;
-                upload->filling = upload->writing;
-                upload->writing = full;
+        if (buffers_is_ready(&upload->buffers) || (upload->ended && upload->buffers.filling_len > 0)) {
+                buffers_swap(&upload->buffers, upload->ended);
                 upload->busy = true;
                 if (!upload->ended)
                         http_request_body_pause(upload->request, false);
@@ -222,8 +218,8 @@ static void on_piece(struct http_request *request, const char *piece, size_t len
 {
         struct upload *upload = userdata;
 
-        g_byte_array_append(upload->filling, (const guint8 *)piece, (guint)len);
-        if (upload->busy && upload->filling->len >= BUFFER_BYTES)
+        buffers_add(&upload->buffers, piece, len);
+        if (upload->busy && buffers_is_full(&upload->buffers))
                 http_request_body_pause(request, true);
         upload_pump(upload);
 }
@@ -298,8 +294,7 @@ static void handle_upload(struct http_request *request, const struct auth_identi
         upload->gateway = gateway;
         upload->request = request;
         upload->intake = intake;
-        upload->filling = g_byte_array_sized_new(BUFFER_BYTES);
-        upload->writing = g_byte_array_sized_new(BUFFER_BYTES);
+        buffers_init(&upload->buffers, 0, g_hash_table_size(gateway->uploads->by_uid) + 1);
         upload->expected_bytes = http_request_content_length(request);
         ingest_target_set(&upload->target, object);
         look_at_room(upload);

@@ -19,27 +19,12 @@
 #define N_WRITES 5
 #define N_FLIPS  500u
 
-static int64_t ask(struct world *w, const char *text)
-{
-        sqlite3_stmt *statement = NULL;
-        sqlite3 *db = NULL;
-        int64_t number = -1;
-
-        g_assert_cmpint(sqlite3_open(w->path, &db), ==, SQLITE_OK);
-        g_assert_cmpint(sqlite3_prepare_v2(db, text, -1, &statement, NULL), ==, SQLITE_OK);
-        if (sqlite3_step(statement) == SQLITE_ROW)
-                number = sqlite3_column_int64(statement, 0);
-        sqlite3_finalize(statement);
-        sqlite3_close(db);
-        return number;
-}
-
 /* What a store that was closed has: consecutive revisions up to @revision, nothing that SQLite finds fault with. */
 static void check_log(struct world *w, uint64_t revision)
 {
-        g_assert_cmpint(ask(w, "SELECT count(*) FROM log"), ==, revision - 1);
-        g_assert_cmpint(ask(w, "SELECT max(revision) FROM log"), ==, revision);
-        g_assert_cmpint(ask(w, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"), ==, 1);
+        g_assert_cmpint(world_sql(w, "SELECT count(*) FROM log"), ==, revision - 1);
+        g_assert_cmpint(world_sql(w, "SELECT max(revision) FROM log"), ==, revision);
+        g_assert_cmpint(world_sql(w, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"), ==, 1);
 }
 
 static int try_create(struct world *w, unsigned i)

@@ -144,21 +144,6 @@ static void kill_after(struct world *w, unsigned acknowledgements, struct expect
         close(fd);
 }
 
-static int64_t ask(struct world *w, const char *text)
-{
-        sqlite3_stmt *statement = NULL;
-        sqlite3 *db = NULL;
-        int64_t number = -1;
-
-        g_assert_cmpint(sqlite3_open(w->path, &db), ==, SQLITE_OK);
-        g_assert_cmpint(sqlite3_prepare_v2(db, text, -1, &statement, NULL), ==, SQLITE_OK);
-        if (sqlite3_step(statement) == SQLITE_ROW)
-                number = sqlite3_column_int64(statement, 0);
-        sqlite3_finalize(statement);
-        sqlite3_close(db);
-        return number;
-}
-
 static void check_all(struct world *w, struct expectation *expectation)
 {
         uint64_t newest;
@@ -176,11 +161,14 @@ static void check_all(struct world *w, struct expectation *expectation)
                         g_assert_cmpint(strtoul(text, NULL, 10) + 1, >=, expectation->newest[i]);
         }
         world_close(w);
-        g_assert_cmpint(ask(w, "SELECT count(*) FROM log"), ==, newest - 1);
-        g_assert_cmpint(ask(w, "SELECT max(revision) FROM log"), ==, newest);
-        g_assert_cmpint(ask(w, "SELECT count(*) FROM log a JOIN log b ON b.revision = a.previous WHERE a.key != b.key"), ==, 0);
+        g_assert_cmpint(world_sql(w, "SELECT count(*) FROM log"), ==, newest - 1);
+        g_assert_cmpint(world_sql(w, "SELECT max(revision) FROM log"), ==, newest);
+        g_assert_cmpint(world_sql(w, "SELECT count(*) FROM log a JOIN log b ON b.revision = a.previous WHERE a.key != b.key"), ==,
+                        0);
         g_assert_cmpint(
-                ask(w, "SELECT count(*) FROM objects o WHERE o.revision != (SELECT max(revision) FROM log l WHERE l.key = o.key)"),
+                world_sql(
+                        w,
+                        "SELECT count(*) FROM objects o WHERE o.revision != (SELECT max(revision) FROM log l WHERE l.key = o.key)"),
                 ==, 0);
 }
 

@@ -16,22 +16,6 @@
 #define LEASES  (&api_lease_kind)
 #define SECRETS (&api_secret_kind)
 
-/* One SQL statement on a closed store's database; the first column of the first row, or -1. */
-static int64_t sql(struct world *w, const char *text)
-{
-        sqlite3_stmt *statement = NULL;
-        sqlite3 *db = NULL;
-        int64_t number = -1;
-
-        g_assert_cmpint(sqlite3_open(w->path, &db), ==, SQLITE_OK);
-        g_assert_cmpint(sqlite3_prepare_v2(db, text, -1, &statement, NULL), ==, SQLITE_OK);
-        if (sqlite3_step(statement) == SQLITE_ROW)
-                number = sqlite3_column_int64(statement, 0);
-        g_assert_cmpint(sqlite3_finalize(statement), ==, SQLITE_OK);
-        g_assert_cmpint(sqlite3_close(db), ==, SQLITE_OK);
-        return number;
-}
-
 static void test_a_restart_keeps_objects_revisions_and_the_ring(void)
 {
         g_autoptr(world) w = world_new(true);
@@ -101,7 +85,7 @@ static void test_a_newer_store_is_refused_and_left_alone(void)
 
         world_create(w, MAPS, "ns", "a", "1");
         world_close(w);
-        sql(w, "UPDATE meta SET value = 3 WHERE name = 'schema_version'");
+        world_sql(w, "UPDATE meta SET value = 3 WHERE name = 'schema_version'");
         g_assert_cmpint(file_read(w->path, 1 << 20, &before, &before_len), ==, 0);
         g_assert_cmpint(world_open(w), ==, STORE_E_NEWER);
         g_assert_cmpint(file_read(w->path, 1 << 20, &after, &after_len), ==, 0);
@@ -132,7 +116,7 @@ static void test_damage_is_told(void)
                 world_update(w, MAPS, "ns", "a", "2");
                 world_close(w);
                 if (cases[i].sql)
-                        sql(w, cases[i].sql);
+                        world_sql(w, cases[i].sql);
                 else
                         g_assert_cmpint(file_write_atomic(w->path, cases[i].bytes, strlen(cases[i].bytes), 0600), ==, 0);
                 g_assert_cmpint(world_open(w), ==, STORE_E_CORRUPT);
@@ -166,15 +150,15 @@ static void test_rows_of_kinds_that_this_program_does_not_know_survive(void)
         world_create(w, MAPS, "ns", "a", "1");
         world_create(w, MAPS, "ns", "b", "1");
         world_close(w);
-        sql(w, "UPDATE log SET key = 'futures.example.org/ns/a', sum = NULL WHERE revision = 2");
-        sql(w, "UPDATE objects SET key = 'futures.example.org/ns/a' WHERE revision = 2");
+        world_sql(w, "UPDATE log SET key = 'futures.example.org/ns/a', sum = NULL WHERE revision = 2");
+        world_sql(w, "UPDATE objects SET key = 'futures.example.org/ns/a' WHERE revision = 2");
         g_assert_cmpint(world_open(w), ==, 0);
         g_assert_cmpint(store_watch(w->store, NULL, 1, world_trace_event, w, &watch), ==, 0);
         world_wait_trace(w, "C3 b=1;=;");
         store_watch_free(watch);
         g_assert_cmpint(store_compact(w->store), ==, 0);
         world_close(w);
-        g_assert_cmpint(sql(w, "SELECT count(*) FROM objects JOIN log USING (revision) WHERE object IS NOT NULL"), ==, 2);
+        g_assert_cmpint(world_sql(w, "SELECT count(*) FROM objects JOIN log USING (revision) WHERE object IS NOT NULL"), ==, 2);
 }
 
 /* --- sealing
@@ -297,13 +281,13 @@ static void test_compaction_strips_rows_that_left_the_window(void)
         g_assert_cmpint(store_compact(w->store), ==, 0);
         world_close(w);
         /* Of the first nine: history rows of maps without bytes, but for what is current; of leases only the current one. */
-        g_assert_cmpint(sql(w, "SELECT group_concat(revision, '') FROM (SELECT revision FROM log WHERE revision < 10 ORDER BY 1)"),
-                        ==, 23589);
         g_assert_cmpint(
-                sql(w,
-                    "SELECT group_concat(revision, '') FROM (SELECT revision FROM log WHERE revision < 10 AND object IS NOT NULL "
-                    "ORDER BY 1)"),
-                ==, 35);
+                world_sql(w, "SELECT group_concat(revision, '') FROM (SELECT revision FROM log WHERE revision < 10 ORDER BY 1)"),
+                ==, 23589);
+        g_assert_cmpint(world_sql(w, "SELECT group_concat(revision, '') FROM (SELECT revision FROM log WHERE revision < 10 AND "
+                                     "object IS NOT NULL "
+                                     "ORDER BY 1)"),
+                        ==, 35);
         g_assert_cmpint(world_open(w), ==, 0);
         g_assert_cmpuint(store_oldest_revision(w->store), ==, 10);
         g_assert_cmpstr(world_text(w, MAPS, "ns", "a"), ==, "2");
@@ -332,7 +316,7 @@ static void test_history_goes_by_age_and_number(void)
         push_out_of_the_ring(w);
         g_assert_cmpint(store_compact(w->store), ==, 0);
         world_close(w);
-        g_assert_cmpint(sql(w, "SELECT count(*) FROM log WHERE keep = 2"), ==, 9);
+        g_assert_cmpint(world_sql(w, "SELECT count(*) FROM log WHERE keep = 2"), ==, 9);
         g_assert_cmpint(world_open(w), ==, 0);
         w->now_us += 11 * 86400000000ull;
         world_update(w, MAPS, "ns", "live", "young");
@@ -340,8 +324,8 @@ static void test_history_goes_by_age_and_number(void)
         g_assert_cmpint(store_compact(w->store), ==, 0);
         world_close(w);
         /* The young one, and of the old ones as many as make three; all of the dead one is old enough. */
-        g_assert_cmpint(sql(w, "SELECT count(*) FROM log WHERE keep = 2 AND key = 'configmaps./ns/live'"), ==, 3);
-        g_assert_cmpint(sql(w, "SELECT count(*) FROM log WHERE keep = 2"), ==, 3);
+        g_assert_cmpint(world_sql(w, "SELECT count(*) FROM log WHERE keep = 2 AND key = 'configmaps./ns/live'"), ==, 3);
+        g_assert_cmpint(world_sql(w, "SELECT count(*) FROM log WHERE keep = 2"), ==, 3);
         g_assert_cmpint(world_open(w), ==, 0);
         g_assert_cmpstr(world_text(w, MAPS, "ns", "live"), ==, "young");
 }
@@ -357,8 +341,8 @@ static void test_volatile_rows_go_when_they_are_overtaken(void)
         push_out_of_the_ring(w);
         g_assert_cmpint(store_compact(w->store), ==, 0);
         world_close(w);
-        g_assert_cmpint(sql(w, "SELECT count(*) FROM log WHERE keep > 0"), ==, 2);
-        g_assert_cmpint(sql(w, "SELECT sum(revision) FROM log WHERE keep > 0"), ==, 2 + 11);
+        g_assert_cmpint(world_sql(w, "SELECT count(*) FROM log WHERE keep > 0"), ==, 2);
+        g_assert_cmpint(world_sql(w, "SELECT sum(revision) FROM log WHERE keep > 0"), ==, 2 + 11);
         g_assert_cmpint(world_open(w), ==, 0);
         g_assert_cmpuint(store_count(w->store, instances, NULL), ==, 1);
 }

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "generated/api_types.h"
 
+#include <sqlite3.h>
 #include <string.h>
 
 static uint64_t world_now(void *userdata)
@@ -219,4 +220,19 @@ void world_wait_trace(struct world *world, const char *expect)
         while (strlen(world->trace->str) < strlen(expect))
                 g_assert_cmpint(loop_run_once(world->loop, WORLD_PATIENCE_US), >, 0);
         g_assert_cmpstr(world->trace->str, ==, expect);
+}
+
+int64_t world_sql(struct world *w, const char *text)
+{
+        sqlite3_stmt *statement = NULL;
+        sqlite3 *db = NULL;
+        int64_t number = -1;
+
+        g_assert_cmpint(sqlite3_open(w->path, &db), ==, SQLITE_OK);
+        g_assert_cmpint(sqlite3_prepare_v2(db, text, -1, &statement, NULL), ==, SQLITE_OK);
+        if (sqlite3_step(statement) == SQLITE_ROW)
+                number = sqlite3_column_int64(statement, 0);
+        g_assert_cmpint(sqlite3_finalize(statement), ==, SQLITE_OK);
+        g_assert_cmpint(sqlite3_close(db), ==, SQLITE_OK);
+        return number;
 }

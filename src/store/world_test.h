@@ -33,6 +33,8 @@ AUTOPTR(world, world_free);
 void world_reopen(struct world *world);
 void world_close(struct world *world);
 int world_open(struct world *world);
+/** world_sql() - one SQL statement on a closed store's database; the first column of the first row, or -1. */
+int64_t world_sql(struct world *w, const char *text);
 
 /** world_doc() - an object of @kind: metadata, uid "uid-<name>", data.text = @text (spec-less kinds keep it as it is). */
 struct json_doc *world_doc(const struct schema_kind *kind, const char *namespace, const char *name, const char *text);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Machines where no host has joined: what can be said of them without one."""
 import base64
+import json
 import time
 
 import pytest
@@ -205,3 +206,16 @@ def test_wait_sees_the_change_and_the_end(user):
         user.gabbro("delete", "vm", "b", "--wait")
         waiting.until("virtualmachine/b was deleted meanwhile")
         assert waiting.process.wait(10) == FAILED
+
+
+def test_how_a_change_comes_to_a_machine_is_explained_without_a_gateway(admin):
+    """(D75, D76, D78) gabbro explain change says it by the table that decides."""
+    nowhere = {"KUBECONFIG": "/nonexistent"}
+    said = admin.gabbro("explain", "change", env=nowhere).out
+    for part in ("spec.runPolicy", "at once", "spec.bootloader", "by a restart", "metadata.name", "never"):
+        assert part in said, said
+    assert "spec.cpu.cores" in admin.gabbro("explain", "change", "cpu", env=nowhere).out
+    one = json.loads(admin.gabbro("explain", "change", "spec.disruptions.applyMode", "-o", "json", env=nowhere).out)
+    assert (one["field"], one["restart"]) == ("spec.disruptions", "at once")
+    for words in (["change", "spec.colour"], ["change", "cpu", "memory"], ["weather"]):
+        assert "gabbro explain change" in admin.gabbro("explain", *words, code=USAGE).err, words

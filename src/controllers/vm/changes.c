@@ -1,29 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/vm/context.h"
 
+#include "schema/change_way.h"
+
 #include <assert.h>
 #include <string.h>
-
-/* How a change of a member of spec reaches a machine that runs (D75-D78). */
-enum change_way { WAY_RESTART, WAY_AT_ONCE };
-
-static const struct {
-        const char *member;
-        enum change_way way;
-        const char *const *parts; /* members that are told one by one; NULL: the member as a whole */
-} ways[] = {
-        {"runPolicy", WAY_AT_ONCE, NULL},
-        {"disruptions", WAY_AT_ONCE, NULL},
-        {"liveMigrationPolicy", WAY_AT_ONCE, NULL},
-        {"securityGroups", WAY_AT_ONCE, NULL}, /* policies follow at once */
-        {"nodeSelector", WAY_AT_ONCE, NULL},   /* placement is looked at when it starts the next time */
-        {"affinity", WAY_AT_ONCE, NULL},
-        {"tolerations", WAY_AT_ONCE, NULL},
-        {"topologySpreadConstraints", WAY_AT_ONCE, NULL},
-        {"cpu", WAY_RESTART, (const char *const[]){"cores", "coreFraction", NULL}},
-        {"memory", WAY_RESTART, (const char *const[]){"size", NULL}},
-        {"provisioning", WAY_RESTART, (const char *const[]){"userData", "userDataRef", "sysprepRef", NULL}},
-};
 
 /* User data may hold passwords: only its hash is kept with the Instance and shown (decision 6). */
 static void hide_user_data(struct json_doc *doc, struct json_value *spec)
@@ -54,16 +35,9 @@ char *vm_applied_text(const struct cache_object *machine)
         return json_to_text(shown_spec(doc, machine));
 }
 
-static size_t way_of(const char *member)
-{
-        for (size_t i = 0; i < G_N_ELEMENTS(ways); i++)
-                if (strcmp(ways[i].member, member) == 0)
-                        return i;
-        return G_N_ELEMENTS(ways);
-}
-
 struct changes {
         struct vm_context *vm;
+        struct change_machine machine;
         GArray *list; /* struct api_awaiting_change */
 };
 
@@ -95,39 +69,57 @@ static void compare_list(struct changes *changes, const char *member, const stru
         }
 }
 
+/* Whether what has become of @path waits for a restart. */
+static bool waits(const struct changes *changes, const char *path, const struct json_value *current,
+                  const struct json_value *desired)
+{
+        const char *words = NULL;
+
+        return !change_equal(path, current, desired) &&
+               change_judge(&changes->machine, path, current, desired, &words) == CHANGE_RESTART;
+}
+
+struct part {
+        const char *path;
+        const struct json_value *current, *desired;
+        size_t n; /* how many parts wait; the others are of the last one */
+};
+
+static void look_at_part(const struct changes *changes, const char *member, const struct json_value *current,
+                         const struct json_value *desired, struct part *part)
+{
+        const char *path = arena_printf(changes->vm->arena, "%s.%s", member, json_key(current ? current : desired));
+
+        if (waits(changes, path, current, desired))
+                *part = (struct part){path, current, desired, part->n + 1};
+}
+
 /* Several parts that differ are one change of the whole. */
-static void compare_parts(struct changes *changes, const char *member, const char *const *parts, const struct json_value *current,
+static void compare_parts(struct changes *changes, const char *member, const struct json_value *current,
                           const struct json_value *desired)
 {
-        const char *differs = NULL;
-        unsigned n = 0;
+        struct part part = {};
 
-        for (const char *const *part = parts; *part; part++) {
-                const struct json_value *a = json_get(current, *part), *b = json_get(desired, *part);
-
-                if (a == b || (a && b && json_equal(a, b)))
-                        continue;
-                differs = *part;
-                n++;
-        }
-        if (n == 1)
-                changes_add(changes, arena_printf(changes->vm->arena, "%s.%s", member, differs), json_get(current, differs),
-                            json_get(desired, differs));
-        else
+        for (const struct json_value *v = json_first(current); v; v = json_next(v))
+                look_at_part(changes, member, v, json_get(desired, json_key(v)), &part);
+        for (const struct json_value *v = json_first(desired); v; v = json_next(v))
+                if (!json_get(current, json_key(v)))
+                        look_at_part(changes, member, NULL, v, &part);
+        if (part.n == 1)
+                changes_add(changes, part.path, part.current, part.desired);
+        else if (part.n > 1)
                 changes_add(changes, member, current, desired);
 }
 
 static void compare_member(struct changes *changes, const char *member, const struct json_value *current,
                            const struct json_value *desired)
 {
-        size_t way = way_of(member);
-
-        if (way < G_N_ELEMENTS(ways) && ways[way].way == WAY_AT_ONCE)
+        if (current && desired && json_is(current, JSON_OBJECT) && json_is(desired, JSON_OBJECT))
+                compare_parts(changes, member, current, desired);
+        else if (!waits(changes, member, current, desired))
                 return;
-        if (current && desired && json_is(current, JSON_ARRAY) && json_is(desired, JSON_ARRAY))
+        else if (current && desired && json_is(current, JSON_ARRAY) && json_is(desired, JSON_ARRAY))
                 compare_list(changes, member, current, desired);
-        else if (current && desired && way < G_N_ELEMENTS(ways))
-                compare_parts(changes, member, ways[way].parts, current, desired);
         else
                 changes_add(changes, member, current, desired);
 }

@@ -64,6 +64,7 @@ struct vm_context {
         const struct cache_object *operation; /* in progress and not carried out yet */
         struct power_facts facts;
         struct power_decision decision;
+        bool approved; /* the decision is a restart that nobody asked for: it applies changes (D81) */
 
         /* The first thing that keeps the machine from starting. */
         const char *block_reason;

@@ -237,13 +237,18 @@ void vm_look_at_interfaces(struct vm_context *vm)
 
 /* --- ports --- */
 
-/* Interface names have 15 characters at most: eight digits of a hash of machine and number. */
+/* Interface names have 15 characters at most: twelve digits of a hash of machine and number. What a port has it keeps. */
 static const char *tap_name(struct vm_context *vm, size_t index)
 {
+        const struct api_port *port = vm->nics[index].port ? vm->nics[index].port->view : NULL;
+
+        if (port && port->spec)
+                return port->spec->tap_name;
+
         g_autofree char *seed = g_strdup_printf("%s/%zu", vm->object->uid, index);
         g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, seed, -1);
 
-        return arena_printf(vm->arena, "gbt%.8s", sum);
+        return arena_printf(vm->arena, "gbt%.12s", sum);
 }
 
 static const char *host_label(struct vm_context *vm)

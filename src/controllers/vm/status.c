@@ -374,8 +374,9 @@ static void say_configuration(struct vm_context *vm, bool runs)
                 conditions_say(&vm->conditions, "ConfigurationApplied", "False", REASON_CONFIGURATION_NOT_APPLIED,
                                "%zu change%s will be applied at the next start", n, n == 1 ? "" : "s");
                 conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "True", REASON_CHANGES_PENDING_RESTART,
-                               "%zu change%s wait%s for a restart, see status.restartAwaitingChanges", n, n == 1 ? "" : "s",
-                               n == 1 ? "s" : "");
+                               "%zu change%s wait%s for a restart, see status.restartAwaitingChanges%s%s", n, n == 1 ? "" : "s",
+                               n == 1 ? "s" : "", vm->approved && vm->block_words ? "; it is not restarted now: " : "",
+                               vm->approved && vm->block_words ? vm->block_words : "");
                 return;
         }
         if (host && host->differs) {

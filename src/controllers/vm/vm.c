@@ -133,8 +133,15 @@ static void decide(struct vm_context *vm)
         if (vm->decision.wish == WISH_NOTHING && vm->facts.state == VM_STATE_RUNNING && vm->power_on && vm->current &&
             restart_is_approved(vm)) {
                 vm->decision = (struct power_decision){.wish = WISH_RESTART, .reason = "Policy"};
-                turn_event(vm->turn, vm->object, false, REASON_CHANGES_APPLIED, "the machine is restarted to apply its changes");
+                vm->approved = true;
         }
+}
+
+/* D81: told once, by the turn that does it; one that cannot start is no restart. */
+static void tell_approved(struct vm_context *vm)
+{
+        if (vm->approved && vm->started)
+                turn_event(vm->turn, vm->object, false, REASON_CHANGES_APPLIED, "the machine is restarted to apply its changes");
 }
 
 static enum turn_result vm_turn(struct turn *turn, const struct cache_object *object)
@@ -157,6 +164,7 @@ static enum turn_result vm_turn(struct turn *turn, const struct cache_object *ob
                 if (vm.decision.wish == WISH_NOTHING && vm.instance && vm.power_on)
                         vm_renew_limits(&vm);
                 vm_carry_out(&vm);
+                tell_approved(&vm);
         }
         if (!vm.started && vm.instance) {
                 vm_renew_policies(&vm);

@@ -373,8 +373,12 @@ static const struct change_case {
         {"D77: node selector at once", 1, "1Gi", "  nodeSelector: {disk: fast}\n", ""},
         {"live migration policy at once", 1, "1Gi", "  liveMigrationPolicy: AlwaysSafe\n", ""},
         {"memory", 1, "2Gi", "", "replace memory.size;"},
+        {"memory written otherwise", 1, "1024Mi", "", ""},
         {"boot firmware", 1, "1Gi", "  bootloader: EFI\n", "replace bootloader;"},
         {"user data", 1, "1Gi", "  provisioning: {type: UserData, userData: x}\n", "add provisioning;"},
+        {"grace period", 1, "1Gi", "  terminationGracePeriodSeconds: 5\n", "replace terminationGracePeriodSeconds;"},
+        {"guest system", 1, "1Gi", "  osType: Windows\n", "replace osType;"},
+        {"tolerations at once", 1, "1Gi", "  tolerations: [{operator: Exists}]\n", ""},
         {"two", 2, "2Gi", "", "replace cpu.cores;replace memory.size;"},
         {"address", 1, "1Gi", "  virtualMachineIPAddressName: other\n", "add virtualMachineIPAddressName;"},
 };
