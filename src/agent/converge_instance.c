@@ -4,6 +4,7 @@
 #include "agent/groups.h"
 #include "agent/instance_drift.h"
 #include "agent/instance_limits.h"
+#include "agent/instance_record.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -204,24 +205,24 @@ struct api_instance_status instance_status(struct instance_turn *turn)
         return status;
 }
 
-/* The guest hardware record as libvirt has it (decision 3), until the gateway hands it back with the specification. */
+/* The guest hardware record as libvirt has it (decision 3), until the gateway hands it back with the specification. It is taken
+ * anew when the domain of the wanted epoch was defined with something that it does not hold. */
 static void take_record(struct instance_turn *turn)
 {
-        const struct api_instance_status *told = turn->job->told;
+        const struct json_value *known = instance_record(turn->instance, turn->job->told);
+        bool defined = turn->exists && turn->fact.epoch >= 0 && (!known || turn->fact.epoch == turn->wish.epoch);
         g_autoptr(virt_facts) facts = NULL;
         struct virt_error error = {};
 
-        if (turn->instance->spec->hardware) {
-                turn->hardware = turn->instance->spec->hardware;
-        } else if (told && told->hardware) {
-                turn->hardware = told->hardware;
-        } else if (turn->exists && turn->fact.epoch >= 0 &&
-                   virt_domain_facts(turn->job->agent->virt, turn->uuid, false, &facts, &error) == 0) {
-                /* A failure to read it is made good by the next turn. */
-                turn->record = json_doc_new();
-                json_set_root(turn->record, virt_hardware_record(&facts->domain, turn->record));
-                turn->hardware = json_root(turn->record);
+        turn->hardware = known;
+        /* A failure to read it is made good by the next turn. */
+        if (!defined || instance_record_fits(known, turn->instance->spec) ||
+            virt_domain_facts(turn->job->agent->virt, turn->uuid, false, &facts, &error)) {
+                return;
         }
+        turn->record = json_doc_new();
+        json_set_root(turn->record, instance_record_make(turn->job, turn->instance, &facts->domain, known, turn->record));
+        turn->hardware = json_root(turn->record);
 }
 
 /* A libvirtd that was killed while the guest ended leaves the empty control groups of that run. */

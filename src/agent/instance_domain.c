@@ -2,6 +2,7 @@
 #include "agent/job.h"
 
 #include "agent/instance_limits.h"
+#include "agent/instance_record.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -25,17 +26,9 @@ static int refuse(struct virt_error *reterr, const char *reason, const char *for
         return VIRT_E_INVALID;
 }
 
-static const struct json_value *record_of(const struct api_instance *instance)
-{
-        if (instance->spec->hardware) {
-                return instance->spec->hardware;
-        }
-        return instance->status ? instance->status->hardware : NULL;
-}
-
 const char *instance_uuid(const struct api_instance *instance)
 {
-        const char *recorded = json_find_string(record_of(instance), "uuid", NULL);
+        const char *recorded = json_find_string(instance_record(instance, NULL), "uuid", NULL);
 
         return recorded ? recorded : instance->spec->machine->uid;
 }
@@ -207,7 +200,7 @@ int instance_domain(struct job *job, const struct api_instance *instance, const 
                     struct virt_domain *ret_domain, struct virt_error *reterr)
 {
         const struct api_instance_spec *spec = instance->spec;
-        const struct json_value *record = record_of(instance);
+        const struct json_value *record = instance_record(instance, job->told);
         struct virt_domain domain = {.type = job->host->type, .machine_type = job->host->facts.machine_type};
         enum virt_firmware firmware = VIRT_FIRMWARE_BIOS;
         int r;
@@ -236,7 +229,7 @@ int instance_domain(struct job *job, const struct api_instance *instance, const 
                 r = virt_firmware_choose(&job->host->facts, firmware, &domain, reterr);
         }
         if (!r && record) {
-                r = virt_hardware_apply(&domain, record, job->arena, reterr);
+                r = virt_hardware_apply(&domain, record, instance_record_parts(record, spec), job->arena, reterr);
         }
         if (!r) {
                 r = virt_domain_complete(&domain, reterr);

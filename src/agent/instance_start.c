@@ -229,7 +229,8 @@ static struct api_intent_error *start_paused(struct instance_turn *turn, const s
         int r;
 
         instance_progress(turn, "creating", "start");
-        r = virt_domain_start(turn->job->agent->virt, turn->uuid, true, &error);
+        r = domain->nvram_new ? virt_domain_start_anew(turn->job->agent->virt, turn->uuid, &error)
+                              : virt_domain_start(turn->job->agent->virt, turn->uuid, true, &error);
         if (!r) {
                 r = job_pass(turn->job, "start", "paused");
                 return r ? job_error(turn->job, REASON_START_FAILED, "%s", g_strerror(-r)) : NULL;

@@ -248,6 +248,8 @@ int virt_domain_complete(struct virt_domain *domain, struct virt_error *reterr)
 
         assert(domain && reterr);
 
+        if (!domain->profile)
+                domain->profile = VIRT_PROFILE_NEWEST;
         r = virt_domain_check(domain, reterr);
         if (!r)
                 r = take_all(domain, &layout, reterr);

@@ -97,14 +97,23 @@ static void add_os(xmlNodePtr root, const struct virt_domain *d)
         xml_add(os, "smbios", "mode", "sysinfo", NULL);
 }
 
-/* QEMU has these on KVM only. */
-static void add_enlightenments(xmlNodePtr features)
+/* QEMU has these on KVM only; by the profile that brought them. */
+static void add_enlightenments(xmlNodePtr features, unsigned profile)
 {
-        static const char *const names[] = {"relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "reset", "frequencies"};
-        xmlNodePtr hyperv = xml_add(features, "hyperv", "mode", "custom", NULL);
+        static const struct {
+                const char *name;
+                unsigned profile;
+        } all[] = {{"relaxed", 1}, {"vapic", 1}, {"vpindex", 1},     {"runtime", 1},  {"synic", 1},
+                   {"stimer", 1},  {"reset", 1}, {"frequencies", 1}, {"tlbflush", 2}, {"ipi", 2}};
+        xmlNodePtr hyperv = xml_add(features, "hyperv", "mode", "custom", NULL), node;
 
-        for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
-                xml_add(hyperv, names[i], "state", "on", NULL);
+        for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
+                if (all[i].profile > profile)
+                        continue;
+                node = xml_add(hyperv, all[i].name, "state", "on", NULL);
+                if (profile >= 2 && strcmp(all[i].name, "stimer") == 0)
+                        xml_add(node, "direct", "state", "on", NULL);
+        }
         xml_add(hyperv, "spinlocks", "state", "on", "retries", "8191", NULL);
 }
 
@@ -115,7 +124,7 @@ static void add_features(xmlNodePtr root, const struct virt_domain *d)
         xml_add(features, "acpi", NULL);
         xml_add(features, "apic", NULL);
         if (d->windows && d->type == VIRT_TYPE_KVM)
-                add_enlightenments(features);
+                add_enlightenments(features, d->profile);
         if (d->firmware == VIRT_FIRMWARE_EFI_SECURE)
                 xml_add(features, "smm", "state", "on", NULL);
 }
@@ -150,6 +159,8 @@ static void add_clock(xmlNodePtr root, const struct virt_domain *d)
         xml_add(clock, "timer", "name", "hpet", "present", "no", NULL);
         if (d->windows && d->type == VIRT_TYPE_KVM)
                 xml_add(clock, "timer", "name", "hypervclock", "present", "yes", NULL);
+        if (d->windows && d->type == VIRT_TYPE_KVM && d->profile >= 2)
+                xml_add(clock, "timer", "name", "kvmclock", "present", "no", NULL); /* Windows reads the other one */
 }
 
 static void add_lifecycle(xmlNodePtr root)

@@ -112,6 +112,20 @@ struct virt_smbios {
 
 #define VIRT_ROOT_PORTS_MAX 128
 
+/*
+ * Generation of the defaults: what a machine has that nobody asked for. It is part of the record, so that new defaults never change
+ * a machine that was defined before; 1 is that of records which do not name it.
+ */
+#define VIRT_PROFILE_NEWEST 2
+
+/* Parts of a record that stand or fall with what the machine asks for. */
+enum virt_part {
+        VIRT_PART_CPU = 1 << 0,
+        VIRT_PART_FIRMWARE = 1 << 1,
+        VIRT_PART_BUSES = 1 << 2, /* places and models of disks and interfaces */
+        VIRT_PART_ALL = VIRT_PART_CPU | VIRT_PART_FIRMWARE | VIRT_PART_BUSES,
+};
+
 struct virt_domain {
         enum virt_type type; /* always explicit */
         const char *name;    /* virt_domain_name() */
@@ -121,6 +135,7 @@ struct virt_domain {
 
         const char *emulator;                      /* NULL: libvirt's */
         const char *machine_type;                  /* canonical: "pc-q35-7.2" */
+        unsigned profile;                          /* 0: VIRT_PROFILE_NEWEST */
         unsigned vcpus, sockets, cores_per_socket; /* sockets × cores_per_socket == vcpus; one thread a core */
         unsigned cpu_shares;                       /* <cputune><shares>: virt_cpu_shares(); 0: none. Never a quota. */
         struct virt_cpu cpu;
@@ -129,6 +144,7 @@ struct virt_domain {
         enum virt_firmware firmware;
         const char *loader;         /* EFI: code image; see virt_firmware_choose() */
         const char *nvram_template; /* EFI: variables image that the first start copies */
+        bool nvram_new;             /* the next start begins with a new copy of it */
         struct virt_smbios smbios;
 
         bool windows;            /* local time clock, Hyper-V enlightenments on KVM */
@@ -190,7 +206,7 @@ int virt_facts_from_xml(const char *xml, struct virt_facts **ret_facts, struct v
 /**
  * virt_hardware_record() - the guest hardware record (decision 3) of a completed domain or of facts read back after define
  *
- *   {"version":1,"type":"kvm","machineType":"pc-q35-7.2","uuid":"…","firmware":"BIOS","loader":"…","nvramTemplate":"…",
+ *   {"version":1,"profile":2,"type":"kvm","machineType":"pc-q35-7.2","uuid":"…","firmware":"BIOS","loader":"…","nvramTemplate":"…",
  *    "cpu":{"mode":"custom","model":"…","vendor":"…","features":[{"name":"…","policy":"require"}]},
  *    "smbios":{"manufacturer":"…","product":"…",…},"rootPorts":8,
  *    "devices":{"video":"00:01.0","channel":"01:00.0",…},
@@ -204,12 +220,14 @@ struct json_value *virt_hardware_record(const struct virt_domain *domain, struct
 /**
  * virt_hardware_apply() - let @domain be what @record says wherever the record speaks of it
  *
- * Overrides machine type, CPU, UUID, firmware, SMBIOS, root ports and places: of the disks of the same name, of the interfaces of
- * the same MAC. Disks and interfaces that the record does not know keep what they have; recorded ones that are gone leave their
- * place free. The record's type (kvm, qemu) is not applied. CPU features are allocated from @arena; all other strings are borrowed
- * from @record. A NULL or null record changes nothing. Call before virt_domain_complete().
+ * @parts: enum virt_part: those that the machine still asks for as it did; the others are as if the record did not hold them
+ *
+ * Overrides profile, machine type, CPU, UUID, firmware, SMBIOS, root ports and places: of the disks of the same name, of the
+ * interfaces of the same MAC. Disks and interfaces that the record does not know keep what they have; recorded ones that are gone
+ * leave their place free. The record's type (kvm, qemu) is not applied. CPU features are allocated from @arena; all other strings
+ * are borrowed from @record. A NULL or null record changes nothing. Call before virt_domain_complete().
  *
  * Return: 0 or VIRT_E_INVALID (malformed, or of a newer version).
  */
-int virt_hardware_apply(struct virt_domain *domain, const struct json_value *record, struct arena *arena,
+int virt_hardware_apply(struct virt_domain *domain, const struct json_value *record, unsigned parts, struct arena *arena,
                         struct virt_error *reterr);

@@ -495,9 +495,73 @@ static void a_machine_with_its_record_is_the_same_machine(void)
                 golden[i].change(&b);
                 b.d.machine_type = "pc-q35-9.9"; /* a newer QEMU */
                 b.d.cpu = (struct virt_cpu){.mode = VIRT_CPU_HOST_MODEL};
-                g_assert_cmpint(virt_hardware_apply(&b.d, record, arena, &error), ==, 0);
+                g_assert_cmpint(virt_hardware_apply(&b.d, record, VIRT_PART_ALL, arena, &error), ==, 0);
                 second = to_xml(&b.d);
                 g_assert_cmpstr(second, ==, first);
+        }
+}
+
+/* New defaults are for new machines. */
+static void a_record_of_before_keeps_the_defaults_of_before(void)
+{
+        g_autoptr(json_doc) doc = json_doc_new();
+        g_autoptr(arena) arena = arena_new(0);
+        g_autofree char *xml = NULL;
+        struct virt_error error = {};
+        struct json_value *record;
+        struct sample a, b;
+
+        sample_init(&a);
+        a_windows_machine(&a);
+        record = record_of(&a.d, doc);
+        json_remove(record, "profile"); /* as agents wrote it before there was another one */
+        sample_init(&b);
+        a_windows_machine(&b);
+        g_assert_cmpint(virt_hardware_apply(&b.d, record, VIRT_PART_ALL, arena, &error), ==, 0);
+        g_assert_cmpuint(b.d.profile, ==, 1);
+        xml = to_xml(&b.d);
+        compare_golden("windows-profile-1.xml", xml);
+        json_set_int(doc, record, "profile", VIRT_PROFILE_NEWEST + 1); /* of a newer agent */
+        g_assert_cmpint(virt_hardware_apply(&b.d, record, VIRT_PART_ALL, arena, &error), ==, VIRT_E_INVALID);
+}
+
+static void what_is_asked_for_anew_is_not_taken_from_the_record(void)
+{
+        static const struct {
+                unsigned parts;
+                const char *model;
+                enum virt_firmware firmware;
+                bool nvram_new;
+                enum virt_bus bus;
+        } cases[] = {
+                {VIRT_PART_ALL, "Skylake-Client", VIRT_FIRMWARE_EFI_SECURE, false, VIRT_BUS_VIRTIO},
+                {VIRT_PART_ALL & ~VIRT_PART_CPU, "EPYC", VIRT_FIRMWARE_EFI_SECURE, false, VIRT_BUS_VIRTIO},
+                {VIRT_PART_ALL & ~VIRT_PART_FIRMWARE, "Skylake-Client", VIRT_FIRMWARE_EFI, true, VIRT_BUS_VIRTIO},
+                {VIRT_PART_ALL & ~VIRT_PART_BUSES, "Skylake-Client", VIRT_FIRMWARE_EFI_SECURE, false, VIRT_BUS_SCSI},
+                {0, "EPYC", VIRT_FIRMWARE_EFI, true, VIRT_BUS_SCSI},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(json_doc) doc = json_doc_new();
+                g_autoptr(arena) arena = arena_new(0);
+                struct virt_error error = {};
+                struct json_value *record;
+                struct sample a, b;
+
+                sample_init(&a);
+                a_windows_machine(&a);
+                record = record_of(&a.d, doc);
+                sample_init(&b);
+                b.d.firmware = VIRT_FIRMWARE_EFI;
+                b.d.loader = b.d.nvram_template = "/other.fd";
+                b.d.cpu = (struct virt_cpu){.mode = VIRT_CPU_CUSTOM, .model = "EPYC"};
+                b.disks[0].bus = VIRT_BUS_SCSI;
+                g_assert_cmpint(virt_hardware_apply(&b.d, record, cases[i].parts, arena, &error), ==, 0);
+                g_assert_cmpstr(b.d.cpu.model, ==, cases[i].model);
+                g_assert_cmpint(b.d.firmware, ==, cases[i].firmware);
+                g_assert_cmpint(b.d.nvram_new, ==, cases[i].nvram_new);
+                g_assert_cmpint(b.disks[0].bus, ==, cases[i].bus);
+                g_assert_cmpint(virt_domain_complete(&b.d, &error), ==, 0);
         }
 }
 
@@ -521,7 +585,7 @@ static void devices_keep_their_places_when_others_come_and_go(void)
         b.disks[1] = b.disks[2];
         b.d.n_disks = 2;
         b.nics[0].name = "p-2-0"; /* another intent, the same MAC */
-        g_assert_cmpint(virt_hardware_apply(&b.d, record, arena, &error), ==, 0);
+        g_assert_cmpint(virt_hardware_apply(&b.d, record, VIRT_PART_ALL, arena, &error), ==, 0);
         g_assert_cmpint(virt_domain_complete(&b.d, &error), ==, 0);
         g_assert_cmpstr(b.disks[1].target, ==, "vdb");
         g_assert_cmpint(b.disks[1].pci.bus, ==, data.bus);
@@ -560,7 +624,7 @@ static void malformed_records_are_refused(void)
 
                 g_assert_cmpint(json_parse(records[i], strlen(records[i]), &doc, NULL), ==, 0);
                 sample_init(&s);
-                g_assert_cmpint(virt_hardware_apply(&s.d, json_root(doc), arena, &error), ==, VIRT_E_INVALID);
+                g_assert_cmpint(virt_hardware_apply(&s.d, json_root(doc), VIRT_PART_ALL, arena, &error), ==, VIRT_E_INVALID);
                 g_test_message("%s", error.words);
         }
 }
@@ -634,6 +698,10 @@ int main(int argc, char **argv)
         g_test_add_func("/domain/an_unfinished_machine_has_no_description", an_unfinished_machine_has_no_description);
         g_test_add_func("/hardware/the_record_is_as_in_the_golden_file", the_record_is_as_in_the_golden_file);
         g_test_add_func("/hardware/a_machine_with_its_record_is_the_same_machine", a_machine_with_its_record_is_the_same_machine);
+        g_test_add_func("/hardware/a_record_of_before_keeps_the_defaults_of_before",
+                        a_record_of_before_keeps_the_defaults_of_before);
+        g_test_add_func("/hardware/what_is_asked_for_anew_is_not_taken_from_the_record",
+                        what_is_asked_for_anew_is_not_taken_from_the_record);
         g_test_add_func("/hardware/devices_keep_their_places_when_others_come_and_go",
                         devices_keep_their_places_when_others_come_and_go);
         g_test_add_func("/hardware/malformed_records_are_refused", malformed_records_are_refused);

@@ -323,13 +323,13 @@ static int start_test(virDomainPtr domain, bool paused)
         return virDomainCreate(domain) < 0 ? -1 : paused ? virDomainSuspend(domain) : 0;
 }
 
-int virt_domain_start(struct virt *virt, const char *uuid, bool paused, struct virt_error *reterr)
+static int start_domain(struct virt *virt, const char *uuid, bool paused, unsigned more, struct virt_error *reterr)
 {
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
         int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
         /* A saved state would bring back an older guest. */
-        unsigned flags = VIR_DOMAIN_START_FORCE_BOOT | (paused ? VIR_DOMAIN_START_PAUSED : 0);
+        unsigned flags = VIR_DOMAIN_START_FORCE_BOOT | (paused ? VIR_DOMAIN_START_PAUSED : 0) | more;
 
         if (r)
                 return r;
@@ -339,6 +339,16 @@ int virt_domain_start(struct virt *virt, const char *uuid, bool paused, struct v
                 return 0;
         r = virt_fail(reterr, "StartFailed");
         return r == VIRT_E_STATE || r == VIRT_E_INVALID || r == VIRT_E_NO_SPACE ? VIRT_E_FAILED : r;
+}
+
+int virt_domain_start(struct virt *virt, const char *uuid, bool paused, struct virt_error *reterr)
+{
+        return start_domain(virt, uuid, paused, 0, reterr);
+}
+
+int virt_domain_start_anew(struct virt *virt, const char *uuid, struct virt_error *reterr)
+{
+        return start_domain(virt, uuid, true, VIR_DOMAIN_START_RESET_NVRAM, reterr);
 }
 
 /* What needs a running domain, on one that does not run, is VIRT_E_STATE whatever the driver calls it. */

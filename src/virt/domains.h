@@ -80,6 +80,9 @@ int virt_domain_undefine(struct virt *virt, const char *uuid, struct virt_error 
 
 /** virt_domain_start() - @paused: the vCPUs wait for virt_domain_resume(). VIRT_E_STATE when it runs already. */
 int virt_domain_start(struct virt *virt, const char *uuid, bool paused, struct virt_error *reterr);
+
+/** virt_domain_start_anew() - the same, paused, with the firmware's variables as the template has them. */
+int virt_domain_start_anew(struct virt *virt, const char *uuid, struct virt_error *reterr);
 int virt_domain_resume(struct virt *virt, const char *uuid, struct virt_error *reterr);
 int virt_domain_suspend(struct virt *virt, const char *uuid, struct virt_error *reterr);
 

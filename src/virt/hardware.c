@@ -110,6 +110,8 @@ struct json_value *virt_hardware_record(const struct virt_domain *domain, struct
 
         record = json_new(doc, JSON_OBJECT);
         json_set_int(doc, record, "version", RECORD_VERSION);
+        if (domain->profile)
+                json_set_int(doc, record, "profile", domain->profile);
         json_set_string(doc, record, "type", virt_type_to_text(domain->type));
         json_set_string(doc, record, "machineType", domain->machine_type);
         json_set_string(doc, record, "uuid", domain->uuid);
@@ -173,20 +175,36 @@ static void apply_text(const struct json_value *object, const char *key, const c
                 *text = recorded;
 }
 
+static int apply_firmware(struct virt_domain *d, const struct json_value *record, unsigned parts, struct virt_error *reterr)
+{
+        const char *firmware = json_find_string(record, "firmware", NULL);
+        enum virt_firmware recorded;
+
+        if (!firmware)
+                return 0;
+        if (virt_firmware_from_text(firmware, &recorded) < 0)
+                return malformed(reterr, "firmware");
+        /* Variables of another firmware would take its keys away: Secure Boot without keys refuses nothing. */
+        d->nvram_new = !(parts & VIRT_PART_FIRMWARE) && recorded != d->firmware;
+        if (!(parts & VIRT_PART_FIRMWARE))
+                return 0;
+        d->firmware = recorded;
+        d->loader = json_find_string(record, "loader", NULL);
+        d->nvram_template = json_find_string(record, "nvramTemplate", NULL);
+        return 0;
+}
+
 static int apply_machine(struct virt_domain *d, const struct json_value *record, struct virt_error *reterr)
 {
         const struct json_value *smbios = json_get(record, "smbios"), *ports = json_get(record, "rootPorts");
-        const char *firmware = json_find_string(record, "firmware", NULL);
-        int64_t n;
+        const struct json_value *profile = json_get(record, "profile");
+        int64_t n = 1;
 
+        if (profile && (json_int64(profile, &n) < 0 || n < 1 || n > VIRT_PROFILE_NEWEST))
+                return malformed(reterr, "profile");
+        d->profile = (unsigned)n;
         apply_text(record, "machineType", &d->machine_type);
         apply_text(record, "uuid", &d->uuid);
-        if (firmware) {
-                if (virt_firmware_from_text(firmware, &d->firmware) < 0)
-                        return malformed(reterr, "firmware");
-                d->loader = json_find_string(record, "loader", NULL);
-                d->nvram_template = json_find_string(record, "nvramTemplate", NULL);
-        }
         apply_text(smbios, "manufacturer", &d->smbios.manufacturer);
         apply_text(smbios, "product", &d->smbios.product);
         apply_text(smbios, "version", &d->smbios.version);
@@ -254,7 +272,8 @@ static int apply_nics(struct virt_domain *d, const struct json_value *record, st
         return 0;
 }
 
-int virt_hardware_apply(struct virt_domain *domain, const struct json_value *record, struct arena *arena, struct virt_error *reterr)
+int virt_hardware_apply(struct virt_domain *domain, const struct json_value *record, unsigned parts, struct arena *arena,
+                        struct virt_error *reterr)
 {
         int64_t version;
         int r;
@@ -271,10 +290,13 @@ int virt_hardware_apply(struct virt_domain *domain, const struct json_value *rec
                                 RECORD_VERSION);
         r = apply_machine(domain, record, reterr);
         if (!r)
+                r = apply_firmware(domain, record, parts, reterr);
+        if (!r && parts & VIRT_PART_CPU)
                 r = apply_cpu(&domain->cpu, record, arena, reterr);
         if (!r)
                 r = apply_fixed(domain, record, reterr);
-        if (!r)
-                r = apply_disks(domain, record, reterr);
+        if (r || !(parts & VIRT_PART_BUSES))
+                return r;
+        r = apply_disks(domain, record, reterr);
         return r ? r : apply_nics(domain, record, reterr);
 }
