@@ -8,7 +8,7 @@ from cloud import one_host_cloud
 @pytest.fixture(scope="session")
 def cloud():
     """One emulated hypervisor host with a whole cloud on it, as `make demo` starts it."""
-    with one_host_cloud("gabbro-e2e") as made:
+    with one_host_cloud("gabbro-e2e", "--cgroup") as made:
         yield made
 
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/placement/placement.h"
+#include "controllers/placement/processor.h"
 
 #include "controllers/class/class.h"
 #include "controllers/cloud_test.h"
@@ -445,6 +446,39 @@ static void what_was_discovered_stays_once_a_machine_uses_it(void)
         cloud_expect_condition(cloud, CLASS, "common", "Discovered", "True DiscoverySucceeded", "fixed, for machines use them");
 }
 
+/* The record of a machine speaks for it where the class takes what the host has. */
+static void a_machine_of_a_host_class_needs_what_its_first_host_had(void)
+{
+        static const char *const there[] = {"aes", "sse4.2"};
+        struct api_class_cpu host = {.type = "Host"}, model = {.type = "Model", .model = "qemu64"};
+        struct api_virtual_machine_class_spec spec = {.cpu = &host};
+        struct api_virtual_machine_class class = {.spec = &spec};
+        struct api_node_cpu cpu = {.features = (const char **)there, .n_features = 2};
+        struct api_node_virtualization virt = {.type = "kvm", .cpu = &cpu};
+        struct api_node_status status = {.virtualization = &virt};
+        struct api_node node = {.status = &status};
+        static const struct {
+                const char *record, *words;
+        } cases[] = {
+                {"null", NULL},
+                {"{\"cpu\":{\"requires\":[\"aes\"]},\"asked\":{\"cpu\":{\"mode\":\"Host\"}}}", NULL},
+                {"{\"cpu\":{\"requires\":[\"aes\",\"avx\"]},\"asked\":{\"cpu\":{\"mode\":\"Model\"}}}", NULL},
+                {"{\"cpu\":{\"requires\":[\"aes\",\"avx\",\"avx2\"]},\"asked\":{\"cpu\":{\"mode\":\"Host\"}}}",
+                 "lacks the processor features avx, avx2, which the machine's processor has since its first start"},
+        };
+        g_autoptr(arena) arena = arena_new(0);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(json_doc) doc = NULL;
+
+                g_assert_cmpint(json_parse(cases[i].record, strlen(cases[i].record), &doc, NULL), ==, 0);
+                g_assert_cmpstr(processor_words(&class, json_root(doc), &node, arena), ==, cases[i].words);
+        }
+        spec.cpu = &model; /* it was given another class: its record no longer speaks */
+        g_assert_null(processor_words(&class, NULL, &node, arena));
+        g_assert_null(processor_words(NULL, NULL, &node, arena));
+}
+
 static void a_class_in_use_waits_for_its_machines(void)
 {
         g_autoptr(cloud) cloud = cloud_new(NULL);
@@ -500,6 +534,8 @@ int main(int argc, char **argv)
         g_test_add_func("/sizing/D36_D37_a_changed_policy_leaves_running_machines_alone",
                         a_changed_policy_leaves_running_machines_alone);
         g_test_add_func("/class/D145_classes_tell_their_nodes", classes_tell_their_nodes);
+        g_test_add_func("/class/D56_a_machine_of_a_host_class_needs_what_its_first_host_had",
+                        a_machine_of_a_host_class_needs_what_its_first_host_had);
         g_test_add_func("/class/D48_a_machine_says_which_feature_its_nodes_lack", a_machine_says_which_feature_its_nodes_lack);
         g_test_add_func("/class/D145_what_was_discovered_stays_once_a_machine_uses_it",
                         what_was_discovered_stays_once_a_machine_uses_it);
