@@ -15,6 +15,11 @@ static const char *yes_no(bool yes)
         return yes ? "yes" : "no";
 }
 
+static unsigned profile_of(const struct virt_domain *d)
+{
+        return d->profile ? d->profile : VIRT_PROFILE_NEWEST;
+}
+
 static xmlNodePtr add_address(xmlNodePtr device, const struct virt_pci *pci)
 {
         char bus[8], slot[8], function[8];
@@ -124,7 +129,7 @@ static void add_features(xmlNodePtr root, const struct virt_domain *d)
         xml_add(features, "acpi", NULL);
         xml_add(features, "apic", NULL);
         if (d->windows && d->type == VIRT_TYPE_KVM)
-                add_enlightenments(features, d->profile);
+                add_enlightenments(features, profile_of(d));
         if (d->firmware == VIRT_FIRMWARE_EFI_SECURE)
                 xml_add(features, "smm", "state", "on", NULL);
 }
@@ -159,7 +164,7 @@ static void add_clock(xmlNodePtr root, const struct virt_domain *d)
         xml_add(clock, "timer", "name", "hpet", "present", "no", NULL);
         if (d->windows && d->type == VIRT_TYPE_KVM)
                 xml_add(clock, "timer", "name", "hypervclock", "present", "yes", NULL);
-        if (d->windows && d->type == VIRT_TYPE_KVM && d->profile >= 2)
+        if (d->windows && d->type == VIRT_TYPE_KVM && profile_of(d) >= 2)
                 xml_add(clock, "timer", "name", "kvmclock", "present", "no", NULL); /* Windows reads the other one */
 }
 
