@@ -2,6 +2,7 @@
 #include "agent/agent.h"
 
 #include "agent/core.h"
+#include "agent/guest_calls.h"
 #include "agent/renew.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -45,6 +46,8 @@ static void on_event(struct manifest_event *event, void *userdata)
 
         if (event->object) {
                 take_object(agent, event);
+        } else if (event->type == MANIFEST_STREAM && g_str_equal(event->channel, "call")) {
+                guest_calls_open(agent->guest_calls, event->nonce, event->machine_uid);
         } else if (event->type == MANIFEST_STREAM) {
                 consoles_open(agent->consoles, event->nonce, event->machine_uid, event->channel);
         }
@@ -270,6 +273,9 @@ static int open_talk(struct agent *agent)
         agent->consoles = consoles_new(agent);
         r = guests_new(agent, &agent->guests);
         if (!r) {
+                r = guest_calls_new(agent, &agent->guest_calls);
+        }
+        if (!r) {
                 r = lease_new(agent, &agent->lease);
         }
         if (!r) {
@@ -338,6 +344,7 @@ struct agent *agent_free(struct agent *agent)
         agent->stopping = true;
         manifest_free(agent->manifest);
         consoles_free(agent->consoles);
+        guest_calls_free(agent->guest_calls);
         /* Jobs under way end; queued ones come back cancelled. */
         loop_pool_free(agent->jobs);
         loop_pool_free(agent->queries);

@@ -33,6 +33,7 @@ AUTOPTR(host, host_unref);
 
 struct lease;
 struct consoles;
+struct guest_calls;
 struct node_report;
 struct renewal;
 struct guests;
@@ -59,6 +60,7 @@ struct agent {
         struct guests *guests;
         struct resync *resync;
         struct consoles *consoles;
+        struct guest_calls *guest_calls;
 
         struct loop_pool *jobs;    /* converging */
         struct loop_pool *queries; /* host facts, guest agents, node report: what may hang without holding up work */

@@ -31,6 +31,9 @@ const struct auth_permission auth_permissions[] = {
         {"Evict Child Host", "create", OWN, OPERATIONS, "evict", "move machines away from their host"},
         {"Migrate Child Host", "create", OWN, OPERATIONS, "migrate", "move machines to another host"},
         {"Open Console", "get", OWN, MACHINES, "console", "use the serial console of machines"},
+        {"Run In Guest", "create", OWN, MACHINES, "exec", "run commands in guests, as their administrator"},
+        {"Set Guest Password", "create", OWN, MACHINES, "guestpassword", "set passwords of users of guests"},
+        {"Read Guest", "get", OWN, MACHINES, "guestinfo", "ask guests for their users, file systems and addresses"},
         {},
 };
 

@@ -89,7 +89,10 @@ static void add_kinds(struct json_doc *doc, bool (*chooses)(const struct schema_
 
 static void fill_viewer(struct json_doc *doc)
 {
+        static const char *const told[] = {"virtualmachines/guestinfo", NULL}, *const get[] = {"get", NULL};
+
         add_kinds(doc, is_plain, true, read_verbs);
+        add_resource_rule(doc, "gabbro.dev", told, get);
 }
 
 static void fill_operator(struct json_doc *doc)
@@ -107,6 +110,7 @@ static void fill_operator(struct json_doc *doc)
 static void fill_project_admin(struct json_doc *doc)
 {
         static const char *const uploads[] = {"virtualdisks/upload", "virtualimages/upload", NULL};
+        static const char *const guests[] = {"virtualmachines/exec", "virtualmachines/guestpassword", NULL};
         static const char *const deliveries[] = {"callbacks/drop", "callbacks/retry", NULL};
         static const char *const reviews[] = {"localsubjectaccessreviews", NULL}, *const tokens[] = {"serviceaccounts/token", NULL};
         static const char *const create[] = {"create", NULL};
@@ -115,6 +119,7 @@ static void fill_project_admin(struct json_doc *doc)
         add_kinds(doc, is_secret_of_project, false, all_verbs);
         add_resource_rule(doc, "gabbro.dev", uploads, create);
         add_resource_rule(doc, "gabbro.dev", deliveries, create);
+        add_resource_rule(doc, "gabbro.dev", guests, create);
         add_resource_rule(doc, "authorization.k8s.io", reviews, create);
         add_resource_rule(doc, "", tokens, create);
 }

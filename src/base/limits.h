@@ -120,3 +120,13 @@
 #define LIMIT_MANIFESTS_PER_NODE      4 /* streams of one node; one more ends the oldest */
 #define LIMIT_GUEST_AGENT_REPLY_BYTES (1u << 20)
 #define LIMIT_CONSOLE_SESSIONS        64
+
+/* What is asked of guests through their agents */
+#define LIMIT_GUEST_CALLS             64 /* at once, of a gateway and of a host's agent */
+#define LIMIT_GUEST_CALLS_PER_MACHINE 4
+#define LIMIT_GUEST_EXEC_WORDS        256          /* of one command line */
+#define LIMIT_GUEST_EXEC_WORDS_BYTES  (64u << 10)  /* all together */
+#define LIMIT_GUEST_EXEC_INPUT_BYTES  (128u << 10) /* what it reads */
+#define LIMIT_GUEST_EXEC_OUTPUT_BYTES (256u << 10) /* each of what it writes and what it complains; more ends it */
+#define LIMIT_GUEST_EXEC_S            600          /* how long it may take */
+#define LIMIT_GUEST_PASSWORD_BYTES    1024

@@ -69,6 +69,8 @@ struct cli_request {
         size_t len;
         int body_fd; /* >= 0 with @upload */
         bool upload;
+        bool once;         /* never sent again: what it does cannot be told from what it did */
+        uint64_t stall_us; /* how long nothing may come; 0: as always */
         void (*on_sent)(struct http_call *call, uint64_t sent, void *userdata);
         void *userdata;
 };
@@ -211,6 +213,7 @@ int cli_redeploy(struct cli *cli, int argc, char **argv);
 int cli_undefine(struct cli *cli, int argc, char **argv);
 int cli_wait(struct cli *cli, int argc, char **argv);
 int cli_console(struct cli *cli, int argc, char **argv);
+int cli_guest(struct cli *cli, int argc, char **argv);
 int cli_image(struct cli *cli, int argc, char **argv);
 int cli_callbacks(struct cli *cli, int argc, char **argv);
 int cli_events(struct cli *cli, int argc, char **argv);

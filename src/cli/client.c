@@ -103,7 +103,7 @@ static int fetch(const struct cli *cli, const struct cli_request *request, const
 
         for (unsigned attempt = 0;; attempt++) {
                 r = http_fetch(&client, call, request->userdata, &ret_reply->status, &ret_reply->text, reterr_words);
-                if (attempt >= RETRIES || !is_write(request) || !is_lost(r, ret_reply->status, attempt))
+                if (attempt >= RETRIES || !is_write(request) || request->once || !is_lost(r, ret_reply->status, attempt))
                         return r;
                 if (attempt == 0)
                         cli_note("The connection to %s is lost; sending the request again under the same name.", cli->server);
@@ -134,7 +134,7 @@ int cli_call(struct cli *cli, const struct cli_request *request, struct cli_repl
                 .body_fd = request->body_fd,
                 .body_fd_set = request->upload,
                 .on_sent = request->on_sent,
-                .stall_timeout_us = STALL_US,
+                .stall_timeout_us = request->stall_us ?: STALL_US,
                 .max_body_bytes = CLIENT_LIST_BYTES,
         };
         r = fetch(cli, request, &call, ret_reply, &words);

@@ -22,6 +22,7 @@ const struct cli_verb cli_verbs[] = {
         {"undefine", "MACHINE...", "Delete a machine that is off; its disks stay", cli_undefine},
         {"wait", "KIND NAME... --for WHAT", "Wait for phase=X, condition=TYPE[=STATUS] or delete", cli_wait},
         {"console", "MACHINE", "Serial console; Ctrl+] leaves", cli_console},
+        {"guest", "exec|info|password NAME", "Ask the agent in a guest: run a command, tell of itself, set a password", cli_guest},
         {"image", "upload FILE | import URL", "Bring an image into the library", cli_image},
         {"callbacks", "list|deliveries|retry|drop", "What is told of images to endpoints, and what could not be told",
          cli_callbacks},

@@ -19,6 +19,7 @@ struct blobs;
 struct cache;
 struct manifests;
 struct streams;
+struct guest_calls;
 struct imports;
 struct callbacks;
 struct uploads;
@@ -60,6 +61,7 @@ struct gateway {
         struct blobs *blobs;
         struct manifests *manifests;
         struct streams *streams;
+        struct guest_calls *guest_calls;
         struct imports *imports;
         struct callbacks *callbacks;
         struct uploads *uploads;
@@ -163,6 +165,13 @@ void streams_init(struct gateway *gateway);
 struct streams *streams_free(struct streams *streams);
 /** streams_end_node() - end the consoles of machines on @node, which is trusted no more. */
 void streams_end_node(struct streams *streams, const char *node);
+
+/* --- guest_calls.c: what is asked of guests
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/** guest_calls_init() - .../virtualmachines/<name>/exec, guestpassword, guestinfo ... and the agents' ends of them. */
+void guest_calls_init(struct gateway *gateway);
+struct guest_calls *guest_calls_free(struct guest_calls *calls);
 
 /* --- small things that several facades use
  * ------------------------------------------------------------------------------------------- */

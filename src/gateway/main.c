@@ -422,6 +422,7 @@ static int start_api(struct program *program)
         reports_init(gateway);
         content_init(gateway);
         streams_init(gateway);
+        guest_calls_init(gateway);
         answers_init(gateway);
         eviction_init(gateway);
         callback_orders_init(gateway);
@@ -576,6 +577,7 @@ static void stop(struct program *program)
         uploads_free(gateway->uploads);
         resumable_free(gateway->resumable);
         streams_free(gateway->streams);
+        guest_calls_free(gateway->guest_calls);
         manifests_free(gateway->manifests);
         api_free(gateway->api);
         revoked_free(gateway->revoked);

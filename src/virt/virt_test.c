@@ -6,6 +6,8 @@
 #include "base/limits.h"
 #include "virt/domains.h"
 #include "virt/guest_agent.h"
+#include "virt/guest_exec.h"
+#include "virt/guest_orders.h"
 #include "virt/host_internal.h"
 #include "virt/image_tool.h"
 #include "virt/pool_directory.h"
@@ -783,10 +785,99 @@ static void an_answer_is_read_no_further_than_its_bound(void)
         munmap(pages, mapped + page);
 }
 
+/* D60: what became of a command in a guest, as an honest agent and others tell it. */
+static void the_end_of_a_command_is_read_or_refused(void)
+{
+        g_autofree char *flood = g_malloc0(2 * LIMIT_GUEST_EXEC_OUTPUT_BYTES + 1);
+        static const struct {
+                const char *reply;
+                int outcome;
+                bool exited, cut;
+                int exit_code;
+                const char *output;
+        } cases[] = {
+                {"{\"exited\":false}", 0, false, false, 0, NULL},
+                {"{\"exited\":true,\"exitcode\":0,\"out-data\":\"aGk=\"}", 0, true, false, 0, "hi"},
+                {"{\"exited\":true,\"exitcode\":7}", 0, true, false, 7, ""},
+                {"{\"exited\":true,\"signal\":9,\"out-truncated\":true}", 0, true, true, 137, ""},
+                {"{\"exited\":true,\"exitcode\":-4294967295}", 0, true, false, 1, ""},
+                {"{\"exited\":true,\"exitcode\":0,\"out-data\":[7]}", 0, true, false, 0, ""},
+                {"{\"exited\":true,\"exitcode\":0,\"out-data\":\"%%%\"}", 0, true, false, 0, ""},
+                {"{\"exited\":true}", VIRT_E_FAILED, false, false, 0, NULL},
+                {"{\"exited\":true,\"exitcode\":99999999999999999999}", VIRT_E_FAILED, false, false, 0, NULL},
+                {"{\"exited\":\"yes\"}", VIRT_E_FAILED, false, false, 0, NULL},
+                {"[]", VIRT_E_FAILED, false, false, 0, NULL},
+                {"7", VIRT_E_FAILED, false, false, 0, NULL},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(json_doc) doc = NULL;
+                struct guest_exec_result result = {};
+                struct virt_error error = {};
+
+                g_assert_cmpint(json_parse(cases[i].reply, strlen(cases[i].reply), &doc, NULL), ==, 0);
+                g_assert_cmpint(guest_exec_result_parse(json_root(doc), &result, &error), ==, cases[i].outcome);
+                g_assert_true(result.exited == cases[i].exited && result.output_cut == cases[i].cut);
+                g_assert_cmpint(result.exit_code, ==, cases[i].exit_code);
+                if (cases[i].output)
+                        g_assert_cmpmem(result.output->data, result.output->len, cases[i].output, strlen(cases[i].output));
+                guest_exec_result_clear(&result);
+        }
+        memset(flood, 'A', 2 * LIMIT_GUEST_EXEC_OUTPUT_BYTES);
+        g_autoptr(json_doc) doc = json_doc_new();
+        struct guest_exec_result result = {};
+        struct virt_error error = {};
+
+        json_set_root(doc, json_new(doc, JSON_OBJECT));
+        json_set_bool(doc, json_root(doc), "exited", true);
+        json_set_int(doc, json_root(doc), "exitcode", 0);
+        json_set_string(doc, json_root(doc), "err-data", flood);
+        g_assert_cmpint(guest_exec_result_parse(json_root(doc), &result, &error), ==, 0);
+        g_assert_true(result.complaints_cut && !result.output_cut);
+        g_assert_cmpuint(result.complaints->len, ==, LIMIT_GUEST_EXEC_OUTPUT_BYTES);
+        guest_exec_result_clear(&result);
+}
+
+/* Attack 23: lists without end, names with markup and escapes, values of other kinds. */
+static void what_a_guest_tells_is_plain_and_bounded(void)
+{
+        g_autofree char *many = repeated("[{\"user\":\"a\"}", ",{\"user\":\"\\u001b[31m<b>root\"}", 3000, "]");
+        g_autofree char *addresses = repeated("[{\"name\":\"eth0\",\"ip-addresses\":[{\"ip-address\":\"::1\"}",
+                                              ",{\"ip-address\":\"10.0.0.1\\n\"}", 3000, "]}]");
+        const char *const texts[] = {many, addresses, "{\"version\":[1],\"host-name\":7}",
+                                     "[[],7,null,{\"mountpoint\":\"/\",\"total-bytes\":-1}]"};
+        g_autoptr(json_doc) doc = json_doc_new();
+        struct json_doc *docs[G_N_ELEMENTS(texts)];
+        const struct json_value *told;
+        g_autofree char *text = NULL;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+                g_assert_cmpint(json_parse(texts[i], strlen(texts[i]), &docs[i], NULL), ==, 0);
+        told = guest_replies_tell(&(struct guest_replies){.users = json_root(docs[0]),
+                                                          .interfaces = json_root(docs[1]),
+                                                          .info = json_root(docs[2]),
+                                                          .host_name = json_root(docs[2]),
+                                                          .os = json_root(docs[0]),
+                                                          .filesystems = json_root(docs[3])},
+                                  doc);
+        g_assert_cmpuint(json_length(json_get(told, "users")), ==, GUEST_LIST_MAX);
+        g_assert_cmpuint(json_length(json_get(json_first(json_get(told, "interfaces")), "addresses")), ==, GUEST_LIST_MAX);
+        text = json_to_text(told);
+        g_assert_null(strstr(text, "\\u001b"));
+        g_assert_null(strstr(text, "\\n"));
+        g_assert_null(json_get(told, "agentVersion"));
+        g_assert_null(json_get(told, "hostName"));
+        g_assert_null(strstr(text, "totalBytes"));
+        for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+                json_doc_free(docs[i]);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/domains/a_domain_lives_and_ends", a_domain_lives_and_ends);
+        g_test_add_func("/guest/D60_the_end_of_a_command_is_read_or_refused", the_end_of_a_command_is_read_or_refused);
+        g_test_add_func("/guest/what_a_guest_tells_is_plain_and_bounded", what_a_guest_tells_is_plain_and_bounded);
         g_test_add_func("/virt/the_user_of_a_file_is_the_domain_that_runs_with_it",
                         the_user_of_a_file_is_the_domain_that_runs_with_it);
         g_test_add_func("/domains/only_our_domains_are_listed_and_touched", only_our_domains_are_listed_and_touched);
