@@ -215,6 +215,7 @@ int cli_wait(struct cli *cli, int argc, char **argv);
 int cli_console(struct cli *cli, int argc, char **argv);
 int cli_guest(struct cli *cli, int argc, char **argv);
 int cli_image(struct cli *cli, int argc, char **argv);
+int cli_disk(struct cli *cli, int argc, char **argv);
 int cli_callbacks(struct cli *cli, int argc, char **argv);
 int cli_events(struct cli *cli, int argc, char **argv);
 int cli_node(struct cli *cli, int argc, char **argv);

@@ -32,6 +32,7 @@ static void print_bash(void)
                "                COMPREPLY=($(compgen -W \"$(gabbro get vm -o name 2>/dev/null | sed 's|.*/||')\" -- \"$word\")) "
                ";;\n"
                "           image) COMPREPLY=($(compgen -W \"upload import\" -- \"$word\")) ;;\n"
+               "           disk) COMPREPLY=($(compgen -W upload -- \"$word\")) ;;\n"
                "           callbacks) COMPREPLY=($(compgen -W \"list deliveries retry drop\" -- \"$word\")) ;;\n"
                "           guest) COMPREPLY=($(compgen -W \"exec info password\" -- \"$word\")) ;;\n"
                "           create) COMPREPLY=($(compgen -W vm -- \"$word\")) ;;\n"

@@ -18,13 +18,19 @@
 #define UPLOAD_WAIT_US 600000000u
 #define IMPORT_WAIT_US 3600000000ull
 
+/* Images, and disks that begin with the content of a file of their own. */
 struct image_options {
+        const char *verb;
+        bool is_disk;
         char *name, *sha256, *ca_bundle;
+        char *size, *pool; /* of a disk */
         gboolean cluster, no_checksum, resume;
 };
 
 static const struct schema_kind *image_kind(const struct image_options *options)
 {
+        if (options->is_disk)
+                return &api_virtual_disk_kind;
         return options->cluster ? &api_cluster_virtual_image_kind : &api_virtual_image_kind;
 }
 
@@ -38,8 +44,12 @@ static struct json_doc *manifest(const struct image_options *options, const char
         json_set_string(doc, root, "kind", image_kind(options)->kind);
         json_set_string(doc, json_ensure_object(doc, root, "metadata"), "name", options->name);
         struct json_value *spec = json_ensure_object(doc, root, "spec");
-        if (!options->cluster)
+        if (image_kind(options) == &api_virtual_image_kind)
                 json_set_string(doc, spec, "storage", "ContainerRegistry");
+        if (options->size)
+                json_set_string(doc, json_ensure_object(doc, spec, "persistentVolumeClaim"), "size", options->size);
+        if (options->pool)
+                json_set_string(doc, json_ensure_object(doc, spec, "persistentVolumeClaim"), "storageClassName", options->pool);
         json_set_string(doc, json_ensure_object(doc, spec, "dataSource"), "type", type);
         return doc;
 }
@@ -71,6 +81,14 @@ static char *hash_file(int fd, uint64_t size)
         for (unsigned i = 0; i < n_raw; i++)
                 g_string_append_printf(text, "%02x", raw[i]);
         return g_string_free(text, FALSE);
+}
+
+/* A disk is ready once a machine has called for it: until then its content waits in the library. */
+static void tell_ready(const struct image_options *options)
+{
+        cli_say(options->is_disk ? "%s/%s has its content" : "%s/%s is ready", image_kind(options)->singular, options->name);
+        if (options->is_disk)
+                cli_hint("It is made where the first machine that uses it is started.");
 }
 
 /* --- upload
@@ -141,10 +159,10 @@ static int upload_open(struct cli *cli, const struct image_options *options, con
         if (code == CLI_OK)
                 code = send_file(cli, options, fd, size, hash);
         /* Not for the phase: of an earlier attempt it may still be Failed. */
-        if (code == CLI_OK)
+        if (code == CLI_OK && !options->is_disk)
                 code = cli_wait_for(cli, image_kind(options), options->name, "condition=Ready", UPLOAD_WAIT_US, true);
         if (code == CLI_OK)
-                cli_say("%s/%s is ready", singular, options->name);
+                tell_ready(options);
         return code;
 }
 
@@ -235,6 +253,8 @@ static int check(const struct image_options *options, int argc, char **argv)
 {
         bool upload_wanted = argc > 1 && g_str_equal(argv[1], "upload"), import_wanted = argc > 1 && g_str_equal(argv[1], "import");
 
+        if (options->is_disk && (argc != 3 || !upload_wanted))
+                return cli_usage("what? gabbro disk upload FILE");
         if (argc != 3 || !(upload_wanted || import_wanted))
                 return cli_usage("what? gabbro image upload FILE, or gabbro image import URL");
         if (options->sha256 && (strlen(options->sha256) != 64 || strspn(options->sha256, "0123456789abcdefABCDEF") != 64))
@@ -243,45 +263,81 @@ static int check(const struct image_options *options, int argc, char **argv)
                 return cli_usage("%s is no http or https address%s", argv[2],
                                  g_file_test(argv[2], G_FILE_TEST_EXISTS) ? "; a file is sent by gabbro image upload" : "");
         if (upload_wanted && strstr(argv[2], "://"))
-                return cli_usage("%s is an address; it is fetched by gabbro image import", argv[2]);
+                return cli_usage("%s is an address; %s", argv[2],
+                                 options->is_disk ? "gabbro image import fetches it, and a disk can be made of the image"
+                                                  : "it is fetched by gabbro image import");
         return CLI_OK;
 }
 
+/* Parse, check, do. */
+static int run(struct cli *cli, struct image_options *options, const GOptionEntry *entries, const char *help, int argc, char **argv)
+{
+        int code = cli_parse(cli, options->verb, entries, help, &argc, &argv);
+
+        if (code == CLI_OK)
+                code = check(options, argc, argv);
+        if (code == CLI_OK && !options->name)
+                options->name = name_of(argv[2]);
+        if (code == CLI_OK && !*options->name)
+                code = cli_usage("no name can be made of %s; choose one with --name", argv[2]);
+        if (code == CLI_OK)
+                code = g_str_equal(argv[1], "upload") ? upload(cli, options, argv[2]) : import(cli, options, argv[2]);
+        g_free(options->name);
+        g_free(options->sha256);
+        g_free(options->ca_bundle);
+        g_free(options->size);
+        g_free(options->pool);
+        return code;
+}
+
+#define UPLOAD_OPTIONS(options)                                                                                                    \
+        {"sha256", 0, 0, G_OPTION_ARG_STRING, &(options).sha256, "What the bytes must hash to (upload: computed here)", "HEX"},    \
+                {"no-checksum", 0, 0, G_OPTION_ARG_NONE, &(options).no_checksum, "Upload without hashing the file first", NULL},   \
+        {                                                                                                                          \
+                "resume", 0, 0, G_OPTION_ARG_NONE, &(options).resume,                                                              \
+                        "With --no-checksum: go on with an upload that broke off, trusting that it was of the same file", NULL     \
+        }
+
 int cli_image(struct cli *cli, int argc, char **argv)
 {
-        struct image_options options = {};
+        struct image_options options = {.verb = "image"};
         const GOptionEntry entries[] = {
                 {"name", 0, 0, G_OPTION_ARG_STRING, &options.name, "Name of the image (that of the file)", "NAME"},
                 {"cluster", 0, 0, G_OPTION_ARG_NONE, &options.cluster, "For all projects (ClusterVirtualImage)", NULL},
-                {"sha256", 0, 0, G_OPTION_ARG_STRING, &options.sha256, "What the bytes must hash to (upload: computed here)",
-                 "HEX"},
                 {"ca-bundle", 0, 0, G_OPTION_ARG_FILENAME, &options.ca_bundle,
                  "import: certificates in PEM that the server's is judged by", "FILE"},
-                {"no-checksum", 0, 0, G_OPTION_ARG_NONE, &options.no_checksum, "Upload without hashing the file first", NULL},
-                {"resume", 0, 0, G_OPTION_ARG_NONE, &options.resume,
-                 "With --no-checksum: go on with an upload that broke off, trusting that it was of the same file", NULL},
+                UPLOAD_OPTIONS(options),
                 {},
         };
-        int code =
-                cli_parse(cli, "image", entries,
-                          "Images are qcow2, raw or ISO, also packed with xz, gzip, bzip2 or zstd. upload sends a file from here;\n"
-                          "import lets the gateway fetch it. An upload that breaks off goes on by itself, or when the command is "
-                          "run again.\n\n"
-                          "Examples:\n"
-                          "  gabbro image upload debian-12.qcow2 --cluster\n"
-                          "  gabbro image import https://example.org/debian-12.qcow2 --sha256 HEX",
-                          &argc, &argv);
 
-        if (code == CLI_OK)
-                code = check(&options, argc, argv);
-        if (code == CLI_OK && !options.name)
-                options.name = name_of(argv[2]);
-        if (code == CLI_OK && !*options.name)
-                code = cli_usage("no name can be made of %s; choose one with --name", argv[2]);
-        if (code == CLI_OK)
-                code = g_str_equal(argv[1], "upload") ? upload(cli, &options, argv[2]) : import(cli, &options, argv[2]);
-        g_free(options.name);
-        g_free(options.sha256);
-        g_free(options.ca_bundle);
-        return code;
+        return run(cli, &options, entries,
+                   "Images are qcow2, raw or ISO, also packed with xz, gzip, bzip2 or zstd. upload sends a file from here;\n"
+                   "import lets the gateway fetch it. An upload that breaks off goes on by itself, or when the command is "
+                   "run again.\n\n"
+                   "Examples:\n"
+                   "  gabbro image upload debian-12.qcow2 --cluster\n"
+                   "  gabbro image import https://example.org/debian-12.qcow2 --sha256 HEX",
+                   argc, argv);
+}
+
+int cli_disk(struct cli *cli, int argc, char **argv)
+{
+        struct image_options options = {.verb = "disk", .is_disk = true};
+        const GOptionEntry entries[] = {
+                {"name", 0, 0, G_OPTION_ARG_STRING, &options.name, "Name of the disk (that of the file)", "NAME"},
+                {"size", 0, 0, G_OPTION_ARG_STRING, &options.size, "What a guest sees, at least the file's own (that)", "SIZE"},
+                {"pool", 0, 0, G_OPTION_ARG_STRING, &options.pool, "Where it is to lie (the default pool)", "POOL"},
+                UPLOAD_OPTIONS(options),
+                {},
+        };
+
+        return run(
+                cli, &options, entries,
+                "upload makes a disk that begins with the content of a file from here: qcow2 or raw, also packed with xz, gzip,\n"
+                "bzip2 or zstd. One that breaks off goes on by itself, or when the command is run again. For many disks of one\n"
+                "file use gabbro image upload: it is kept once.\n\n"
+                "Examples:\n"
+                "  gabbro disk upload old-server.qcow2\n"
+                "  gabbro disk upload data.raw.zst --name data --size 200Gi --pool fast",
+                argc, argv);
 }

@@ -24,6 +24,7 @@ const struct cli_verb cli_verbs[] = {
         {"console", "MACHINE", "Serial console; Ctrl+] leaves", cli_console},
         {"guest", "exec|info|password NAME", "Ask the agent in a guest: run a command, tell of itself, set a password", cli_guest},
         {"image", "upload FILE | import URL", "Bring an image into the library", cli_image},
+        {"disk", "upload FILE", "Make a disk of a file from here", cli_disk},
         {"callbacks", "list|deliveries|retry|drop", "What is told of images to endpoints, and what could not be told",
          cli_callbacks},
         {"events", "", "What happened, oldest first; -w follows", cli_events},

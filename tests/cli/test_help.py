@@ -7,7 +7,7 @@ import pytest
 
 from conftest import BIN, OK, ROOT, USAGE
 
-VERBS = ["get", "describe", "apply", "delete", "create", "start", "stop", "restart", "force-off", "suspend", "resume", "reset", "redeploy", "undefine", "wait", "console", "guest", "image", "callbacks",
+VERBS = ["get", "describe", "apply", "delete", "create", "start", "stop", "restart", "force-off", "suspend", "resume", "reset", "redeploy", "undefine", "wait", "console", "guest", "image", "disk", "callbacks",
          "events", "pool", "node", "role", "login", "logout", "whoami", "user", "token", "audit", "storage", "doctor", "explain",
          "version", "completion"]
 
@@ -75,6 +75,9 @@ def test_options_may_stand_before_the_verb(admin):
     (["image", "upload", "https://x/y"], "gabbro image import"),
     (["image", "upload", "/etc/hostname", "--sha256", "abc"], "64"),
     (["image", "upload", "/___.qcow2"], "--name"),
+    (["disk"], "gabbro disk upload FILE"),
+    (["disk", "import", "https://x/y"], "gabbro disk upload FILE"),
+    (["disk", "upload", "https://x/y"], "gabbro image import"),
     (["node"], "gabbro node join-token"),
     (["node", "join-token", "--ttl", "0"], "seconds"),
     (["events", "vm"], "gabbro describe"),
@@ -119,6 +122,7 @@ def test_bash_completes_verbs_kinds_and_names(user):
     assert "virtualmachine" in complete(user, "gabbro", "get", "virtualm")
     assert complete(user, "gabbro", "get", "ns", "completed") == ["completed-ns"]
     assert complete(user, "gabbro", "image", "") == ["upload", "import"]
+    assert complete(user, "gabbro", "disk", "") == ["upload"]
     assert complete(user, "gabbro", "callbacks", "") == ["list", "deliveries", "retry", "drop"]
     assert complete(user, "gabbro", "node", "") == ["join-token"]
 

@@ -96,6 +96,30 @@ def test_without_a_checksum_nothing_is_taken_for_the_same_file(fresh, wire, file
     assert fresh.blobs() == [hashlib.sha256(other).hexdigest()]
 
 
+def test_a_disk_is_uploaded_killed_and_resumed(fresh, wire, file):
+    """The same for a disk of the source Upload, whose status tells of it as that of an image does. B29, B34."""
+    slow = wire(fresh)
+    words = ["--server", f"https://127.0.0.1:{slow.own_port}", "disk", "upload", file, "--name", "data", "--size", "1Gi"]
+    run = fresh.gabbro(*words)
+    await_half(fresh, 6 << 20)
+    status = fresh.await_phase(fresh.path("data", "virtualdisks"), "Provisioning")
+    assert status["imageUploadURLs"]["external"].endswith("/virtualdisks/data/upload") and "virtualdisks/data/upload" in status["uploadCommand"]
+    run.kill()
+    run.communicate()
+    run = fresh.gabbro(*words)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0 and "Going on with the upload" in err and out.splitlines()[-1] == "virtualdisk/data has its content", out + err
+    assert fresh.blobs() == [DIGEST] and slow.passed < len(DATA) * 1.3
+    path = fresh.path("data", "virtualdisks")
+    assert fresh.ask("GET", path).json["spec"]["persistentVolumeClaim"] == {"size": "1Gi"}
+    status = fresh.status(path)
+    assert status["ingest"]["digest"] == DIGEST and not {"uploadCommand", "imageUploadURLs"} & set(status)
+    assert fresh.ask("GET", f"/apis/gabbro.dev/v1/imageblobs/sha256-{DIGEST}").status == 200, "the library keeps it for the disk"
+    run = fresh.gabbro(*words)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0 and out == "virtualdisk/data has this content already\n", out + err
+
+
 def test_the_gateway_is_killed(fresh, wire, file):
     slow = wire(fresh)
     run = fresh.gabbro("--server", f"https://127.0.0.1:{slow.own_port}", "image", "upload", file)

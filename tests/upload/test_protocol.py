@@ -164,8 +164,8 @@ def test_put_still_works_and_ends_what_was_begun(gateway, image):
     assert gateway.grant(image, len(DATA)).status == 409
 
 
-@pytest.mark.parametrize("plural", ["virtualimages", "clustervirtualimages"])
-def test_the_status_tells_how_to_send_the_file(gateway, name, plural, tmp_path):
+@pytest.mark.parametrize("plural, ready", [("virtualimages", "Ready"), ("clustervirtualimages", "Ready"), ("virtualdisks", "WaitForFirstConsumer")])
+def test_the_status_tells_how_to_send_the_file(gateway, name, plural, ready, tmp_path):
     path = gateway.image(name, plural)
     status = gateway.await_phase(path, "WaitForUserUpload")
     assert status["imageUploadURLs"] == {"external": f"{path}/upload"}
@@ -173,7 +173,7 @@ def test_the_status_tells_how_to_send_the_file(gateway, name, plural, tmp_path):
     (tmp_path / "ca.pem").write_text(gateway.ca)
     env = dict(os.environ, TOKEN=gateway.token, GATEWAY=f"https://127.0.0.1:{gateway.port}", CURL_CA_BUNDLE=str(tmp_path / "ca.pem"))
     subprocess.run(["sh", "-ec", status["uploadCommand"] + " -sf"], cwd=tmp_path, env=env, check=True, stdout=subprocess.DEVNULL, timeout=60)
-    status = gateway.await_phase(path, "Ready")
+    status = gateway.await_phase(path, ready)
     assert status["ingest"]["digest"] == hashlib.sha256(DATA).hexdigest() and "uploadCommand" not in status and "imageUploadURLs" not in status
 
 

@@ -322,6 +322,8 @@ static enum turn_result disk_mirror(struct disk_turn *disk)
 
         target->persistent_volume_claim_name = disk->volume->name;
         disk->status.target = target;
+        disk->status.image_upload_urls = NULL;
+        disk->status.upload_command = NULL;
         disk->status.node_name = volume->spec->node_name;
         disk->status.storage_class_name = volume->spec->pool->name;
         disk->status.digest = volume->spec->source ? volume->spec->source->digest : NULL;
@@ -391,6 +393,21 @@ static void disk_say_sources(struct disk_turn *disk, const struct disk_plan *pla
                                "StoragePool %s can be used", plan->pool->name);
 }
 
+/* A content of its own, from an upload or a URL: it is kept in the library until the volume has it. */
+static void disk_own_content(struct disk_turn *disk, const struct disk_plan *plan)
+{
+        const struct api_virtual_disk *view = disk->object->view;
+        const struct api_disk_data_source *source = view->spec ? view->spec->data_source : NULL;
+
+        disk->status.image_upload_urls = NULL;
+        disk->status.upload_command = NULL;
+        if (plan->has_content && !plan->source)
+                image_blob_ensure(disk->turn, &plan->content);
+        else if (source && g_strcmp0(source->type, "Upload") == 0)
+                image_tell_upload(turn_arena(disk->turn), disk->object, &disk->status.image_upload_urls,
+                                  &disk->status.upload_command);
+}
+
 static enum turn_result disk_prepare(struct disk_turn *disk)
 {
         const char *node = object_annotation(disk->object, ANNOTATION_SELECTED_NODE);
@@ -398,6 +415,7 @@ static enum turn_result disk_prepare(struct disk_turn *disk)
         struct disk_plan plan;
 
         disk_plan(disk->cache, disk->object, turn_arena(disk->turn), &plan);
+        disk_own_content(disk, &plan);
         disk->status.progress = percent(disk, plan.progress_percent);
         if (!plan.phase && turn_refusal(disk->turn))
                 plan = (struct disk_plan){.phase = "Pending",

@@ -193,16 +193,31 @@ static void a_blank_disk_and_an_uploaded_disk_come_to_be(void)
         disk(cloud, "upload", "dataSource: {type: Upload}");
         cloud_expect_phase(cloud, VD, "data", "WaitForFirstConsumer");
         cloud_expect_phase(cloud, VD, "upload", "WaitForUserUpload");
+        g_assert_cmpstr(cloud_text(cloud, VD, "upload", "/status/imageUploadURLs/external"), ==,
+                        "/apis/gabbro.dev/v1/namespaces/default/virtualdisks/upload/upload");
+        g_assert_nonnull(strstr(cloud_text(cloud, VD, "upload", "/status/uploadCommand"), "virtualdisks/upload/upload"));
+        g_assert_cmpstr(cloud_text(cloud, VD, "data", "/status/uploadCommand"), ==, "");
+        cloud_status(cloud, VD, "upload", "{\"ingest\": {\"progressPercent\": 30}}");
+        cloud_expect_phase(cloud, VD, "upload", "Provisioning");
+        g_assert_cmpstr(cloud_text(cloud, VD, "upload", "/status/progress"), ==, "30%");
+        g_assert_cmpstr(cloud_text(cloud, VD, "upload", "/status/uploadCommand"), !=, "");
         cloud_status(cloud, VD, "upload",
                      "{\"ingest\": {\"progressPercent\": 100, \"digest\": \"" DIGEST "\", \"sizeBytes\": 1048576,"
                      " \"virtualSizeBytes\": 2147483648, \"format\": \"raw\"}}");
         cloud_expect_phase(cloud, VD, "upload", "WaitForFirstConsumer");
+        g_assert_cmpstr(cloud_text(cloud, VD, "upload", "/status/uploadCommand"), ==, "");
+        g_assert_cmpstr(cloud_text(cloud, VD, "upload", "/status/imageUploadURLs/external"), ==, "");
+        cloud_advance(cloud, 7200 * SECOND_US);
+        g_assert_nonnull(cloud_get(cloud, BLOB, "sha256-" DIGEST)); /* however long the first machine keeps it waiting */
         cloud_apply(cloud, "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
                            "spec: {virtualMachineClassName: generic, cpu: {cores: 1}, memory: {size: 1Gi},\n"
                            "  blockDeviceRefs: [{kind: VirtualDisk, name: upload}, {kind: VirtualDisk, name: data}]}\n");
         cloud_expect_phase(cloud, VM, "web", "Running");
         g_assert_null(volume_of(cloud, VD, "data")->spec->source);
         g_assert_cmpstr(volume_of(cloud, VD, "upload")->spec->source->digest, ==, DIGEST);
+        cloud_advance(cloud, 7200 * SECOND_US);
+        g_assert_null(cloud_get(cloud, BLOB, "sha256-" DIGEST)); /* the volume has it */
+        cloud_expect_phase(cloud, VD, "upload", "Ready");
 }
 
 static void a_disk_grows_and_is_protected_while_in_use(void)

@@ -242,19 +242,17 @@ static enum turn_result image_by_ref(struct image_turn *image)
         return image_finish(image, &content);
 }
 
-/* Where and how its file is sent; the address of the gateway is that at which the status was read. */
-static void image_tell_upload(struct image_turn *image)
+void image_tell_upload(struct arena *arena, const struct cache_object *object, struct api_image_upload_urls **ret_urls,
+                       const char **ret_command)
 {
-        struct arena *arena = turn_arena(image->turn);
-        const struct cache_object *object = image->object;
         struct api_image_upload_urls *urls = arena_new0(arena, struct api_image_upload_urls);
         const char *place = object->namespace ? arena_printf(arena, "namespaces/%s/", object->namespace) : "";
 
+        assert(arena && object && ret_urls && ret_command);
         urls->external = arena_printf(arena, "/apis/%s/%s/%s%s/%s/upload", object->kind->group, object->kind->version, place,
                                       object->kind->plural, object->name);
-        image->view.status.image_upload_urls = urls;
-        image->view.status.upload_command =
-                arena_printf(arena, "curl -T FILE -H \"Authorization: Bearer $TOKEN\" \"$GATEWAY%s\"", urls->external);
+        *ret_urls = urls;
+        *ret_command = arena_printf(arena, "curl -T FILE -H \"Authorization: Bearer $TOKEN\" \"$GATEWAY%s\"", urls->external);
 }
 
 static enum turn_result image_by_ingest(struct image_turn *image, bool upload)
@@ -268,7 +266,7 @@ static enum turn_result image_by_ingest(struct image_turn *image, bool upload)
                 return image_finish(image, &content);
         image->view.status.progress = arena_printf(arena, "%d%%", ingest ? (int)ingest->progress_percent : 0);
         if (upload)
-                image_tell_upload(image);
+                image_tell_upload(arena, image->object, &image->view.status.image_upload_urls, &image->view.status.upload_command);
         if (ingest && ingest->error) {
                 if (g_strcmp0(image->view.status.phase, "Failed") != 0)
                         turn_event(image->turn, image->object, true, REASON_PROVISIONING_FAILED, ingest->error->message);

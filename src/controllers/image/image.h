@@ -32,6 +32,11 @@ const struct cache_object *image_find(const struct cache *cache, const char *kin
 /** image_blob_ensure() - the ImageBlob of a content, made part of the turn when it is absent. */
 void image_blob_ensure(struct turn *turn, const struct image_content *content);
 
+/** image_tell_upload() - where and how the file of an image or a disk of the source Upload is sent; relative to the gateway at
+ * which the status was read. */
+void image_tell_upload(struct arena *arena, const struct cache_object *object, struct api_image_upload_urls **ret_urls,
+                       const char **ret_command);
+
 /** image_volume_on() - the Volume that holds an image on a node, or NULL. */
 const struct cache_object *image_volume_on(const struct cache *cache, const struct cache_object *image, const char *node);
 
