@@ -122,7 +122,7 @@ static int check_machine(const struct virt_domain *d, struct virt_error *reterr)
         return 0;
 }
 
-static int check_disk(const struct virt_disk *disk, struct virt_error *reterr)
+int virt_disk_check(const struct virt_disk *disk, struct virt_error *reterr)
 {
         static const char *const caches[] = {"none", "writeback", "writethrough", "directsync", "unsafe", "default"};
 
@@ -205,7 +205,7 @@ int virt_domain_check(const struct virt_domain *d, struct virt_error *reterr)
         if (!r && (d->n_disks > VIRT_DISKS_MAX || d->n_nics > VIRT_NICS_MAX))
                 r = bad(reterr, "devices", "too many disks or interfaces");
         for (size_t i = 0; i < d->n_disks && !r; i++)
-                r = check_disk(&d->disks[i], reterr);
+                r = virt_disk_check(&d->disks[i], reterr);
         for (size_t i = 0; i < d->n_nics && !r; i++)
                 r = check_nic(&d->nics[i], reterr);
         return r ? r : check_unique(d, reterr);

@@ -68,11 +68,14 @@ static void read_owner(xmlNodePtr instance, struct virt_facts *facts)
 }
 
 /* Our name of the device whose @key attribute is @value, or @value itself for one that we did not name. */
-static const char *name_of(xmlNodePtr instance, const char *element, const char *key, const char *value, struct arena *arena)
+static const char *name_of(xmlNodePtr instance, const char *element, const char *key, const char *value, struct arena *arena,
+                           bool *ret_own)
 {
         for (xmlNodePtr node = xml_child(instance, element); node; node = xml_next(node))
-                if (value && xml_attribute_is(node, key, value))
+                if (value && xml_attribute_is(node, key, value)) {
+                        *ret_own = true;
                         return xml_attribute(node, "name", arena);
+                }
         return value;
 }
 
@@ -213,7 +216,7 @@ static bool read_disk(xmlNodePtr node, xmlNodePtr instance, struct virt_disk *di
             !xml_attribute_is(node, "type", "file") || !dev || strlen(dev) >= sizeof(disk->target))
                 return false;
         memcpy(disk->target, dev, strlen(dev) + 1);
-        disk->name = name_of(instance, "disk", "target", dev, arena);
+        disk->name = name_of(instance, "disk", "target", dev, arena, &disk->own);
         disk->path = xml_attribute(xml_child(node, "source"), "file", arena);
         disk->read_only = xml_child(node, "readonly") && !disk->cdrom;
         disk->no_discard = !disk->cdrom && !disk->read_only && !xml_attribute_is(driver, "discard", "unmap");
@@ -236,6 +239,7 @@ static bool read_disk(xmlNodePtr node, xmlNodePtr instance, struct virt_disk *di
 static bool read_nic(xmlNodePtr node, xmlNodePtr instance, struct virt_nic *nic, struct arena *arena)
 {
         const char *model = xml_attribute(xml_child(node, "model"), "type", arena);
+        bool own = false;
 
         nic->mac = xml_attribute(xml_child(node, "mac"), "address", arena);
         nic->bridge = xml_attribute(xml_child(node, "source"), "bridge", arena);
@@ -243,7 +247,7 @@ static bool read_nic(xmlNodePtr node, xmlNodePtr instance, struct virt_nic *nic,
         if (!xml_attribute_is(node, "type", "bridge") || !nic->mac || !nic->bridge ||
             virt_nic_model_from_text(model, &nic->model) < 0)
                 return false;
-        nic->name = name_of(instance, "interface", "mac", nic->mac, arena);
+        nic->name = name_of(instance, "interface", "mac", nic->mac, arena, &own);
         nic->mtu = (unsigned)xml_attribute_number(xml_child(node, "mtu"), "size", UINT16_MAX, 0);
         nic->isolated = xml_attribute_is(xml_child(node, "port"), "isolated", "yes");
         nic->checksum_off = xml_attribute_is(xml_find(node, "driver/host"), "csum", "off");

@@ -101,6 +101,7 @@ struct layout {
         bool sata[VIRT_SATA_UNITS];
         bool scsi[VIRT_DISKS_MAX];
         unsigned highest;
+        unsigned used;
 };
 
 static int refuse(struct virt_error *reterr, const char *device, const char *words)
@@ -117,6 +118,7 @@ static int take_port(struct layout *layout, const struct virt_pci *pci, const ch
         if (layout->ports[pci->bus])
                 return refuse(reterr, device, "its PCI address is taken by another device");
         layout->ports[pci->bus] = true;
+        layout->used++;
         layout->highest = MAX(layout->highest, pci->bus);
         return 0;
 }
@@ -166,6 +168,7 @@ static int give_port(struct layout *layout, struct virt_pci *pci, const char *de
         if (bus > VIRT_ROOT_PORTS_MAX)
                 return refuse(reterr, device, "no root port is left for it");
         layout->ports[bus] = true;
+        layout->used++;
         layout->highest = MAX(layout->highest, bus);
         *pci = (struct virt_pci){.set = true, .bus = (uint8_t)bus};
         return 0;
@@ -257,8 +260,54 @@ int virt_domain_complete(struct virt_domain *domain, struct virt_error *reterr)
                 r = give_all(domain, &layout, reterr);
         if (r)
                 return r;
-        if (!domain->root_ports)
-                domain->root_ports = MIN(layout.highest + SPARE_ROOT_PORTS, VIRT_ROOT_PORTS_MAX);
+        /* Ports that are added stand behind the others: no device that is recorded moves. */
+        domain->root_ports = MAX(domain->root_ports, MIN(layout.used + SPARE_ROOT_PORTS, VIRT_ROOT_PORTS_MAX));
         domain->root_ports = MAX(domain->root_ports, layout.highest);
         return 0;
+}
+
+/* --- a disk for a running domain
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+/* A recorded place that another device has meanwhile is given up. */
+static void forget_taken(const struct virt_domain *live, const struct layout *layout, struct virt_disk *disk)
+{
+        bool sata = disk->bus == VIRT_BUS_SATA;
+        unsigned place = sata ? disk->drive.unit : disk->drive.target;
+
+        if (disk->pci.set && (disk->pci.bus > live->root_ports || disk->pci.slot || disk->pci.function || !disk->pci.bus ||
+                              layout->ports[disk->pci.bus]))
+                disk->pci = (struct virt_pci){};
+        if (disk->drive.set && (place >= VIRT_DISKS_MAX || (sata ? place >= VIRT_SATA_UNITS : layout->scsi[place])))
+                disk->drive = (struct virt_drive){};
+        if (target_taken(live, disk->target))
+                *disk->target = 0;
+}
+
+int virt_disk_place(const struct virt_domain *live, struct virt_disk *disk, struct virt_error *reterr)
+{
+        struct layout layout = {};
+        int r;
+
+        assert(live && disk && reterr);
+
+        if (disk->bus == VIRT_BUS_SATA)
+                return virt_say(reterr, VIRT_E_INVALID, "NoFreeSlot",
+                                "a machine without paravirtualization takes no disks while it runs");
+        if (disk->bus == VIRT_BUS_SCSI && !live->scsi_pci.set)
+                return virt_say(reterr, VIRT_E_INVALID, "NoFreeSlot", "the running machine has no controller for CD drives");
+        if (live->n_disks >= VIRT_DISKS_MAX)
+                return virt_say(reterr, VIRT_E_INVALID, "NoFreeSlot", "the running machine has %d disks", VIRT_DISKS_MAX);
+        r = take_all((struct virt_domain *)live, &layout, reterr);
+        if (r)
+                return r;
+        forget_taken(live, &layout, disk);
+        give_target(live, disk);
+        if (disk->bus != VIRT_BUS_VIRTIO)
+                return give_drive(&layout, disk, reterr);
+        r = give_port(&layout, &disk->pci, disk->name, reterr);
+        if (!r && disk->pci.bus > live->root_ports)
+                r = virt_say(reterr, VIRT_E_INVALID, "NoFreeSlot",
+                             "no slot is left in the running machine; the next start makes room for more");
+        return r;
 }

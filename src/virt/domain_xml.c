@@ -266,6 +266,24 @@ static void add_disk(xmlNodePtr devices, const struct virt_disk *disk)
         xml_set_number(address, "unit", disk->drive.unit);
 }
 
+int virt_disk_to_xml(const struct virt_disk *disk, char **ret_xml, struct virt_error *reterr)
+{
+        AUTO_XML doc = NULL;
+        int r;
+
+        assert(disk && ret_xml && reterr);
+
+        r = virt_disk_check(disk, reterr);
+        if (!r && (!*disk->target || !(disk->bus == VIRT_BUS_VIRTIO ? disk->pci.set : disk->drive.set)))
+                r = virt_say(reterr, VIRT_E_INVALID, "ValidationFailed", "%s: it has no place", disk->name);
+        if (r)
+                return r;
+        doc = xml_new("devices");
+        add_disk(xml_root(doc), disk);
+        *ret_xml = xml_node_to_text(xml_child(xml_root(doc), "disk"));
+        return 0;
+}
+
 static void add_checksum_off(xmlNodePtr interface)
 {
         xmlNodePtr driver = xml_add(interface, "driver", "name", "qemu", NULL);

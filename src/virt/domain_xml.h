@@ -59,6 +59,7 @@ struct virt_disk {
         const char *cache;              /* NULL: "none" for disks ("writeback" where O_DIRECT does not work), QEMU's own for CDs */
         struct virt_disk_limits limits; /* never of a CD drive */
         bool no_discard;                /* default: discard='unmap' detect_zeroes='unmap' on writable disks */
+        bool own;                       /* read from a domain: our metadata names it; @name is ours, not libvirt's target */
 
         /* Guest-visible places: set from a record, else chosen by virt_domain_complete(). */
         char target[VIRT_TARGET_MAX]; /* "vda", "sda" */
@@ -182,6 +183,17 @@ int virt_domain_complete(struct virt_domain *domain, struct virt_error *reterr);
  * Return: 0 or VIRT_E_INVALID with the field that is wrong.
  */
 int virt_domain_to_xml(const struct virt_domain *domain, char **ret_xml, struct virt_error *reterr);
+
+/**
+ * virt_disk_place() - choose places for a disk that comes to the running domain @live, whose places are all set
+ *
+ * Places of @disk that are set are kept while they are free. Return: 0 or VIRT_E_INVALID: no slot is left (reason "NoFreeSlot"), or
+ * the disk cannot come to a running domain.
+ */
+int virt_disk_place(const struct virt_domain *live, struct virt_disk *disk, struct virt_error *reterr);
+
+/** virt_disk_to_xml() - the element of a disk whose places are set; g_free(). 0 or VIRT_E_INVALID. */
+int virt_disk_to_xml(const struct virt_disk *disk, char **ret_xml, struct virt_error *reterr);
 
 /* What a domain XML of libvirt says, in the same struct; strings live as long as the facts. */
 struct virt_facts {

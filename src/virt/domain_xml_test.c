@@ -684,6 +684,89 @@ static void names_and_weights_follow_their_rules(void)
                 g_assert_cmpuint(virt_cpu_shares(rows[i].cores, rows[i].percent, rows[i].version), ==, rows[i].shares);
 }
 
+/* --- disks that come to a running domain (A48) --- */
+
+static void a_disk_that_comes_takes_a_free_place_and_keeps_its_own(void)
+{
+        struct sample s;
+        struct virt_error error = {};
+        struct virt_disk disk = {.name = "vd-hot", .path = "/pool/hot.qcow2", .format = VIRT_FORMAT_QCOW2};
+        struct virt_disk again, taken;
+        g_autofree char *xml = NULL;
+
+        sample_init(&s);
+        g_assert_cmpint(virt_domain_complete(&s.d, &error), ==, 0);
+        g_assert_cmpint(virt_disk_place(&s.d, &disk, &error), ==, 0);
+        g_assert_cmpstr(disk.target, ==, "vdb");
+        g_assert_true(disk.pci.set);
+        g_assert_cmpuint(disk.pci.bus, <=, s.d.root_ports);
+        for (size_t i = 0; i < s.d.n_disks; i++)
+                g_assert_false(s.disks[i].pci.set && s.disks[i].pci.bus == disk.pci.bus);
+        again = disk;
+        g_assert_cmpint(virt_disk_place(&s.d, &again, &error), ==, 0);
+        g_assert_cmpmem(&again.pci, sizeof(again.pci), &disk.pci, sizeof(disk.pci));
+        g_assert_cmpint(virt_disk_to_xml(&disk, &xml, &error), ==, 0);
+        g_assert_true(g_str_has_prefix(xml, "<disk type=\"file\" device=\"disk\">"));
+        g_assert_nonnull(strstr(xml, "<target dev=\"vdb\" bus=\"virtio\"/>"));
+        taken = disk;
+        taken.pci = s.disks[0].pci;
+        memcpy(taken.target, s.disks[0].target, sizeof(taken.target));
+        g_assert_cmpint(virt_disk_place(&s.d, &taken, &error), ==, 0);
+        g_assert_cmpuint(taken.pci.bus, ==, disk.pci.bus);
+        g_assert_cmpstr(taken.target, ==, "vdb");
+}
+
+static void a_running_domain_takes_what_it_has_slots_for(void)
+{
+        struct sample s;
+        struct virt_error error = {};
+        struct virt_disk disks[16] = {};
+        unsigned came = 0;
+
+        sample_init(&s);
+        g_assert_cmpint(virt_domain_complete(&s.d, &error), ==, 0);
+        memcpy(disks, s.disks, s.d.n_disks * sizeof(*disks));
+        s.d.disks = disks;
+        while (s.d.n_disks < G_N_ELEMENTS(disks)) {
+                static const char *const names[] = {"h0", "h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8", "h9"};
+                struct virt_disk disk = {.name = names[came], .path = "/pool/hot.raw"};
+
+                if (virt_disk_place(&s.d, &disk, &error))
+                        break;
+                disks[s.d.n_disks++] = disk;
+                came++;
+        }
+        g_assert_cmpuint(came, ==, 4);
+        g_assert_cmpstr(error.reason, ==, "NoFreeSlot");
+        /* The next start makes room, and moves nobody. */
+        came = s.d.root_ports;
+        g_assert_cmpint(virt_domain_complete(&s.d, &error), ==, 0);
+        g_assert_cmpuint(s.d.root_ports, ==, came + 4);
+}
+
+static void what_cannot_come_is_refused_with_words(void)
+{
+        struct sample s;
+        struct virt_error error = {};
+        struct virt_disk cd = {.name = "cvi-iso", .path = "/pool/a.iso", .bus = VIRT_BUS_SCSI, .cdrom = true};
+        struct virt_disk sata = {.name = "vd-old", .path = "/pool/a.raw", .bus = VIRT_BUS_SATA};
+        char *xml = NULL;
+
+        sample_init(&s);
+        g_assert_cmpint(virt_domain_complete(&s.d, &error), ==, 0);
+        g_assert_cmpint(virt_disk_to_xml(&cd, &xml, &error), ==, VIRT_E_INVALID);
+        g_assert_cmpint(virt_disk_place(&s.d, &cd, &error), ==, VIRT_E_INVALID);
+        g_assert_nonnull(strstr(error.words, "no controller for CD drives"));
+        g_assert_cmpint(virt_disk_place(&s.d, &sata, &error), ==, VIRT_E_INVALID);
+        g_assert_nonnull(strstr(error.words, "paravirtualization"));
+        sample_init(&s);
+        s.d.n_disks = 4;
+        g_assert_cmpint(virt_domain_complete(&s.d, &error), ==, 0);
+        g_assert_cmpint(virt_disk_place(&s.d, &cd, &error), ==, 0);
+        g_assert_true(cd.drive.set && cd.drive.target != s.disks[3].drive.target);
+        g_assert_null(xml);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -708,5 +791,8 @@ int main(int argc, char **argv)
         g_test_add_func("/facts/foreign_and_hostile_descriptions_are_read_safely",
                         foreign_and_hostile_descriptions_are_read_safely);
         g_test_add_func("/domain/names_and_weights_follow_their_rules", names_and_weights_follow_their_rules);
+        g_test_add_func("/plug/A48_places", a_disk_that_comes_takes_a_free_place_and_keeps_its_own);
+        g_test_add_func("/plug/A48_slots", a_running_domain_takes_what_it_has_slots_for);
+        g_test_add_func("/plug/A48_refused", what_cannot_come_is_refused_with_words);
         return g_test_run();
 }

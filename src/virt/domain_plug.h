@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "virt/domain_xml.h"
+#include "virt/virt.h"
+
+/*
+ * Disks that come to a domain and leave it while it runs. What is ours is said by the metadata, which names each disk by its target
+ * and is written before a disk comes: whoever is killed in between finds the name of a disk that is not there, which harms nobody.
+ */
+
+/** virt_domain_name_disk() - note in the metadata that the disk at @target is ours, under @name; NULL: not any more. */
+int virt_domain_name_disk(struct virt *virt, const char *uuid, const char *target, const char *name, struct virt_error *reterr);
+
+enum virt_where {
+        VIRT_WHERE_LIVE = 1,       /* the running domain */
+        VIRT_WHERE_DEFINITION = 2, /* what it will be started as */
+};
+
+/** virt_domain_plug() - attach a disk that has its places. VIRT_E_STATE: the domain does not run; VIRT_E_FAILED: libvirt's words.
+ */
+int virt_domain_plug(struct virt *virt, const char *uuid, const struct virt_disk *disk, enum virt_where where,
+                     struct virt_error *reterr);
+
+/**
+ * virt_domain_unplug() - detach a disk, as it was read from the domain
+ *
+ * From a running domain: asks the guest and waits for libvirt's few seconds. 0 says that it was asked, not that the disk is gone:
+ * look at the domain. A disk that is not there is 0. VIRT_E_STATE: the domain does not run.
+ */
+int virt_domain_unplug(struct virt *virt, const char *uuid, const struct virt_disk *disk, enum virt_where where,
+                       struct virt_error *reterr);
