@@ -362,6 +362,7 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
         job->may_start = !job->may_not;
         job->stop = intent->stop;
         job->space = intent->space;
+        job->unplug = intent->unplug;
         job->known_path = arena_strdup(job->arena, intent->path);
         job->known_epoch = intent->epoch;
         job->ran_epoch = -1;
@@ -523,6 +524,7 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
         intent->ready = job->ready && job->doc->generation == intent->doc->generation;
         intent->stop = job->stop;
         intent->space = job->space;
+        intent->unplug = job->unplug;
         intent->gone = job->result == JOB_GONE;
         if (intent->kind == &api_volume_kind) {
                 if (job->path && g_strcmp0(intent->path, job->path) != 0) {

@@ -202,6 +202,13 @@ struct api_instance_status instance_status(struct instance_turn *turn)
         versions->libvirt = turn->job->host->facts.libvirt_version;
         versions->qemu = turn->job->host->facts.qemu_version;
         status.versions = versions;
+        if (turn->devices) {
+                status.devices = (struct api_instance_disk_status *)turn->devices;
+                status.n_devices = turn->n_devices;
+        } else if (told && told->epoch == turn->fact.epoch && turn->entry.active) {
+                status.devices = told->devices;
+                status.n_devices = told->n_devices;
+        }
         return status;
 }
 
@@ -215,6 +222,11 @@ static void take_record(struct instance_turn *turn)
         struct virt_error error = {};
 
         turn->hardware = known;
+        if (known && turn->live && instance_has_attachments(turn->instance->spec) &&
+            (!defined || instance_record_fits(known, turn->instance->spec))) {
+                turn->hardware = instance_plug_record(turn, known);
+                return;
+        }
         /* A failure to read it is made good by the next turn. */
         if (!defined || instance_record_fits(known, turn->instance->spec) ||
             virt_domain_facts(turn->job->agent->virt, turn->uuid, false, &facts, &error)) {
@@ -314,7 +326,7 @@ void instance_fail(struct instance_turn *turn, const char *step, struct api_inte
 
 static bool act_report(struct instance_turn *turn)
 {
-        if (instance_see_definition(turn)) {
+        if (instance_plug(turn) && instance_see_definition(turn)) {
                 report(turn);
         }
         if (turn->wish.order != INSTANCE_NO_ORDER && !turn->job->again_us && turn->job->result == JOB_DONE) {
@@ -503,4 +515,5 @@ void converge_instance(struct job *job)
         take_turn(&turn);
         virt_domain_entry_clear(&turn.entry);
         json_doc_free(turn.record);
+        virt_facts_free(turn.live);
 }

@@ -126,3 +126,29 @@ void space_resumed(struct space_progress *progress, uint64_t now_us)
         progress->again = came_back_soon(progress, now_us) ? progress->again + 1 : 0;
         progress->resumed_us = now_us;
 }
+
+uint64_t unplug_wait_us(const struct unplug_progress *progress, uint64_t now_us)
+{
+        uint64_t pause_us, since_us;
+
+        assert(progress);
+        if (!progress->asked_us) {
+                return 0;
+        }
+        pause_us = now_us - progress->begun_us < UNPLUG_OFTEN_US ? UNPLUG_SOON_US : UNPLUG_LATER_US;
+        since_us = now_us - progress->asked_us;
+        return since_us < pause_us ? pause_us - since_us : 0;
+}
+
+void unplug_asked(struct unplug_progress *progress, uint64_t now_us)
+{
+        assert(progress);
+        progress->begun_us = progress->begun_us ? progress->begun_us : now_us;
+        progress->asked_us = now_us;
+}
+
+bool unplug_is_late(const struct unplug_progress *progress, uint64_t now_us)
+{
+        assert(progress);
+        return progress->begun_us && now_us - progress->begun_us >= UNPLUG_LATE_US;
+}

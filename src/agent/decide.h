@@ -82,6 +82,26 @@ enum stop_action stop_decide(const struct stop_progress *progress, bool force, u
 #define STOP_ASK_INTERVAL_US 5000000ull
 
 /*
+ * A disk leaves a running domain when its guest lets it go: a guest that is paused, still boots or has no driver for that never
+ * answers. It is asked again, first often, then now and then, and after a while that is told.
+ */
+struct unplug_progress {
+        uint64_t begun_us; /* 0: nothing is awaited */
+        uint64_t asked_us; /* last time; 0: never */
+};
+#define UNPLUG_SOON_US  3000000ull  /* between two questions, at first */
+#define UNPLUG_OFTEN_US 60000000ull /* for so long */
+#define UNPLUG_LATER_US 60000000ull /* between two questions, after that */
+#define UNPLUG_LATE_US  30000000ull /* from then on it is told that the guest does not answer */
+
+/** unplug_wait_us() - how long after @now_us the guest is asked again at the earliest; 0: now. */
+uint64_t unplug_wait_us(const struct unplug_progress *progress, uint64_t now_us);
+/** unplug_asked() - it was asked at @now_us. */
+void unplug_asked(struct unplug_progress *progress, uint64_t now_us);
+/** unplug_is_late() - whether it has been asked in vain for long. */
+bool unplug_is_late(const struct unplug_progress *progress, uint64_t now_us);
+
+/*
  * When a guest that stands still for want of space is let run again: with a pause in between that doubles each time it came back
  * soon, so that a pool at its brim does not make it stutter.
  */

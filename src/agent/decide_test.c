@@ -178,6 +178,24 @@ static void guest_is_asked_again_and_again_then_cut_off(void)
         }
 }
 
+static void a_guest_that_keeps_a_disk_is_asked_often_then_seldom_and_that_is_told(void)
+{
+        struct unplug_progress progress = {};
+        uint64_t now = 5000000;
+
+        g_assert_cmpuint(unplug_wait_us(&progress, now), ==, 0);
+        g_assert_false(unplug_is_late(&progress, now + 3600000000ull));
+        unplug_asked(&progress, now);
+        g_assert_cmpuint(unplug_wait_us(&progress, now), ==, UNPLUG_SOON_US);
+        g_assert_cmpuint(unplug_wait_us(&progress, now + 1000000), ==, UNPLUG_SOON_US - 1000000);
+        g_assert_cmpuint(unplug_wait_us(&progress, now + UNPLUG_SOON_US), ==, 0);
+        unplug_asked(&progress, now + UNPLUG_SOON_US);
+        g_assert_false(unplug_is_late(&progress, now + UNPLUG_LATE_US - 1));
+        g_assert_true(unplug_is_late(&progress, now + UNPLUG_LATE_US));
+        unplug_asked(&progress, now + UNPLUG_OFTEN_US);
+        g_assert_cmpuint(unplug_wait_us(&progress, now + UNPLUG_OFTEN_US), ==, UNPLUG_LATER_US);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -186,5 +204,6 @@ int main(int argc, char **argv)
         g_test_add_func("/decide/every_cell_of_the_table", every_cell_of_the_table);
         g_test_add_func("/decide/names_are_complete", names_are_complete);
         g_test_add_func("/decide/guest_is_asked_again_and_again_then_cut_off", guest_is_asked_again_and_again_then_cut_off);
+        g_test_add_func("/decide/A49_unplug", a_guest_that_keeps_a_disk_is_asked_often_then_seldom_and_that_is_told);
         return g_test_run();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/job.h"
+#include "agent/instance_start.h"
 
 #include "agent/instance_limits.h"
 #include "agent/instance_record.h"
@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SEED_DISK "gabbro-seed"
 /* What every x86-64 processor has: the base for classes that ask for features and nothing else. */
 #define BASE_MODEL "qemu64"
 
@@ -24,6 +23,23 @@ static int refuse(struct virt_error *reterr, const char *reason, const char *for
         g_vsnprintf(reterr->words, sizeof(reterr->words), format, args);
         va_end(args);
         return VIRT_E_INVALID;
+}
+
+bool instance_has_attachments(const struct api_instance_spec *spec)
+{
+        assert(spec);
+        for (size_t i = 0; i < spec->n_disks; i++) {
+                if (spec->disks[i].attachment) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+bool instance_takes(const struct api_instance_disk *disk, const struct job_volume *volume)
+{
+        assert(disk && volume);
+        return !disk->attachment || (!disk->unplug && volume->ready && volume->path && !volume->locked);
 }
 
 const char *instance_uuid(const struct api_instance *instance)
@@ -128,11 +144,14 @@ static void describe_disks(struct job *job, const struct api_instance_spec *spec
 
         domain->disks = arena_array(job->arena, spec->n_disks + 1, sizeof(*domain->disks));
         for (size_t i = 0; i < spec->n_disks; i++) {
+                if (!instance_takes(&spec->disks[i], &job->volumes[i])) {
+                        continue;
+                }
                 domain->disks[domain->n_disks++] = describe_disk(job, &spec->disks[i], &job->volumes[i], paravirtual);
         }
         if (spec->seed) {
                 domain->disks[domain->n_disks++] = (struct virt_disk){
-                        .name = SEED_DISK,
+                        .name = INSTANCE_SEED_DISK,
                         .path = seed_path,
                         .format = VIRT_FORMAT_RAW,
                         .bus = paravirtual ? VIRT_BUS_SCSI : VIRT_BUS_SATA,

@@ -209,5 +209,5 @@ bool instance_see_definition(struct instance_turn *turn)
                 return turn->wish.power_on || turn->fact.epoch < 0 || define_again(turn);
         }
         /* The specification of another epoch may differ as it likes. */
-        return !known || !turn->job->compare || compare(turn);
+        return !known || !turn->job->compare || turn->unsettled || compare(turn);
 }

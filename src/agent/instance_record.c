@@ -79,7 +79,10 @@ bool instance_record_fits(const struct json_value *record, const struct api_inst
 
 const struct json_value *instance_record(const struct api_instance *instance, const struct api_instance_status *told)
 {
-        const struct json_value *records[3] = {instance->spec->hardware, told ? told->hardware : NULL,
+        const struct json_value *ordered = instance->spec->hardware, *newest = told ? told->hardware : NULL;
+        /* What came to the running domain has its places in the record that was told last. */
+        bool plugged = instance_has_attachments(instance->spec);
+        const struct json_value *records[3] = {plugged ? newest : ordered, plugged ? ordered : newest,
                                                instance->status ? instance->status->hardware : NULL};
 
         assert(instance);

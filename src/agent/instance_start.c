@@ -101,6 +101,9 @@ static bool inputs_ready(struct instance_turn *turn)
         struct job *job = turn->job;
 
         for (size_t i = 0; i < job->n_volumes; i++) {
+                if (turn->instance->spec->disks[i].attachment) {
+                        continue; /* it comes later when it is not ready now */
+                }
                 if (!job->volumes[i].ready || !job->volumes[i].path) {
                         instance_wait(turn, "volume", NULL);
                         return false;
@@ -120,28 +123,33 @@ static bool inputs_ready(struct instance_turn *turn)
         return true;
 }
 
-/* What was asked of a disk while its machine ran is done now, before anything opens it. */
+struct api_intent_error *instance_grow_volume(struct job *job, const struct job_volume *volume)
+{
+        struct virt_error error = {};
+        int r;
+
+        assert(job && volume);
+        if (!volume->grow_bytes) {
+                return NULL;
+        }
+        r = virt_volume_grow(job->agent->virt, volume->pool, volume->file,
+                             g_strcmp0(volume->format, "qcow2") == 0 ? VIRT_FORMAT_QCOW2 : VIRT_FORMAT_RAW, volume->grow_bytes,
+                             &error);
+        /* VIRT_E_INVALID: somebody made it larger still. */
+        return r && r != VIRT_E_INVALID ? job_virt_error(job, REASON_VOLUME_FAILED, r, &error) : NULL;
+}
+
 static struct api_intent_error *grow_volumes(struct instance_turn *turn)
 {
         struct job *job = turn->job;
+        struct api_intent_error *why = NULL;
 
-        for (size_t i = 0; i < job->n_volumes; i++) {
-                const struct job_volume *volume = &job->volumes[i];
-                struct virt_error error = {};
-                int r;
-
-                if (!volume->grow_bytes) {
-                        continue;
-                }
-                r = virt_volume_grow(job->agent->virt, volume->pool, volume->file,
-                                     g_strcmp0(volume->format, "qcow2") == 0 ? VIRT_FORMAT_QCOW2 : VIRT_FORMAT_RAW,
-                                     volume->grow_bytes, &error);
-                /* VIRT_E_INVALID: somebody made it larger still. */
-                if (r && r != VIRT_E_INVALID) {
-                        return job_virt_error(job, REASON_VOLUME_FAILED, r, &error);
+        for (size_t i = 0; i < job->n_volumes && !why; i++) {
+                if (instance_takes(&turn->instance->spec->disks[i], &job->volumes[i])) {
+                        why = instance_grow_volume(job, &job->volumes[i]);
                 }
         }
-        return NULL;
+        return why;
 }
 
 /* --- rolling back ----------------------------------------------------------------------------------------------------------------

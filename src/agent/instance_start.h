@@ -25,6 +25,10 @@ struct instance_turn {
         const struct api_instance_disk_state *limited; /* disks of the running domain that are, when @limits_known */
         size_t n_limited;
         bool limits_known;
+        const struct api_instance_disk_status *devices; /* of the running domain; NULL: not looked at */
+        size_t n_devices;
+        bool unsettled;          /* a disk is on its way: the domain is not compared now */
+        struct virt_facts *live; /* the running domain as it was read last in this turn, or NULL */
         struct json_doc *record; /* owns the hardware record when this turn took it */
 };
 
@@ -58,6 +62,19 @@ bool instance_obey(struct instance_turn *turn);
 
 /** instance_trouble() - a paused domain: which disk holds it up, and whether it may be let run; sets fact, trouble and again_us. */
 int instance_trouble(struct instance_turn *turn, struct virt_error *reterr);
+
+/** instance_grow_volume() - what was asked of a disk while its machine ran is done now, before anything opens it. */
+struct api_intent_error *instance_grow_volume(struct job *job, const struct job_volume *volume);
+
+/* instance_plug.c */
+/** instance_plug() - disks come to a running domain and leave it as the Instance says; what it has is noted for the status. false:
+ * a status was set. */
+bool instance_plug(struct instance_turn *turn);
+/** instance_plug_record() - the hardware record @record with the places of disks that came to the running domain, in @turn->record.
+ */
+const struct json_value *instance_plug_record(struct instance_turn *turn, const struct json_value *record);
+
+#define INSTANCE_SEED_DISK "gabbro-seed"
 
 /** instance_seed_path() - where the seed image of an Instance stands; in the job's arena. */
 const char *instance_seed_path(struct job *job, const struct api_instance *instance);

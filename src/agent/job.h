@@ -57,8 +57,9 @@ struct job {
         const char *may_not;  /* reason why not */
         struct stop_progress stop;
         struct space_progress space;
-        struct job_volume *volumes; /* Instance: in the order of its disks */
-        struct job_port *ports;     /* Instance: in the order of its ports */
+        struct unplug_progress unplug; /* Instance, in and out */
+        struct job_volume *volumes;    /* Instance: in the order of its disks */
+        struct job_port *ports;        /* Instance: in the order of its ports */
         size_t n_volumes, n_ports;
         const char *image_path;                       /* Volume */
         const struct job_source *source;              /* Volume: what it is a copy of; NULL: it is none, or that is not here */
@@ -115,6 +116,12 @@ void converge_task(struct job *job);
 
 /* --- instance_domain.c: what the domain shall be ---------------------------------------------------------------------------------
  */
+
+/** instance_takes() - whether the domain is started with a disk of its Instance: one that was attached waits for no volume. */
+bool instance_takes(const struct api_instance_disk *disk, const struct job_volume *volume);
+
+/** instance_has_attachments() - whether a disk came by an attachment. */
+bool instance_has_attachments(const struct api_instance_spec *spec);
 
 /** instance_uuid() - of the domain: the recorded one, else the machine's uid. */
 const char *instance_uuid(const struct api_instance *instance);

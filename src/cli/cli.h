@@ -211,6 +211,8 @@ int cli_resume(struct cli *cli, int argc, char **argv);
 int cli_reset(struct cli *cli, int argc, char **argv);
 int cli_redeploy(struct cli *cli, int argc, char **argv);
 int cli_undefine(struct cli *cli, int argc, char **argv);
+int cli_attach(struct cli *cli, int argc, char **argv);
+int cli_detach(struct cli *cli, int argc, char **argv);
 int cli_wait(struct cli *cli, int argc, char **argv);
 int cli_console(struct cli *cli, int argc, char **argv);
 int cli_guest(struct cli *cli, int argc, char **argv);

@@ -110,7 +110,7 @@ char *cli_kinds_help(void)
                         continue;
                 const char *category = kind->categories && kind->categories[0] ? kind->categories[0] : NULL;
                 g_autofree char *names = g_strjoinv(",", (char **)kind->short_names);
-                g_string_append_printf(text, "  %-16s %-30s%s%s\n", names, kind->singular, category ? "also in: " : "",
+                g_string_append_printf(text, "  %-16s %-36s %s%s\n", names, kind->singular, category ? "also in: " : "",
                                        category ?: "");
         }
         return g_string_free(text, FALSE);

@@ -20,6 +20,8 @@ const struct cli_verb cli_verbs[] = {
         {"reset", "MACHINE...", "Press the reset button of a machine", cli_reset},
         {"redeploy", "MACHINE...", "Make a machine anew of its images: what they do not hold is lost", cli_redeploy},
         {"undefine", "MACHINE...", "Delete a machine that is off; its disks stay", cli_undefine},
+        {"attach", "MACHINE DISK...", "Attach disks or images to a machine, also while it runs", cli_attach},
+        {"detach", "MACHINE DISK...", "Detach what was attached", cli_detach},
         {"wait", "KIND NAME... --for WHAT", "Wait for phase=X, condition=TYPE[=STATUS] or delete", cli_wait},
         {"console", "MACHINE", "Serial console; Ctrl+] leaves", cli_console},
         {"guest", "exec|info|password NAME", "Ask the agent in a guest: run a command, tell of itself, set a password", cli_guest},

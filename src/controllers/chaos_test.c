@@ -13,6 +13,16 @@ static void order(struct cloud *cloud, const char *machine, const char *type)
                      machine, type[0] == 'R' ? "restart" : "stop", type, machine);
 }
 
+static void attach(struct cloud *cloud, const char *name, const char *machine, const char *disk)
+{
+        cloud_applyf(cloud,
+                     "{apiVersion: gabbro.dev/v1, kind: VirtualDisk, metadata: {name: %s},\n"
+                     " spec: {persistentVolumeClaim: {size: 64Mi}}}\n---\n"
+                     "{apiVersion: gabbro.dev/v1, kind: VirtualMachineBlockDeviceAttachment, metadata: {name: %s},\n"
+                     " spec: {virtualMachineName: %s, blockDeviceRef: {kind: VirtualDisk, name: %s}}}",
+                     disk, name, machine, disk);
+}
+
 static uint64_t conflicts; /* turns that were overtaken, of all stories */
 
 static char *story(const struct cloud_options *options)
@@ -29,6 +39,9 @@ static char *story(const struct cloud_options *options)
         cloud_apply(cloud, "{apiVersion: v1, kind: Secret, metadata: {name: init}, data: {userData: YQ==},\n"
                            " type: provisioning.virtualization.deckhouse.io/cloud-init}");
         cloud_settle(cloud);
+        attach(cloud, "two-more", "two", "spare");
+        attach(cloud, "three-more", "three", "spare2");
+        cloud_settle(cloud);
         order(cloud, "one", "Stop");
         order(cloud, "two", "Restart");
         cloud_settle(cloud);
@@ -36,6 +49,7 @@ static char *story(const struct cloud_options *options)
         cloud_guest(cloud, "two", "crashed", "Crashed");
         cloud_advance(cloud, 30 * SECOND_US);
         cloud_delete(cloud, VM, "one");
+        cloud_delete(cloud, VMBDA, "three-more");
         cloud_advance(cloud, 60 * SECOND_US);
         control_stats(cloud_control(cloud), NULL, &stats);
         conflicts += stats.conflicts;
@@ -52,6 +66,8 @@ static void any_order_loss_and_doubling_of_events_ends_in_the_same_state(void)
         g_assert_nonnull(strstr(calm, "VirtualMachine three Stopped"));
         g_assert_nonnull(strstr(calm, "VirtualMachine four Pending"));
         g_assert_null(strstr(calm, "VirtualMachine one "));
+        g_assert_nonnull(strstr(calm, "VirtualMachineBlockDeviceAttachment two-more Attached"));
+        g_assert_null(strstr(calm, "three-more"));
         conflicts = 0;
         for (uint64_t seed = 1; seed <= (g_test_thorough() ? 300 : 12); seed++) {
                 struct cloud_options wild = {.seed = seed, .chaos = true};

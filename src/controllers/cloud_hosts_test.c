@@ -192,8 +192,45 @@ static bool answer_limits(struct cloud *cloud, const struct store_object *object
         return true;
 }
 
+/* What the running domain has: a disk that shall go goes, unless guests hold on to it. */
+static char *disks_of(struct cloud *cloud, const struct store_object *object)
+{
+        GString *text = g_string_new("[");
+
+        for (const struct json_value *disk = json_first(json_find(object->root, "spec", "disks", NULL)); disk;
+             disk = json_next(disk)) {
+                bool unplug = json_bool(json_get(disk, "unplug"), false);
+                size_t n = 0;
+
+                if (unplug && !cloud->stubborn)
+                        continue;
+                for (const char *c = text->str; *c; c++)
+                        n += *c == '{';
+                g_string_append_printf(text, "%s{\"name\": \"%s\", \"state\": \"%s\", \"target\": \"vd%c\"%s}",
+                                       text->len > 1 ? ", " : "", json_find_string(disk, "name", NULL),
+                                       unplug ? "Detaching" : "Attached", (char)('a' + n),
+                                       unplug ? ", \"reason\": \"DetachNotAcknowledged\", \"message\": \"the guest sleeps\"" : "");
+        }
+        return g_string_free(g_string_append_c(text, ']'), FALSE);
+}
+
+/* A running domain follows its list of disks. */
+static bool answer_plug(struct cloud *cloud, const struct store_object *object, const char *state)
+{
+        int64_t generation = number_at(object, "metadata", "generation");
+        g_autofree char *disks = NULL;
+
+        if (strcmp(state, "running") != 0 || number_at(object, "status", "observedGeneration") == generation ||
+            !parts_ready(cloud, object))
+                return false;
+        disks = disks_of(cloud, object);
+        answer(cloud, object, "{\"observedGeneration\": %" PRId64 ", \"devices\": %s}", generation, disks);
+        return true;
+}
+
 static bool answer_on(struct cloud *cloud, const struct store_object *object, const char *state)
 {
+        g_autofree char *disks = NULL;
         int64_t epoch = number_at(object, "spec", "epoch");
         bool current = number_at(object, "status", "epoch") == epoch;
         char time[CLOCK_RFC3339_MAX];
@@ -213,15 +250,18 @@ static bool answer_on(struct cloud *cloud, const struct store_object *object, co
         }
         if (answer_order(cloud, object, state))
                 return true;
+        if (answer_plug(cloud, object, state))
+                return true;
         if (strcmp(state, "running") == 0)
                 return answer_limits(cloud, object);
         if (strcmp(state, "creating") != 0 || !parts_ready(cloud, object))
                 return false;
+        disks = disks_of(cloud, object);
         answer(cloud, object,
                "{\"state\": \"running\", \"step\": null, \"epoch\": %" PRId64 ", \"observedGeneration\": %" PRId64
                ", \"startedAt\": \"%s\", \"hardware\": {\"machine\": \"pc-q35-7.2\"}, \"versions\": {\"qemu\": \"7.2.0\", "
-               "\"libvirt\": \"9.0.0\"}}",
-               epoch, number_at(object, "metadata", "generation"), clock_format_rfc3339(cloud->now_us, false, time));
+               "\"libvirt\": \"9.0.0\"}, \"devices\": %s}",
+               epoch, number_at(object, "metadata", "generation"), clock_format_rfc3339(cloud->now_us, false, time), disks);
         return true;
 }
 
@@ -301,6 +341,11 @@ bool cloud_hosts_act(struct cloud *cloud)
                                 return true;
         }
         return false;
+}
+
+void cloud_hold_disks(struct cloud *cloud, bool hold)
+{
+        cloud->stubborn = hold;
 }
 
 void cloud_guest(struct cloud *cloud, const char *machine, const char *state, const char *reason)

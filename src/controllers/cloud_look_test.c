@@ -186,8 +186,12 @@ static bool digest_object(const struct cache_object *object, void *userdata)
         static const char *const told[] = {"/status/phase",   "/status/state",    "/spec/power",
                                            "/spec/nodeName",  "/status/nodeName", "/metadata/deletionTimestamp",
                                            "/status/capacity"};
-        static const char *const named[] = {"VirtualMachine", "VirtualDisk", "VirtualImage", "ClusterVirtualImage",
-                                            "VirtualMachineOperation"};
+        static const char *const named[] = {"VirtualMachine",
+                                            "VirtualDisk",
+                                            "VirtualImage",
+                                            "ClusterVirtualImage",
+                                            "VirtualMachineOperation",
+                                            "VirtualMachineBlockDeviceAttachment"};
         struct digest *digest = userdata;
         g_autoptr(GString) text = g_string_new(object->kind->kind);
 

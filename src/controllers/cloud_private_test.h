@@ -21,6 +21,7 @@ struct cloud {
         bool lost;          /* an event was lost: a relist is due */
         int meddled;
         GHashTable *lost_nodes;
+        bool stubborn;                  /* guests keep their disks */
         const struct schema_kind *held; /* intents that hosts leave alone */
 };
 

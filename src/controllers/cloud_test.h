@@ -44,6 +44,8 @@ void cloud_add_node(struct cloud *cloud, const char *name, unsigned cores, unsig
 void cloud_lose_node(struct cloud *cloud, const char *name, bool lost);
 /** cloud_hold() - hosts leave intents of a kind alone (NULL: none). */
 void cloud_hold(struct cloud *cloud, const struct schema_kind *kind);
+/** cloud_hold_disks() - guests do not let go of disks that are detached. */
+void cloud_hold_disks(struct cloud *cloud, bool hold);
 /** cloud_guest() - the domain of a machine ends by itself: state "shutoff" or "crashed" and its reason. */
 void cloud_guest(struct cloud *cloud, const char *machine, const char *state, const char *reason);
 
@@ -83,12 +85,13 @@ void cloud_expect_no_effects(struct cloud *cloud);
 char *cloud_digest(const struct cloud *cloud);
 
 /* Kinds under short names. */
-#define VM   (&api_virtual_machine_kind)
-#define VMOP (&api_virtual_machine_operation_kind)
-#define VD   (&api_virtual_disk_kind)
-#define VI   (&api_virtual_image_kind)
-#define CVI  (&api_cluster_virtual_image_kind)
-#define VMIP (&api_virtual_machine_ip_address_kind)
+#define VM    (&api_virtual_machine_kind)
+#define VMOP  (&api_virtual_machine_operation_kind)
+#define VD    (&api_virtual_disk_kind)
+#define VI    (&api_virtual_image_kind)
+#define CVI   (&api_cluster_virtual_image_kind)
+#define VMBDA (&api_virtual_machine_block_device_attachment_kind)
+#define VMIP  (&api_virtual_machine_ip_address_kind)
 
 /** cloud_image() - the YAML of a ready ClusterVirtualImage is applied and its ingest finished: 1 GiB qcow2. */
 void cloud_image(struct cloud *cloud, const char *name);

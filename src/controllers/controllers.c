@@ -2,6 +2,7 @@
 #include "controllers/controllers.h"
 
 #include "controllers/address/address.h"
+#include "controllers/attachment/attachment.h"
 #include "controllers/callback/callback.h"
 #include "controllers/class/class.h"
 #include "controllers/disk/disk.h"
@@ -20,25 +21,11 @@
 #include <string.h>
 
 const struct controller *const controllers_all[] = {
-        &vm_controller,
-        &disk_controller,
-        &address_controller,
-        &lease_controller,
-        &image_controller,
-        &cluster_image_controller,
-        &blob_controller,
-        &operation_controller,
-        &class_controller,
-        &node_controller,
-        &pool_controller,
-        &network_controller,
-        &security_group_controller,
-        &pod_controller,
-        &callback_controller,
-        &gc_controller,
-        &gc_task_controller,
-        &namespace_controller,
-        NULL,
+        &vm_controller,         &disk_controller,           &address_controller,   &lease_controller,
+        &image_controller,      &cluster_image_controller,  &blob_controller,      &operation_controller,
+        &attachment_controller, &class_controller,          &node_controller,      &pool_controller,
+        &network_controller,    &security_group_controller, &pod_controller,       &callback_controller,
+        &gc_controller,         &gc_task_controller,        &namespace_controller, NULL,
 };
 
 const struct schema_kind *const controllers_kinds[] = {
@@ -67,6 +54,7 @@ const struct schema_kind *const controllers_kinds[] = {
         &api_virtual_disk_kind,
         &api_virtual_machine_kind,
         &api_virtual_machine_operation_kind,
+        &api_virtual_machine_block_device_attachment_kind,
         &api_volume_kind,
         &api_port_kind,
         &api_host_task_kind,
@@ -182,6 +170,26 @@ static void vm_by_device(const struct cache_object *object, struct cache_index_k
 
                 cache_index_add(keys, key);
         }
+}
+
+static void attachment_by_vm(const struct cache_object *object, struct cache_index_keys *keys)
+{
+        const struct api_virtual_machine_block_device_attachment_spec *spec = attachment_view(object)->spec;
+
+        if (spec)
+                add_key(keys, object->namespace, spec->virtual_machine_name);
+}
+
+static void attachment_by_device(const struct cache_object *object, struct cache_index_keys *keys)
+{
+        const struct api_virtual_machine_block_device_attachment_spec *spec = attachment_view(object)->spec;
+        const struct api_block_device_ref *ref = spec ? spec->block_device_ref : NULL;
+        bool cluster = ref && g_strcmp0(ref->kind, "ClusterVirtualImage") == 0;
+        g_autofree char *key =
+                ref && ref->kind && ref->name ? device_key(ref->kind, cluster ? NULL : object->namespace, ref->name) : NULL;
+
+        if (key)
+                cache_index_add(keys, key);
 }
 
 static void vm_by_address(const struct cache_object *object, struct cache_index_keys *keys)
@@ -356,6 +364,8 @@ void controllers_define_indexes(struct cache *cache)
                 {INDEX_TASK_BY_OWNER, &api_host_task_kind, task_by_owner},
                 {INDEX_VM_BY_CLASS, &api_virtual_machine_kind, vm_by_class},
                 {INDEX_VM_BY_DEVICE, &api_virtual_machine_kind, vm_by_device},
+                {INDEX_ATTACHMENT_BY_VM, &api_virtual_machine_block_device_attachment_kind, attachment_by_vm},
+                {INDEX_ATTACHMENT_BY_DEVICE, &api_virtual_machine_block_device_attachment_kind, attachment_by_device},
                 {INDEX_VM_BY_ADDRESS, &api_virtual_machine_kind, vm_by_address},
                 {INDEX_VM_BY_SECRET, &api_virtual_machine_kind, vm_by_secret},
                 {INDEX_VM_WITHOUT_ADDRESS, &api_virtual_machine_kind, vm_without_address},

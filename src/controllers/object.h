@@ -95,6 +95,8 @@ char *device_key(const char *kind, const char *namespace, const char *name);
 #define INDEX_TASK_BY_OWNER           "task-by-owner"           /* uid of the pool */
 #define INDEX_VM_BY_CLASS             "vm-by-class"             /* class name */
 #define INDEX_VM_BY_DEVICE            "vm-by-device"            /* "<kind>/<namespace or ->/<name>" */
+#define INDEX_ATTACHMENT_BY_VM        "attachment-by-vm"        /* "<namespace>/<machine name>" */
+#define INDEX_ATTACHMENT_BY_DEVICE    "attachment-by-device"    /* "<kind>/<namespace or ->/<name>" */
 #define INDEX_VM_BY_ADDRESS           "vm-by-address"           /* "<namespace>/<vmip name>" of spec or status */
 #define INDEX_VM_BY_SECRET            "vm-by-secret"            /* "<namespace>/<secret name>" */
 #define INDEX_VM_WITHOUT_ADDRESS      "vm-without-address"      /* "-": machines that found their network's range full */

@@ -15,20 +15,24 @@ static int fail_unless_stopped(virDomainPtr domain, const char *reason, struct v
         return (r == VIRT_E_FAILED || r == VIRT_E_INVALID) && virDomainIsActive(domain) == 0 ? VIRT_E_STATE : r;
 }
 
-static void remove_named(xmlNodePtr instance, const char *target, const char *name)
+static bool remove_named(xmlNodePtr instance, const char *target, const char *name)
 {
         xmlNodePtr next;
+        bool removed = false;
 
         for (xmlNodePtr node = xml_child(instance, "disk"); node; node = next) {
                 next = xml_next(node);
-                if (xml_attribute_is(node, "target", target) || (name && xml_attribute_is(node, "name", name))) {
+                if ((target && xml_attribute_is(node, "target", target)) || xml_attribute_is(node, "name", name)) {
                         xmlUnlinkNode(node);
                         xmlFreeNode(node);
+                        removed = true;
                 }
         }
+        return removed;
 }
 
-int virt_domain_name_disk(struct virt *virt, const char *uuid, const char *target, const char *name, struct virt_error *reterr)
+/* Out of the names with what has this one; in again with a target. */
+static int rename_disk(struct virt *virt, const char *uuid, const char *target, const char *name, struct virt_error *reterr)
 {
         AUTO_CONNECTION connection = NULL;
         g_autofree char *text = NULL;
@@ -38,16 +42,15 @@ int virt_domain_name_disk(struct virt *virt, const char *uuid, const char *targe
         unsigned flags;
         int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
 
-        assert(target && *target);
-
         if (r)
                 return r;
         found = virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, VIRT_METADATA_URI, 0);
         metadata = found ? xml_parse(found, LIMIT_DOMAIN_XML_BYTES) : NULL;
         if (!metadata)
                 return virt_fail(reterr, "DefineFailed");
-        remove_named(xml_root(metadata), target, name);
-        if (name)
+        if (!remove_named(xml_root(metadata), target, name) && !target)
+                return 0;
+        if (target)
                 xmlSetNs(xml_add(xml_root(metadata), "disk", "name", name, "target", target, NULL), xml_root(metadata)->ns);
         text = xml_to_text(metadata);
         flags = (virDomainIsPersistent(domain) == 1 ? VIR_DOMAIN_AFFECT_CONFIG : 0) |
@@ -55,6 +58,18 @@ int virt_domain_name_disk(struct virt *virt, const char *uuid, const char *targe
         if (virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, text, "gabbro", VIRT_METADATA_URI, flags) < 0)
                 return virt_fail(reterr, "DefineFailed");
         return 0;
+}
+
+int virt_domain_name_disk(struct virt *virt, const char *uuid, const char *target, const char *name, struct virt_error *reterr)
+{
+        assert(target && *target && name);
+        return rename_disk(virt, uuid, target, name, reterr);
+}
+
+int virt_domain_forget_disk(struct virt *virt, const char *uuid, const char *name, struct virt_error *reterr)
+{
+        assert(name);
+        return rename_disk(virt, uuid, NULL, name, reterr);
 }
 
 static unsigned flags_of(enum virt_where where)

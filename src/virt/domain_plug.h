@@ -9,8 +9,12 @@
  * and is written before a disk comes: whoever is killed in between finds the name of a disk that is not there, which harms nobody.
  */
 
-/** virt_domain_name_disk() - note in the metadata that the disk at @target is ours, under @name; NULL: not any more. */
+/** virt_domain_name_disk() - note in the metadata that the disk at @target is ours, under @name. */
 int virt_domain_name_disk(struct virt *virt, const char *uuid, const char *target, const char *name, struct virt_error *reterr);
+
+/** virt_domain_forget_disk() - take the name of a disk that is gone out of the metadata; nothing is written when it is not there.
+ */
+int virt_domain_forget_disk(struct virt *virt, const char *uuid, const char *name, struct virt_error *reterr);
 
 enum virt_where {
         VIRT_WHERE_LIVE = 1,       /* the running domain */

@@ -22,6 +22,7 @@ def contents(namespace):
              (OWN, "VirtualMachineIPAddress", {"spec": {"type": "Auto"}}),
              (OWN, "VirtualMachine", {"spec": {"virtualMachineClassName": "nowhere", "cpu": {"cores": 1}, "memory": {"size": "1Gi"},
                                                "virtualMachineIPAddressName": "m", "blockDeviceRefs": [{"kind": "VirtualDisk", "name": "m"}]}}),
+             (OWN, "VirtualMachineBlockDeviceAttachment", {"spec": {"virtualMachineName": "m", "blockDeviceRef": {"kind": "VirtualImage", "name": "m"}}}),
              (OWN, "VirtualMachineOperation", {"spec": {"virtualMachineName": "m", "type": "Start"}})]
     return [{"apiVersion": api, "kind": kind, "metadata": {"name": "m", "namespace": namespace}, **more} for api, kind, more in table]
 

@@ -219,3 +219,33 @@ def test_how_a_change_comes_to_a_machine_is_explained_without_a_gateway(admin):
     assert (one["field"], one["restart"]) == ("spec.disruptions", "at once")
     for words in (["change", "spec.colour"], ["change", "cpu", "memory"], ["weather"]):
         assert "gabbro explain change" in admin.gabbro("explain", *words, code=USAGE).err, words
+
+
+# --- attach and detach
+
+
+def test_attach_names_what_is_attached_to_which_machine(user):
+    user.apply(disk("data"))
+    result = user.gabbro("attach", "web", "data", "cvi/tools")
+    assert result.lines == ["virtualdisk/data is being attached to web (virtualmachineblockdeviceattachment/web-data)",
+                            "clustervirtualimage/tools is being attached to web (virtualmachineblockdeviceattachment/web-cvi-tools)"]
+    assert user.get("vmbda", "web-cvi-tools")["spec"] == {"virtualMachineName": "web", "blockDeviceRef": {"kind": "ClusterVirtualImage", "name": "tools"}}
+    assert "already" in user.gabbro("attach", "web", "data", code=FAILED).err
+    late = user.gabbro("attach", "web", "other", "--name", "mine", "--wait", "--timeout", "1", code=TIMEOUT)
+    assert "mine is Pending" in late.err and "does not exist" in late.err
+    assert user.gabbro("detach", "vm/web", "vd/data", "--wait").lines == ["virtualdisk/data was detached from web"]
+    assert "is not attached to web" in user.gabbro("detach", "web", "data", code=NOT_FOUND).err
+
+
+@pytest.mark.parametrize("words", [["attach"], ["attach", "web"], ["attach", "web", "vm/other"], ["attach", "vd/web", "data"],
+                                   ["attach", "web", "vd/"], ["attach", "web", "a", "b", "--name", "x"], ["attach", "web", "a", "--wait", "--timeout", "0"],
+                                   ["detach", "web"], ["detach", "web", "nokind/x"]])
+def test_attach_and_detach_refuse_what_they_do_not_understand(user, words):
+    user.gabbro(*words, code=USAGE)
+
+
+def test_an_attachment_cannot_be_changed(user):
+    user.gabbro("attach", "web", "data")
+    changed = user.get("vmbda", "web-data")
+    changed["spec"]["virtualMachineName"] = "db"
+    assert "immutable" in user.gabbro("apply", "-f", "-", input=json.dumps(changed), code=FAILED).err

@@ -145,11 +145,31 @@ struct disk_turn {
         const char *copying; /* disks that are being copied from it, or NULL */
 };
 
-static void disk_attachments(struct disk_turn *disk)
+/* The machines that list the disk, and those that attachments name. */
+static GPtrArray *disk_machines(struct disk_turn *disk)
 {
         g_autofree char *key = device_key("VirtualDisk", disk->object->namespace, disk->object->name);
-        g_autoptr(GPtrArray) machines = cache_lookup(disk->cache, INDEX_VM_BY_DEVICE, key);
-        size_t n = machines ? machines->len : 0;
+        g_autoptr(GPtrArray) attachments = cache_lookup(disk->cache, INDEX_ATTACHMENT_BY_DEVICE, key);
+        GPtrArray *machines = cache_lookup(disk->cache, INDEX_VM_BY_DEVICE, key);
+
+        if (!machines)
+                machines = g_ptr_array_new();
+        for (guint i = 0; attachments && i < attachments->len; i++) {
+                const struct api_virtual_machine_block_device_attachment *view =
+                        ((const struct cache_object *)attachments->pdata[i])->view;
+                const struct cache_object *machine = cache_get(disk->cache, &api_virtual_machine_kind, disk->object->namespace,
+                                                               view->spec->virtual_machine_name);
+
+                if (machine && !g_ptr_array_find(machines, machine, NULL))
+                        g_ptr_array_add(machines, (gpointer)machine);
+        }
+        return machines;
+}
+
+static void disk_attachments(struct disk_turn *disk)
+{
+        g_autoptr(GPtrArray) machines = disk_machines(disk);
+        size_t n = machines->len;
         struct api_disk_attachment *attachments = arena_array(turn_arena(disk->turn), n, sizeof(*attachments));
         const char *holder = object_annotation(disk->object, ANNOTATION_HELD_BY);
 
@@ -547,6 +567,21 @@ static void disk_enqueue_refs(const struct cache_object *machine, struct workque
                         controller_enqueue(queue, machine->namespace, view->spec->block_device_refs[i].name);
 }
 
+/* Disks of the attachments of a machine. */
+static void disk_enqueue_attached(const struct cache *cache, const struct api_machine_ref *machine, struct workqueue *queue)
+{
+        g_autofree char *key = g_strdup_printf("%s/%s", machine->namespace, machine->name);
+        g_autoptr(GPtrArray) attachments = cache_lookup(cache, INDEX_ATTACHMENT_BY_VM, key);
+
+        for (guint i = 0; attachments && i < attachments->len; i++) {
+                const struct cache_object *object = attachments->pdata[i];
+                const struct api_virtual_machine_block_device_attachment *view = object->view;
+
+                if (strcmp(view->spec->block_device_ref->kind, "VirtualDisk") == 0)
+                        controller_enqueue(queue, object->namespace, view->spec->block_device_ref->name);
+        }
+}
+
 static bool pool_moved(const struct cache_object *before, const struct cache_object *now)
 {
         const struct api_storage_pool *old = before ? before->view : NULL, *new = now ? now->view : NULL;
@@ -576,8 +611,15 @@ static void disk_related(const struct cache *cache, const struct cache_object *b
                 const struct api_instance *instance = object->view;
 
                 if (!before || !now || instance_active(before) != instance_active(now) || object_moved(before, now) ||
-                    disk_limits_moved(before, now))
+                    disk_limits_moved(before, now)) {
                         disk_enqueue_refs(cache_by_uid(cache, instance->spec->machine->uid), queue);
+                        disk_enqueue_attached(cache, instance->spec->machine, queue);
+                }
+        } else if (object->kind == &api_virtual_machine_block_device_attachment_kind) {
+                const struct api_virtual_machine_block_device_attachment *view = object->view;
+
+                if (object_moved(before, now) && strcmp(view->spec->block_device_ref->kind, "VirtualDisk") == 0)
+                        controller_enqueue(queue, object->namespace, view->spec->block_device_ref->name);
         } else if (object->kind == &api_virtual_machine_kind) {
                 if (object_moved(before, now)) {
                         disk_enqueue_refs(before, queue);

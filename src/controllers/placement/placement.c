@@ -325,6 +325,17 @@ static const char *pool_room_words(struct judge *judge, const char *name, uint64
                             quantity_format_bytes(bytes, text[2]));
 }
 
+const char *placement_pool_words(const struct cache *cache, const struct cache_object *node, const char *pool, uint64_t bytes,
+                                 struct arena *arena)
+{
+        struct judge judge = {.cache = cache, .node = node, .view = node->view, .arena = arena};
+        const char *words;
+
+        assert(cache && node && pool && arena);
+        words = pool_words(&judge, pool);
+        return words ? words : pool_room_words(&judge, pool, bytes);
+}
+
 static const char *rule_pools(struct judge *judge)
 {
         for (size_t i = 0; i < judge->request->n_pools; i++) {

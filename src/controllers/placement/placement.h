@@ -55,6 +55,10 @@ uint64_t placement_guaranteed_milli(uint64_t cores, unsigned fraction_percent);
 /** placement_overhead_mib() - memory that the emulator takes besides the guest's. */
 uint64_t placement_overhead_mib(uint64_t cores, uint64_t memory_mib);
 
+/** placement_pool_words() - why a node cannot take a disk of @bytes in a StoragePool now ("does not have ..."), or NULL. */
+const char *placement_pool_words(const struct cache *cache, const struct cache_object *node, const char *pool, uint64_t bytes,
+                                 struct arena *arena);
+
 /** placement_node_ready() - whether the node's condition Ready is True. */
 bool placement_node_ready(const struct cache_object *node);
 /** placement_class_fits() - whether machines of a class can run on a node; the reason why not in @ret_words (may be NULL). */

@@ -24,7 +24,9 @@ struct vm_device {
         bool ready;        /* its content is where the machine runs, or can be fetched */
         const char *words; /* why it is not usable or not ready */
         const char *size;
-        const char *volume; /* name of the Volume, once the machine starts with it */
+        const char *volume;                    /* name of the Volume, once the machine starts with it */
+        const struct cache_object *attachment; /* it came by; NULL: the machine's specification lists it */
+        bool dropped;                          /* of an attachment: the machine starts without it */
 };
 
 struct vm_nic {
@@ -55,6 +57,7 @@ struct vm_context {
         uint64_t memory_mib;
         struct vm_device devices[LIMIT_BLOCK_DEVICES];
         size_t n_devices;
+        size_t n_own; /* the first ones: of the machine's own specification; attachments follow */
         struct vm_nic nics[VM_NICS_MAX];
         size_t n_nics;
         struct api_port_policy *policy;
@@ -75,6 +78,7 @@ struct vm_context {
         bool current; /* the host's words are about the wanted epoch */
         bool made;    /* this turn makes the Instance */
         bool started; /* this turn raises the epoch */
+        bool ordered; /* this turn writes the specification of the Instance */
         int64_t epoch;
         const char *node;
         const char *power_reason;
@@ -101,11 +105,23 @@ void vm_look_at_devices(struct vm_context *vm);
 /** vm_bind_devices() - Volumes on the chosen node; false: blocked. */
 bool vm_bind_devices(struct vm_context *vm);
 /** vm_instance_disks() - the disks of the Instance in boot order, after vm_bind_devices(). */
-struct api_instance_disk *vm_instance_disks(struct vm_context *vm);
+struct api_instance_disk *vm_instance_disks(struct vm_context *vm, size_t *ret_n);
+/** vm_bind_device() - its Volume on the chosen node: true, or false with words. */
+bool vm_bind_device(struct vm_context *vm, struct vm_device *device, const char **reterr_words);
+/** vm_instance_disk() - a device as the Instance has it, after vm_bind_device(). */
+struct api_instance_disk vm_instance_disk(struct vm_context *vm, const struct vm_device *device);
+/** vm_limits_wanted() - of a disk that the Instance has: those of its VirtualDisk now. */
+struct api_instance_disk_limits *vm_limits_wanted(struct vm_context *vm, const struct api_instance_disk *disk);
 /** vm_renew_limits() - the limits of its disks reach a machine that runs at once. */
 void vm_renew_limits(struct vm_context *vm);
 /** vm_release_devices() - at the machine's end its disks are free for others. */
 void vm_release_devices(struct vm_context *vm);
+
+/* plug.c */
+/** vm_look_at_attachments() - add the devices of attachments that can be used to those of the specification. */
+void vm_look_at_attachments(struct vm_context *vm);
+/** vm_plug() - the disks of a running Instance follow the attachments; those of one that is off only leave it. */
+void vm_plug(struct vm_context *vm);
 
 /* interfaces.c */
 /** vm_look_at_interfaces() - networks, addresses (made when absent) and policy; conditions VirtualMachineIPAddressReady,

@@ -2,6 +2,7 @@
 #include "controllers/vm/context.h"
 
 #include "base/quantity.h"
+#include "controllers/attachment/attachment.h"
 #include "controllers/disk/disk.h"
 #include "controllers/image/image.h"
 #include "generated/reasons.h"
@@ -111,23 +112,40 @@ void vm_look_at_devices(struct vm_context *vm)
                 conditions_say(&vm->conditions, "BlockDevicesReady", "True", REASON_BLOCK_DEVICES_READY,
                                "all %zu disks and images are ready", vm->n_devices);
         }
+        vm->n_own = vm->n_devices;
+        vm_look_at_attachments(vm);
 }
 
 /* --- starting --- */
 
+bool vm_bind_device(struct vm_context *vm, struct vm_device *device, const char **reterr_words)
+{
+        assert(vm && vm->node && device && reterr_words);
+
+        device->volume = device->image ? image_volume_bind(vm->turn, device->object, vm->node, vm->object->uid, reterr_words)
+                                       : disk_bind(vm->turn, device->object, vm->node, vm->object->uid, reterr_words);
+        if (device->former)
+                turn_depends(vm->turn, device->former);
+        if (device->attachment)
+                turn_depends(vm->turn, device->attachment);
+        return device->volume != NULL;
+}
+
+/* What an attachment names does not keep the machine from starting: it comes later, or the attachment tells why not. */
 bool vm_bind_devices(struct vm_context *vm)
 {
         assert(vm && vm->node);
 
         for (size_t i = 0; i < vm->n_devices; i++) {
                 struct vm_device *device = &vm->devices[i];
-                const char *words = NULL;
+                const char *words = NULL, *node;
 
-                device->volume = device->image ? image_volume_bind(vm->turn, device->object, vm->node, vm->object->uid, &words)
-                                               : disk_bind(vm->turn, device->object, vm->node, vm->object->uid, &words);
-                if (device->former)
-                        turn_depends(vm->turn, device->former);
-                if (device->volume)
+                node = device->attachment && !device->image ? disk_node(vm->cache, device->object) : NULL;
+                device->dropped = node && strcmp(node, vm->node) != 0;
+                if (device->dropped || vm_bind_device(vm, device, &words))
+                        continue;
+                device->dropped = device->attachment != NULL;
+                if (device->dropped)
                         continue;
                 vm_block(vm, REASON_BLOCK_DEVICES_NOT_READY,
                          arena_printf(vm->arena, "%s %s: %s", device->ref->kind, device->ref->name, words));
@@ -148,36 +166,39 @@ static const char *serial_of(struct vm_context *vm, const struct vm_device *devi
         return serial;
 }
 
-static const char *short_kind(const char *kind)
+struct api_instance_disk vm_instance_disk(struct vm_context *vm, const struct vm_device *device)
 {
-        if (strcmp(kind, "VirtualDisk") == 0)
-                return "vd";
-        return strcmp(kind, "VirtualImage") == 0 ? "vi" : "cvi";
+        assert(vm && device && device->volume);
+        return (struct api_instance_disk){
+                .name = attachment_disk_name(vm->arena, device->ref->kind, device->ref->name),
+                .volume = device->volume,
+                .kind = device->cdrom   ? "Cdrom"
+                        : device->image ? "Image"
+                                        : "Disk",
+                .read_only = device->image,
+                .has_read_only = true,
+                .serial = device->cdrom ? NULL : serial_of(vm, device),
+                .attachment = device->attachment ? device->attachment->name : NULL,
+                .limits = device->image ? NULL : disk_limits_wanted(device->object, vm->arena),
+        };
 }
 
-struct api_instance_disk *vm_instance_disks(struct vm_context *vm)
+struct api_instance_disk *vm_instance_disks(struct vm_context *vm, size_t *ret_n)
 {
-        assert(vm);
+        assert(vm && ret_n);
 
         struct api_instance_disk *disks = arena_array(vm->arena, vm->n_devices, sizeof(*disks));
+        size_t n = 0;
 
         for (size_t i = 0; i < vm->n_devices; i++) {
-                const struct vm_device *device = &vm->devices[i];
-
-                disks[i] = (struct api_instance_disk){
-                        .name = arena_printf(vm->arena, "%s-%s", short_kind(device->ref->kind), device->ref->name),
-                        .volume = device->volume,
-                        .kind = device->cdrom   ? "Cdrom"
-                                : device->image ? "Image"
-                                                : "Disk",
-                        .read_only = device->image,
-                        .has_read_only = true,
-                        .boot_order = (int64_t)i + 1,
-                        .has_boot_order = true,
-                        .serial = device->cdrom ? NULL : serial_of(vm, device),
-                        .limits = device->image ? NULL : disk_limits_wanted(device->object, vm->arena),
-                };
+                if (vm->devices[i].dropped)
+                        continue;
+                disks[n] = vm_instance_disk(vm, &vm->devices[i]);
+                disks[n].has_boot_order = !vm->devices[i].attachment;
+                disks[n].boot_order = disks[n].has_boot_order ? (int64_t)i + 1 : 0;
+                n++;
         }
+        *ret_n = n;
         return disks;
 }
 
@@ -192,6 +213,13 @@ static const struct cache_object *disk_started(struct vm_context *vm, const stru
         return object && g_strcmp0(disk_volume_name(vm->arena, object), disk->volume) == 0 ? object : NULL;
 }
 
+struct api_instance_disk_limits *vm_limits_wanted(struct vm_context *vm, const struct api_instance_disk *disk)
+{
+        const struct cache_object *object = disk_started(vm, disk);
+
+        return object ? disk_limits_wanted(object, vm->arena) : disk->limits;
+}
+
 void vm_renew_limits(struct vm_context *vm)
 {
         assert(vm && vm->view);
@@ -201,11 +229,8 @@ void vm_renew_limits(struct vm_context *vm)
         bool any = false;
 
         for (size_t i = 0; i < spec.n_disks; i++) {
-                const struct cache_object *object = disk_started(vm, &spec.disks[i]);
-
                 disks[i] = spec.disks[i];
-                if (object)
-                        disks[i].limits = disk_limits_wanted(object, vm->arena);
+                disks[i].limits = vm_limits_wanted(vm, &spec.disks[i]);
                 any |= disks[i].limits || spec.disks[i].limits;
         }
         spec.disks = disks;

@@ -70,6 +70,7 @@ void redeploy_end_domain(struct vm_context *vm)
         spec.power = "Off";
         spec.stop_mode = "Force";
         spec.order = NULL;
+        vm->ordered = true;
         turn_update_spec(vm->turn, vm->instance, &spec);
         vm->power_on = false;
         (void)intent_retire(vm->turn, vm->instance, vm->view->status ? vm->view->status->state : NULL);

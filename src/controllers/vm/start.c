@@ -117,7 +117,7 @@ static size_t collect_pins(struct vm_context *vm, struct placement_pin *pins)
 
         if (vm->instance)
                 pins[n++] = (struct placement_pin){.node = vm->view->spec->node_name, .what = "its domain"};
-        for (size_t i = 0; i < vm->n_devices; i++) {
+        for (size_t i = 0; i < vm->n_own; i++) {
                 const struct vm_device *device = &vm->devices[i];
                 const char *node = device->image ? NULL : disk_node(vm->cache, device->object);
 
@@ -134,7 +134,7 @@ static size_t collect_pools(struct vm_context *vm, const char **pools, uint64_t 
         const struct cache_object *pool;
         size_t n = 0;
 
-        for (size_t i = 0; i < vm->n_devices; i++) {
+        for (size_t i = 0; i < vm->n_own; i++) {
                 const struct vm_device *device = &vm->devices[i];
 
                 uint64_t more = 0;
@@ -262,13 +262,12 @@ static void instance_fill(struct vm_context *vm, struct api_machine_ref *machine
                 .os_type = vm->spec->os_type,
                 .paravirtualization = !vm->spec->has_enable_paravirtualization || vm->spec->enable_paravirtualization,
                 .has_paravirtualization = true,
-                .disks = vm_instance_disks(vm),
-                .n_disks = vm->n_devices,
                 .ports = vm_port_names(vm),
                 .n_ports = vm->n_nics,
                 .seed = vm_seed(vm),
                 .hardware = vm->status.hardware,
         };
+        spec->disks = vm_instance_disks(vm, &spec->n_disks);
 }
 
 static void instance_create(struct vm_context *vm, struct api_instance_spec *spec, const char *applied)
@@ -290,6 +289,7 @@ static void instance_create(struct vm_context *vm, struct api_instance_spec *spe
 
 static void instance_change(struct vm_context *vm, const struct api_instance_spec *spec, const char *applied)
 {
+        vm->ordered = true;
         turn_update_spec(vm->turn, vm->instance, spec);
         if (applied)
                 turn_set_annotation(vm->turn, vm->instance, ANNOTATION_APPLIED, applied);
@@ -405,6 +405,7 @@ static void withdraw_order(struct vm_context *vm)
         if (operation && !object_deleting(object) && operation->status && g_strcmp0(operation->status->phase, "InProgress") == 0)
                 return;
         without.order = NULL;
+        vm->ordered = true;
         turn_update_spec(vm->turn, vm->instance, &without);
 }
 

@@ -2,6 +2,7 @@
 #include "controllers/vm/context.h"
 
 #include "base/quantity.h"
+#include "controllers/attachment/attachment.h"
 #include "controllers/disk/disk.h"
 #include "controllers/placement/placement.h"
 #include "controllers/pool/capabilities.h"
@@ -198,7 +199,7 @@ static void say_pending(struct vm_context *vm)
 /* A disk that its host could not make so far; @ret_disk names it. */
 static const struct api_condition *failed_disk(const struct vm_context *vm, const char **ret_disk)
 {
-        for (size_t i = 0; i < vm->n_devices; i++) {
+        for (size_t i = 0; i < vm->n_own; i++) {
                 const struct cache_object *object = vm->devices[i].object;
                 const struct api_virtual_disk *disk = object && !vm->devices[i].image ? object->view : NULL;
                 const struct api_virtual_disk_status *status = disk ? disk->status : NULL;
@@ -452,21 +453,34 @@ static void set_resources(struct vm_context *vm)
         vm->status.resources = resources;
 }
 
+/* What the host says of a device, and of one that came by an attachment whether the machine has it at all. */
 static void set_devices(struct vm_context *vm, bool attached)
 {
         struct api_block_device_status *list = arena_array(vm->arena, vm->n_devices, sizeof(*list));
+        const struct cache_object *instance = attached && !vm->started ? vm->instance : NULL;
+        size_t n = 0;
 
-        for (size_t i = 0; i < vm->n_devices; i++)
-                list[i] = (struct api_block_device_status){
-                        .kind = vm->devices[i].ref->kind,
-                        .name = vm->devices[i].ref->name,
-                        .size = vm->devices[i].size,
-                        .attached = attached,
+        for (size_t i = 0; i < vm->n_devices; i++) {
+                const struct vm_device *device = &vm->devices[i];
+                const char *name = attachment_disk_name(vm->arena, device->ref->kind, device->ref->name);
+                const struct api_instance_disk_status *host = instance ? attachment_on_host(instance, name) : NULL;
+
+                if (device->attachment && !host)
+                        continue;
+                list[n++] = (struct api_block_device_status){
+                        .kind = device->ref->kind,
+                        .name = device->ref->name,
+                        .size = device->size,
+                        .attached = device->attachment ? g_strcmp0(host->state, "Attaching") != 0 : attached,
                         .has_attached = true,
+                        .target = host ? host->target : NULL,
+                        .hotplugged = device->attachment != NULL,
                         .has_hotplugged = true,
+                        .virtual_machine_block_device_attachment_name = device->attachment ? device->attachment->name : NULL,
                 };
+        }
         vm->status.block_device_refs = list;
-        vm->status.n_block_device_refs = vm->n_devices;
+        vm->status.n_block_device_refs = n;
 }
 
 static void set_networks(struct vm_context *vm)

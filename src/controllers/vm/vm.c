@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/vm/vm.h"
 
+#include "controllers/attachment/attachment.h"
 #include "controllers/vm/context.h"
 #include "controllers/vm/redeploy.h"
 #include "generated/reasons.h"
@@ -167,6 +168,7 @@ static enum turn_result vm_turn(struct turn *turn, const struct cache_object *ob
                 tell_approved(&vm);
         }
         if (!vm.started && vm.instance) {
+                vm_plug(&vm);
                 vm_renew_policies(&vm);
                 if (vm.current)
                         (void)vm_retire_ports(&vm, false);
@@ -207,13 +209,29 @@ static void relate_instance(const struct cache *cache, const struct cache_object
                 enqueue_waiting(cache, queue);
 }
 
+static void enqueue_attached(const struct cache_object *attachment, struct workqueue *queue)
+{
+        controller_enqueue(queue, attachment->namespace, attachment_view(attachment)->spec->virtual_machine_name);
+}
+
 static void relate_device(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                           struct workqueue *queue)
 {
         const struct cache_object *object = now ? now : before;
         g_autofree char *key = device_key(object->kind->kind, object->namespace, object->name);
+        g_autoptr(GPtrArray) attached = NULL;
 
         index_enqueue(cache, INDEX_VM_BY_DEVICE, key, queue);
+        attached = cache_lookup(cache, INDEX_ATTACHMENT_BY_DEVICE, key);
+        for (guint i = 0; attached && i < attached->len; i++)
+                enqueue_attached(attached->pdata[i], queue);
+}
+
+static void relate_attachment(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
+                              struct workqueue *queue)
+{
+        if (object_moved(before, now))
+                enqueue_attached(now ? now : before, queue);
 }
 
 /* What a pool's owner changed may make room for machines that wait for a place. */
@@ -313,6 +331,7 @@ static const struct {
         {&api_virtual_disk_kind, relate_device},
         {&api_virtual_image_kind, relate_device},
         {&api_cluster_virtual_image_kind, relate_device},
+        {&api_virtual_machine_block_device_attachment_kind, relate_attachment},
         {&api_virtual_machine_ip_address_kind, relate_address},
         {&api_virtual_machine_ip_address_lease_kind, relate_lease},
         {&api_virtual_machine_class_kind, relate_class},
