@@ -11,7 +11,8 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 DEMO, GABBRO, KUBECONFIG = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-KINDS = ["virtualmachines", "virtualdisks", "virtualimages", "clustervirtualimages", "virtualmachineoperations", "virtualmachineipaddresses",
+KINDS = ["virtualmachines", "virtualdisks", "virtualimages", "clustervirtualimages", "virtualmachineoperations", "virtualmachineblockdeviceattachments",
+         "virtualmachineipaddresses",
          "virtualmachineipaddressleases", "instances.host.gabbro.dev", "volumes.host.gabbro.dev", "ports.host.gabbro.dev", "imageblobs", "secrets",
          "storagepools", "networks", "namespaces"]
 
@@ -34,11 +35,16 @@ def files(folder):
     return sorted(str(p.relative_to(DEMO)) for p in (DEMO / folder).rglob("*") if not p.is_dir() and not remembered(p))
 
 
+def disks(root):
+    return [d.find("source").get("file") for d in root.iter("disk") if d.find("source") is not None]
+
+
 def domain(uuid):
     root = ElementTree.fromstring(out("virsh", "-q", "dumpxml", uuid))
     return {"name": root.findtext("name"), "memory": root.findtext("memory"), "vcpu": root.findtext("vcpu"), "uuid": uuid,
             "state": out("virsh", "-q", "domstate", uuid).strip(),
-            "disks": [d.find("source").get("file") for d in root.iter("disk") if d.find("source") is not None],
+            "disks": disks(root), "defined disks": disks(ElementTree.fromstring(out("virsh", "-q", "dumpxml", "--inactive", uuid))),
+            "ours": sorted(n.get("name") for n in root.iter("{https://gabbro.dev/domain/1}disk")),
             "taps": [i.find("target").get("dev") for i in root.iter("interface") if i.find("target") is not None]}
 
 

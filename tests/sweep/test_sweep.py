@@ -77,7 +77,7 @@ def alone(words):
 
 def chain():
     """Operations in an order in which each begins where the one before has ended."""
-    return [OPERATIONS[n] for n in ("create", "restart", "grow disk", "create", "clone running", "stop", "start", "force off", "copy disk", "delete copy",
+    return [OPERATIONS[n] for n in ("create", "restart", "attach", "detach", "grow disk", "create", "clone running", "stop", "start", "force off", "copy disk", "delete copy",
                                     "delete stopped", "create", "delete", "delete namespace", "hold address", "release address", "upload image",
                                     "delete image")]
 

@@ -66,6 +66,20 @@ metadata: {{name: {MACHINE}-data}}
 spec:
   persistentVolumeClaim: {{size: 96Mi}}
 """
+MORE = f"""
+apiVersion: gabbro.dev/v1
+kind: VirtualDisk
+metadata: {{name: {MACHINE}-more}}
+spec:
+  persistentVolumeClaim: {{size: 16Mi}}
+---
+apiVersion: gabbro.dev/v1
+kind: VirtualMachineBlockDeviceAttachment
+metadata: {{name: {MACHINE}-more}}
+spec:
+  virtualMachineName: {MACHINE}
+  blockDeviceRef: {{kind: VirtualDisk, name: {MACHINE}-more}}
+"""
 SPACE = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {PROJECT}}}\n---" + MANIFEST
 ADDRESS = f"""
 apiVersion: gabbro.dev/v1
@@ -80,7 +94,7 @@ spec: {{type: Auto}}
 SCRUB = [(re.compile(pattern), word) for pattern, word in [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"), (r"\b[0-9a-f]{64}\b", "DIGEST"), (r"\b[0-9a-f]{20}\b", "SERIAL"),
     (r"\bgbt[0-9a-z]+\b", "TAP"), (r"\b(domain|qemu)-\d+-", r"\1-N-"), (r"52:54:00(:[0-9a-f]{2}){3}", "MAC"), (r"\b10\.66\.10\.\d+\b", "ADDRESS"), (r"\bip-10-66-10-\d+\b", "LEASE"),
-    (rf"\b({MACHINE}|{MACHINE}-root|{MACHINE}-data|{MACHINE}-copy)-[0-9a-f]{{8}}\b", r"\1-UID"), (rf"\b{MACHINE}-[a-z0-9]{{5}}\"", f"{MACHINE}-SUFFIX\""),
+    (rf"\b({MACHINE}|{MACHINE}-root|{MACHINE}-data|{MACHINE}-copy|{MACHINE}-more)-[0-9a-f]{{8}}\b", r"\1-UID"), (rf"\b{MACHINE}-[a-z0-9]{{5}}\"", f"{MACHINE}-SUFFIX\""),
 ]]
 # Times, counters, what the guest says by itself, and versions: not part of an end state.
 DROP = {"uid", "resourceVersion", "creationTimestamp", "generation", "observedGeneration", "epoch", "stats", "startedAt", "lastStartTime",
@@ -248,6 +262,9 @@ OPERATIONS = {o.name: o for o in [
     Operation("clone running", "running", "cloned", lambda w: (["apply", "-f", "-"], CLONE), [["vd", f"{MACHINE}-copy", "--for", "phase=Ready"]]),
     Operation("delete clone", "cloned", "running", lambda w: (["delete", "vd", f"{MACHINE}-copy", "--ignore-not-found"], None),
               [["vd", f"{MACHINE}-copy", "--for", "delete"]]),
+    Operation("attach", "running", "plugged", lambda w: (["apply", "-f", "-"], MORE), [["vmbda", f"{MACHINE}-more", "--for", "phase=Attached"]]),
+    Operation("detach", "plugged", "running", lambda w: (["delete", f"vmbda/{MACHINE}-more", f"vd/{MACHINE}-more", "--ignore-not-found"], None),
+              [[kind, f"{MACHINE}-more", "--for", "delete"] for kind in ("vmbda", "vd")]),
     Operation("copy disk", "stopped", "copied", lambda w: (["apply", "-f", "-"], COPY), [["vd", f"{MACHINE}-copy", "--for", "condition=Ready"]]),
     Operation("delete copy", "copied", "stopped", lambda w: (["delete", "vd", f"{MACHINE}-copy", "--ignore-not-found"], None),
               [["vd", f"{MACHINE}-copy", "--for", "delete"]]),
@@ -260,6 +277,7 @@ WAY = {("absent", "running"): "create", ("running", "absent"): "delete", ("runni
        ("stopped", "absent"): "delete stopped", ("absent", "held"): "hold address", ("held", "absent"): "release address",
        ("absent", "project"): "make project", ("project", "absent"): "delete namespace",
        ("running", "grown"): "grow disk", ("grown", "absent"): "delete", ("running", "cloned"): "clone running", ("cloned", "running"): "delete clone",
+       ("running", "plugged"): "attach", ("plugged", "running"): "detach",
        ("stopped", "copied"): "copy disk", ("copied", "stopped"): "delete copy", ("absent", "image"): "upload image", ("image", "absent"): "delete image"}
 
 
@@ -458,7 +476,7 @@ class World:
 
     def mend(self):
         """After a failure: to an empty host again, so that the next case is judged by itself."""
-        self.cloud.gabbro("delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", f"vd/{MACHINE}-copy", f"vmip/{MACHINE}-held", f"vi/{MACHINE}-image",
+        self.cloud.gabbro("delete", f"vmbda/{MACHINE}-more", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", f"vd/{MACHINE}-copy", f"vd/{MACHINE}-more", f"vmip/{MACHINE}-held", f"vi/{MACHINE}-image",
                           "--ignore-not-found", "--wait", "--timeout", "90", check=False)
         self.cloud.gabbro("delete", f"namespace/{PROJECT}", "--ignore-not-found", "--wait", "--timeout", "90", check=False)
         self.cloud.gabbro("doctor", "--fix", "--yes", check=False)
