@@ -11,12 +11,7 @@ import time
 
 import pytest
 from cloud import BIN
-
-
-def ssh(cloud, *command):
-    address = cloud.vm("first-vm")["status"]["ipAddress"]
-    return cloud.run("ssh", "-i", cloud.demo / "guest/id_ed25519", "-o", f"UserKnownHostsFile={cloud.folder}/known_hosts", "-o",
-                     "StrictHostKeyChecking=accept-new", "-o", "BatchMode=yes", f"demo@{address}", *command).stdout
+from guest import ssh
 
 
 def test_C15_D45_E31_machine_runs_and_libvirt_agrees(cloud):

@@ -150,6 +150,13 @@ static void assert_answer(const struct place *from, const char *ip, uint16_t por
         g_assert_cmpstr(answer, ==, expected);
 }
 
+static void assert_lease(const struct place *from, const char *mac, const char *expected)
+{
+        g_autofree char *leased = world_dhcp(from, mac, *expected ? PASS_MS : DENY_MS);
+
+        g_assert_cmpstr(leased, ==, expected);
+}
+
 /* --- tests -----------------------------------------------------------------------------------------------------------------------
  */
 
@@ -164,7 +171,7 @@ static void without_rules_nothing_passes(void)
         g_assert_false(world_ping(&a, GATEWAY, DENY_MS));
         g_assert_false(world_ping(NULL, IP_A, DENY_MS));
         assert_answer(&a, WORLD, 80, "");
-        g_assert_cmpstr(world_dhcp(&a, MAC_A, DENY_MS), ==, "");
+        assert_lease(&a, MAC_A, "");
         /* Not even a broadcast question: ARP who-has the gateway. */
         g_assert_false(world_frame(&a,
                                    "ffffffffffff 52540000000a 0806 0001080006040001 52540000000a 0a42000a 000000000000 0a420001",
@@ -210,7 +217,7 @@ static void guest_reaches_of_the_host_only_dhcp_dns_and_echo(void)
 
         g_assert_true(world_ping(&pair.a, GATEWAY, PASS_MS));
         g_assert_true(world_dns(&pair.a, GATEWAY, PASS_MS));
-        g_assert_cmpstr(world_dhcp(&pair.a, MAC_A, PASS_MS), ==, IP_A);
+        assert_lease(&pair.a, MAC_A, IP_A);
         assert_answer(&pair.a, GATEWAY, 80, "");
         assert_answer(&pair.a, HOST_OUTSIDE, 80, "");
         g_assert_false(world_ping(&pair.a, HOST_OUTSIDE, DENY_MS));
@@ -310,8 +317,8 @@ static void nobody_asks_dhcp_in_anothers_name(void)
 {
         struct pair pair = pair_up();
 
-        g_assert_cmpstr(world_dhcp(&pair.a, MAC_B, DENY_MS), ==, "");
-        g_assert_cmpstr(world_dhcp(&pair.a, MAC_A, PASS_MS), ==, IP_A);
+        assert_lease(&pair.a, MAC_B, "");
+        assert_lease(&pair.a, MAC_A, IP_A);
         pair_down(&pair);
 }
 
@@ -325,13 +332,13 @@ static void address_of_a_removed_port_is_free_for_another(void)
         put(b);
         place = world_place("gbt000a", MAC_A, NULL, NULL);
         attach(&place, "p-a");
-        g_assert_cmpstr(world_dhcp(&place, MAC_A, PASS_MS), ==, IP_A);
+        assert_lease(&place, MAC_A, IP_A);
         world_place_end(&place);
         remove_port("p-a");
         put(heir);
         place = world_place("gbt000c", "52:54:00:00:00:0c", NULL, NULL);
         attach(&place, "p-c");
-        g_assert_cmpstr(world_dhcp(&place, "52:54:00:00:00:0c", PASS_MS), ==, IP_A);
+        assert_lease(&place, "52:54:00:00:00:0c", IP_A);
         world_place_end(&place);
         remove_port("p-c");
         remove_port("p-b");
@@ -457,7 +464,7 @@ static void restarted_agent_takes_over_and_removes_the_stale(void)
         g_assert_cmpint(net_engine_verify(rig.engine, "p-b", &words), ==, 0);
         /* Nobody named A's port any more. */
         assert_answer(&pair.a, WORLD, 80, "");
-        g_assert_cmpstr(world_dhcp(&pair.a, MAC_A, DENY_MS), ==, "");
+        assert_lease(&pair.a, MAC_A, "");
         g_assert_cmpint(net_engine_verify(rig.engine, "p-a", &words), ==, NET_E_ABSENT);
         put(pair.port_a);
         assert_answer(&pair.a, WORLD, 80, HOST_OUTSIDE);

@@ -4,10 +4,7 @@ import json
 
 import pytest
 from cloud import Daemon
-from test_1_first_machine import ssh
-from test_8_space import condition
-
-VM = "first-vm"
+from guest import VM, condition, ssh
 
 
 def disk(cloud, name, mib=16):
