@@ -7,11 +7,13 @@ usage: check.py [--long] [--only NAME...]
 Parts run one after the other; each adds to the sum. The last line is `N passed, N failed, N skipped`.
 """
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -20,6 +22,9 @@ BUILD = ROOT / "build"
 PYTHON = "/usr/bin/python3"
 # 1.20, the kubectl of Debian 12; unpacked, never installed, so that another one in the path stays as it is.
 KUBECTL = BUILD / "kubectl-1.20" / "usr/bin/kubectl"
+# Folders of tests that take longest, and those whose load would disturb others.
+LONGEST = ["e2e", "sweep", "vm"]
+ALONE = {"limits", "storm", "torture"}
 
 
 class Sum:
@@ -27,8 +32,13 @@ class Sum:
         self.passed = self.failed = self.skipped = 0
         self.reasons = []
         self.failures = []
+        self.lock = threading.Lock()
 
     def add(self, name, outcome, words=""):
+        with self.lock:
+            self.count(name, outcome, words)
+
+    def count(self, name, outcome, words):
         if outcome == "passed":
             self.passed += 1
         elif outcome == "skipped":
@@ -126,13 +136,31 @@ def pytest(total, folder, timeout_s, files=(), name=None, **environment):
     junit = BUILD / f"pytest-{name}.xml"
     junit.unlink(missing_ok=True)
     env = dict(os.environ, GABBRO_BIN=str(BUILD / "bin"), GABBRO_BUILD=str(BUILD), GABBRO_KUBECTL=str(KUBECTL), **environment)
-    try:
-        code = run([PYTHON, "-m", "pytest", "-q", "-rs", "--junitxml", junit, *([folder / f for f in files] or [folder])], env=env, timeout=timeout_s)
-    except subprocess.TimeoutExpired:
+    argv = [PYTHON, "-m", "pytest", "-q", "-rs", "--junitxml", junit, *([folder / f for f in files] or [folder])]
+    start = time.monotonic()
+    with open(BUILD / f"pytest-{name}.log", "w+") as log:
+        try:
+            code = subprocess.run([str(a) for a in argv], cwd=ROOT, env=env, timeout=timeout_s, stdout=log, stderr=log).returncode
+        except subprocess.TimeoutExpired:
+            code = None
+        log.seek(0)
+        print(f"--- pytest {name} ({time.monotonic() - start:.0f} s)\n{log.read()}", flush=True)
+    if code is None:
         total.add(f"pytest {name}", "failed", f"took more than {timeout_s} s")
         return
     if not add_junit(total, junit, "pytest" if name == folder.name else f"pytest {name}") and code not in (0, 5):
         total.add(f"pytest {name}", "failed", f"exit code {code}")
+
+
+def black_box(total, timeout_s):
+    """Every folder of tests/ that pytest runs: two at a time, for they mostly wait, the longest first; what loads the machine on purpose alone."""
+    folders = {p.parent.name: p.parent for p in (ROOT / "tests").glob("*/conftest.py")}
+    with concurrent.futures.ThreadPoolExecutor(2) as lanes:
+        together = [name for name in folders if name not in ALONE]
+        for done in [lanes.submit(pytest, total, folders[n], timeout_s) for n in sorted(together, key=lambda n: (n not in LONGEST, n))]:
+            done.result()
+    for name in sorted(ALONE & folders.keys()):
+        pytest(total, folders[name], timeout_s)
 
 
 def reliability(total, write):
@@ -185,8 +213,7 @@ def main():
         for lock in sorted((ROOT / "tests").glob("*/*/package-lock.json")):
             install_node_modules(lock.parent)
         (BUILD / "reliability.jsonl").unlink(missing_ok=True)
-        for folder in sorted(p.parent for p in (ROOT / "tests").glob("*/conftest.py")):
-            pytest(total, folder, 9000 if args.long else 1500)
+        black_box(total, 9000 if args.long else 1800)
         reliability(total, args.long)
     if args.long and part("fuzz"):
         junit = BUILD / "fuzz.xml"
