@@ -388,8 +388,10 @@ static void repair_store(struct visit *visit, struct doctor_answer *answer, cons
         g_autofree char *words = NULL;
         int r;
 
-        if (g_strcmp0(code, REASON_STRAY_BLOB) == 0 && subject) {
-                r = doctor_repair_blob(visit->gateway, &visit->files, subject, &words);
+        bool is_blob = g_strcmp0(code, REASON_STRAY_BLOB) == 0, is_upload = g_strcmp0(code, REASON_STRAY_UPLOAD) == 0;
+
+        if (subject && (is_blob || is_upload)) {
+                r = (is_blob ? doctor_repair_blob : doctor_repair_upload)(visit->gateway, &visit->files, subject, &words);
                 say_repair(answer, ref, r == 0 ? "Done" : r == -ENOENT ? "NotFound" : "Failed", r == 0 ? words : g_strerror(-r));
         } else if (!finding) {
                 say_repair(answer, ref, "NotFound", NULL);

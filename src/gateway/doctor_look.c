@@ -12,10 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BLOB_REST_US   60000000ull   /* a file this old has got its object, if it ever will */
-#define INTAKE_REST_US 3600000000ull /* an upload that has not grown for so long has ended */
-#define YOUNG_US       10000000ull
-#define PIECE_BYTES    (1u << 20)
+#define BLOB_REST_US 60000000ull /* a file this old has got its object, if it ever will */
+#define YOUNG_US     10000000ull
+#define PIECE_BYTES  (1u << 20)
 
 /* --- files, on a pool thread
  * ------------------------------------------------------------------------------------------------------------------------
@@ -77,10 +76,15 @@ void doctor_files_read(struct gateway *gateway, bool verify, struct doctor_files
 {
         g_autofree char *audit = g_build_filename(gateway->data_dir, "audit.log", NULL);
 
-        *ret_files = (struct doctor_files){.blobs = g_ptr_array_new_with_free_func(free_blob)};
+        *ret_files = (struct doctor_files){
+                .blobs = g_ptr_array_new_with_free_func(free_blob),
+                .uploads = g_ptr_array_new_with_free_func(free_blob),
+        };
         ret_files->blobs_error = read_folder(gateway->data_dir, "sha256", false, verify, ret_files->blobs);
         if (ret_files->blobs_error == 0)
                 ret_files->blobs_error = read_folder(gateway->data_dir, "intake", true, false, ret_files->blobs);
+        if (ret_files->blobs_error == 0 && gateway->resumable)
+                ret_files->blobs_error = read_folder(gateway->data_dir, "uploads", true, false, ret_files->uploads);
         auth_audit_flush(gateway->audit);
         ret_files->audit_line = auth_audit_verify(audit, &ret_files->audit_lines);
 }
@@ -89,6 +93,8 @@ void doctor_files_clear(struct doctor_files *files)
 {
         if (files->blobs)
                 g_ptr_array_unref(files->blobs);
+        if (files->uploads)
+                g_ptr_array_unref(files->uploads);
         *files = (struct doctor_files){};
 }
 
@@ -96,7 +102,7 @@ void doctor_files_clear(struct doctor_files *files)
  * --------------------------------------------------------------------------------------------------------------------------------
  */
 
-static struct json_value *add_finding(struct doctor_answer *answer, const char *source, const char *code, const char *severity,
+struct json_value *doctor_add_finding(struct doctor_answer *answer, const char *source, const char *code, const char *severity,
                                       const char *subject)
 {
         struct json_value *finding = json_append(answer->findings, json_new(answer->doc, JSON_OBJECT));
@@ -110,8 +116,7 @@ static struct json_value *add_finding(struct doctor_answer *answer, const char *
         return finding;
 }
 
-static void add_evidence(struct doctor_answer *answer, struct json_value *finding, const char *format, ...) G_GNUC_PRINTF(3, 4);
-static void add_evidence(struct doctor_answer *answer, struct json_value *finding, const char *format, ...)
+void doctor_add_evidence(struct doctor_answer *answer, struct json_value *finding, const char *format, ...)
 {
         g_autofree char *words = NULL;
         va_list args;
@@ -126,13 +131,13 @@ void doctor_add_store(struct doctor_answer *answer, const struct doctor_report *
 {
         for (guint i = 0; i < report->findings->len; i++) {
                 const struct doctor_finding *finding = report->findings->pdata[i];
-                struct json_value *value = add_finding(answer, "store", finding->code, finding->severity, finding->subject);
+                struct json_value *value = doctor_add_finding(answer, "store", finding->code, finding->severity, finding->subject);
                 g_autofree char *revision = g_strdup_printf("%" G_GUINT64_FORMAT, finding->revision);
 
                 json_set_string(answer->doc, value, "object", finding->object);
                 json_set_string(answer->doc, value, "resourceVersion", revision);
                 for (size_t j = 0; j < finding->n_evidence; j++)
-                        add_evidence(answer, value, "%s", finding->evidence[j]);
+                        doctor_add_evidence(answer, value, "%s", finding->evidence[j]);
                 json_set_string(answer->doc, value, "fix", finding->fix);
                 json_set_string(answer->doc, value, "safe", finding->safe);
                 json_set_string(answer->doc, value, "undo", finding->undo);
@@ -157,7 +162,7 @@ static bool held_here(const struct cache_object *blob)
 /* A file that nothing names, or an upload that nobody feeds. */
 static bool is_stray(struct gateway *gateway, const struct doctor_blob *file)
 {
-        uint64_t now = clock_real_us(gateway->clock), rest = file->intake ? INTAKE_REST_US : BLOB_REST_US;
+        uint64_t now = clock_real_us(gateway->clock), rest = file->intake ? DOCTOR_INTAKE_REST_US : BLOB_REST_US;
         g_autofree char *name = g_strconcat("sha256-", file->name, NULL);
 
         if (file->changed_us + rest > now)
@@ -175,12 +180,12 @@ static void compare_blob(struct doctor_answer *answer, const struct cache_object
         (void)json_int64(json_find(cache_root(object), "spec", "sizeBytes", NULL), &bytes);
         if ((uint64_t)bytes == file->bytes && (!file->sha256 || g_str_equal(file->sha256, file->name)))
                 return;
-        finding = add_finding(answer, "store", REASON_BLOB_DAMAGED, "Critical", subject);
+        finding = doctor_add_finding(answer, "store", REASON_BLOB_DAMAGED, "Critical", subject);
         if ((uint64_t)bytes != file->bytes)
-                add_evidence(answer, finding, "%s has %" G_GUINT64_FORMAT " bytes, and was stored with %" G_GINT64_FORMAT,
-                             file->path, file->bytes, bytes);
+                doctor_add_evidence(answer, finding, "%s has %" G_GUINT64_FORMAT " bytes, and was stored with %" G_GINT64_FORMAT,
+                                    file->path, file->bytes, bytes);
         else
-                add_evidence(answer, finding, "%s has SHA-256 %s", file->path, file->sha256);
+                doctor_add_evidence(answer, finding, "%s has SHA-256 %s", file->path, file->sha256);
 }
 
 static void add_blobs(struct doctor_answer *answer, const struct doctor_files *files)
@@ -196,11 +201,11 @@ static void add_blobs(struct doctor_answer *answer, const struct doctor_files *f
                         g_hash_table_insert(names, file->name, (gpointer)file);
                 if (!is_stray(answer->gateway, file))
                         continue;
-                struct json_value *finding = add_finding(answer, "store", REASON_STRAY_BLOB, "Warning", file->path);
-                add_evidence(answer, finding, "%s: %" G_GUINT64_FORMAT " bytes, changed %s", file->path, file->bytes,
-                             clock_format_rfc3339(file->changed_us, false, time));
-                add_evidence(answer, finding,
-                             file->intake ? "an upload that has not grown for an hour" : "no ImageBlob has that digest");
+                struct json_value *finding = doctor_add_finding(answer, "store", REASON_STRAY_BLOB, "Warning", file->path);
+                doctor_add_evidence(answer, finding, "%s: %" G_GUINT64_FORMAT " bytes, changed %s", file->path, file->bytes,
+                                    clock_format_rfc3339(file->changed_us, false, time));
+                doctor_add_evidence(answer, finding,
+                                    file->intake ? "an upload that has not grown for an hour" : "no ImageBlob has that digest");
                 json_set_string(answer->doc, finding, "fix", "move it to blobs/lost+found of the gateway's folder");
                 json_set_string(answer->doc, finding, "safe", "no image names it; nothing is deleted");
                 json_set_string(answer->doc, finding, "undo", "on the gateway's host: mv the file back, or upload it again");
@@ -215,8 +220,8 @@ static void add_blobs(struct doctor_answer *answer, const struct doctor_files *f
                         compare_blob(answer, blob, file);
                 if (!digest || !held_here(blob) || file)
                         continue;
-                struct json_value *finding = add_finding(answer, "store", REASON_BLOB_MISSING, "Critical", subject);
-                add_evidence(answer, finding, "status.locations names this gateway, and there is no file %s", digest);
+                struct json_value *finding = doctor_add_finding(answer, "store", REASON_BLOB_MISSING, "Critical", subject);
+                doctor_add_evidence(answer, finding, "status.locations names this gateway, and there is no file %s", digest);
         }
 }
 
@@ -227,36 +232,43 @@ void doctor_add_files(struct doctor_answer *answer, const struct doctor_files *f
                 json_append(answer->unlooked, json_new_string(answer->doc, words));
         } else {
                 add_blobs(answer, files);
+                doctor_add_uploads(answer, files);
         }
         if (files->audit_line < 0) {
                 g_autofree char *words = g_strdup_printf("audit log: %s", g_strerror(-files->audit_line));
                 json_append(answer->unlooked, json_new_string(answer->doc, words));
         } else if (files->audit_line > 0) {
                 g_autofree char *subject = g_strdup_printf("audit.log/%d", files->audit_line);
-                struct json_value *finding = add_finding(answer, "store", REASON_AUDIT_CHAIN_BROKEN, "Critical", subject);
-                add_evidence(answer, finding,
-                             "line %d of audit.log is missing, or is not what was written after the line before it",
-                             files->audit_line);
+                struct json_value *finding = doctor_add_finding(answer, "store", REASON_AUDIT_CHAIN_BROKEN, "Critical", subject);
+                doctor_add_evidence(answer, finding,
+                                    "line %d of audit.log is missing, or is not what was written after the line before it",
+                                    files->audit_line);
         }
+}
+
+int doctor_move_aside(struct gateway *gateway, const struct doctor_blob *file, char **ret_words)
+{
+        g_autofree char *folder = g_build_filename(gateway->data_dir, "blobs", "lost+found", NULL);
+        g_autofree char *target = g_build_filename(folder, file->name, NULL);
+        int r = file_ensure_dir(folder, 0700);
+
+        if (r < 0)
+                return r;
+        if (renameat2(AT_FDCWD, file->path, AT_FDCWD, target, RENAME_NOREPLACE) < 0)
+                return -errno;
+        *ret_words = g_strdup_printf("moved to %s", target);
+        return 0;
 }
 
 int doctor_repair_blob(struct gateway *gateway, const struct doctor_files *files, const char *subject, char **ret_words)
 {
-        g_autofree char *folder = g_build_filename(gateway->data_dir, "blobs", "lost+found", NULL);
-        int r = file_ensure_dir(folder, 0700);
-
-        for (guint i = 0; r == 0 && i < files->blobs->len; i++) {
+        for (guint i = 0; i < files->blobs->len; i++) {
                 const struct doctor_blob *file = files->blobs->pdata[i];
-                g_autofree char *target = g_build_filename(folder, file->name, NULL);
 
-                if (!g_str_equal(file->path, subject) || !is_stray(gateway, file))
-                        continue;
-                if (renameat2(AT_FDCWD, file->path, AT_FDCWD, target, RENAME_NOREPLACE) < 0)
-                        return -errno;
-                *ret_words = g_strdup_printf("moved to %s", target);
-                return 0;
+                if (g_str_equal(file->path, subject) && is_stray(gateway, file))
+                        return doctor_move_aside(gateway, file, ret_words);
         }
-        return r < 0 ? r : -ENOENT;
+        return -ENOENT;
 }
 
 /* --- what hosts found
@@ -353,11 +365,11 @@ static void add_machine(struct doctor_answer *answer, struct json_value *finding
         const struct cache_object *machine = uid && *uid ? cache_by_uid(answer->gateway->cache, uid) : NULL;
 
         if (machine)
-                add_evidence(answer, finding, "the machine %s/%s exists, phase %s, on node %s", machine->namespace, machine->name,
-                             json_find_string(cache_root(machine), "status", "phase", NULL) ?: "?",
-                             json_find_string(cache_root(machine), "status", "nodeName", NULL) ?: "none");
+                doctor_add_evidence(answer, finding, "the machine %s/%s exists, phase %s, on node %s", machine->namespace,
+                                    machine->name, json_find_string(cache_root(machine), "status", "phase", NULL) ?: "?",
+                                    json_find_string(cache_root(machine), "status", "nodeName", NULL) ?: "none");
         else if (uid && *uid)
-                add_evidence(answer, finding, "no machine has the UID %s any more", uid);
+                doctor_add_evidence(answer, finding, "no machine has the UID %s any more", uid);
 }
 
 static void add_one(struct doctor_answer *answer, const char *node, const struct json_value *found)
@@ -370,17 +382,17 @@ static void add_one(struct doctor_answer *answer, const char *node, const struct
                 answer->in_progress++;
                 return;
         }
-        struct json_value *finding = add_finding(answer, source, intent ? REASON_MANIFEST_BEHIND : code,
-                                                 json_find_string(found, "severity", NULL) ?: "Warning",
-                                                 json_find_string(found, "subject", NULL) ?: "?");
+        struct json_value *finding = doctor_add_finding(answer, source, intent ? REASON_MANIFEST_BEHIND : code,
+                                                        json_find_string(found, "severity", NULL) ?: "Warning",
+                                                        json_find_string(found, "subject", NULL) ?: "?");
         json_set(answer->doc, finding, "evidence",
                  json_copy(answer->doc, json_get(found, "evidence") ?: json_new(answer->doc, JSON_ARRAY)));
         json_set_string(answer->doc, finding, "object", json_find_string(found, "object", NULL));
         add_machine(answer, finding, json_find_string(found, "machine", NULL));
         if (intent) {
-                add_evidence(answer, finding,
-                             "the agent reports %s, and the store has %s/%s for it on this node: restart the agent", code,
-                             intent->kind->plural, intent->name);
+                doctor_add_evidence(answer, finding,
+                                    "the agent reports %s, and the store has %s/%s for it on this node: restart the agent", code,
+                                    intent->kind->plural, intent->name);
                 return;
         }
         json_set_string(answer->doc, finding, "fix", json_find_string(found, "fix", NULL));
