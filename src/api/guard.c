@@ -172,20 +172,36 @@ bool guard_may_read_body(struct call *call)
         return false;
 }
 
-/* What disks hold is lost by a redeploy: it takes the right to delete them. */
-static bool may_delete_disks(struct call *call)
-{
-        struct auth_attributes attributes = {.verb = "delete",
-                                             .group = api_virtual_disk_kind.group,
-                                             .resource = api_virtual_disk_kind.plural,
-                                             .namespace = call->target.namespace,
-                                             .name = ""};
-        struct auth_decision decision;
+/* What an operation does beside what its own right says: a redeploy loses what disks hold, a clone reads machine and disks and
+ * makes others. */
+static const struct {
+        const char *lower_type, *verb;
+        const struct schema_kind *kind;
+} also[] = {
+        {"redeploy", "delete", &api_virtual_disk_kind}, {"clone", "get", &api_virtual_machine_kind},
+        {"clone", "get", &api_virtual_disk_kind},       {"clone", "create", &api_virtual_machine_kind},
+        {"clone", "create", &api_virtual_disk_kind},
+};
 
-        auth_authorise(access_policy(call->api->access), call->identity, &attributes, &decision);
-        if (!decision.allowed)
-                refuse(call, decision.reason, NULL);
-        return decision.allowed;
+static bool has_also(struct call *call, const char *lower_type)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(also); i++) {
+                struct auth_attributes attributes = {.verb = also[i].verb,
+                                                     .group = also[i].kind->group,
+                                                     .resource = also[i].kind->plural,
+                                                     .namespace = call->target.namespace,
+                                                     .name = ""};
+                struct auth_decision decision;
+
+                if (strcmp(also[i].lower_type, lower_type) != 0)
+                        continue;
+                auth_authorise(access_policy(call->api->access), call->identity, &attributes, &decision);
+                if (!decision.allowed) {
+                        refuse(call, decision.reason, NULL);
+                        return false;
+                }
+        }
+        return true;
 }
 
 static bool allows_operation(struct call *call, const struct store_object *base, const struct json_value *root)
@@ -196,7 +212,7 @@ static bool allows_operation(struct call *call, const struct store_object *base,
         struct auth_decision decision;
 
         attributes.any_name = false;
-        if (!base && strcmp(lower, "redeploy") == 0 && !may_delete_disks(call))
+        if (!base && !has_also(call, lower))
                 return false;
         if (base || access_allows(call, &attributes))
                 return true;

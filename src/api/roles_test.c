@@ -453,6 +453,40 @@ static void a_redeploy_takes_the_right_to_delete_disks_A14(void)
         take_away("default", "orders");
 }
 
+/* A clone reads what machine and disks are, and makes others: each takes its right. */
+static void a_clone_takes_the_rights_to_what_it_reads_and_makes(void)
+{
+        static const char body[] = "{\"metadata\":{\"generateName\":\"op-\"},\"spec\":{\"type\":\"Clone\","
+                                   "\"virtualMachineName\":\"web\",\"clone\":{\"name\":\"db\"}}}";
+        static const struct {
+                const char *name, *resource, *verb;
+        } rights[] = {
+                {"c-orders", "virtualmachineoperations/clone", "create"},
+                {"c-machines", "virtualmachines", "create"},
+                {"c-see-machines", "virtualmachines", "get"},
+                {"c-disks", "virtualdisks", "create"},
+                {"c-see-disks", "virtualdisks", "get"},
+        };
+        const char *path = "/apis/gabbro.dev/v1/namespaces/default/virtualmachineoperations";
+        g_autofree char *token = token_of("cloner");
+
+        for (size_t i = 0; i < G_N_ELEMENTS(rights); i++) {
+                g_autofree char *rule =
+                        g_strdup_printf("{\"apiGroups\":[\"gabbro.dev\"],\"resources\":[\"%s\"],\"verbs\":[\"%s\"]}",
+                                        rights[i].resource, rights[i].verb);
+
+                g_assert_cmpint(status_as(token, "POST", path, body), ==, 403);
+                make_cluster_role(rights[i].name, rule);
+                give("default", rights[i].name, rights[i].name, "cloner");
+        }
+        g_assert_cmpint(status_as(token, "POST", path, body), ==, 201);
+        for (size_t i = 0; i < G_N_ELEMENTS(rights); i++) {
+                take_away("default", rights[i].name);
+                g_assert_cmpint(status_as(token, "POST", path, body), ==, 403);
+                give("default", rights[i].name, rights[i].name, "cloner");
+        }
+}
+
 /* --- reviews
  * ------------------------------------------------------------------------------------------------------------------------- */
 
@@ -655,6 +689,7 @@ int main(int argc, char **argv)
         ADD(the_verbs_escalate_and_bind_let_pass);
         ADD(an_operation_is_allowed_by_its_type_and_machine_D70_D71_D72_E46_E54);
         ADD(a_redeploy_takes_the_right_to_delete_disks_A14);
+        ADD(a_clone_takes_the_rights_to_what_it_reads_and_makes);
         ADD(reviews_answer_from_the_same_policy);
         ADD(the_list_of_rules_is_what_the_roles_say);
         ADD(built_in_roles_are_mended_unless_they_shall_be_left);

@@ -27,6 +27,8 @@ const struct auth_permission auth_permissions[] = {
         {"Resume Child Host", "create", OWN, OPERATIONS, "resume", "let suspended machines go on"},
         {"Redeploy Child Host", "create", OWN, OPERATIONS, "redeploy",
          "make machines anew of their images; takes the right to delete disks too"},
+        {"Clone Child Host", "create", OWN, OPERATIONS, "clone",
+         "make machines of machines; takes the rights to read and make machines and disks too"},
         {"Reset Child Host", "create", OWN, OPERATIONS, "reset", "press the reset button of machines"},
         {"Evict Child Host", "create", OWN, OPERATIONS, "evict", "move machines away from their host"},
         {"Migrate Child Host", "create", OWN, OPERATIONS, "migrate", "move machines to another host"},

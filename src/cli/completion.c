@@ -36,7 +36,7 @@ static void print_bash(void)
                "           disk) COMPREPLY=($(compgen -W upload -- \"$word\")) ;;\n"
                "           callbacks) COMPREPLY=($(compgen -W \"list deliveries retry drop\" -- \"$word\")) ;;\n"
                "           guest) COMPREPLY=($(compgen -W \"exec info password\" -- \"$word\")) ;;\n"
-               "           create) COMPREPLY=($(compgen -W vm -- \"$word\")) ;;\n"
+               "           create | clone) COMPREPLY=($(compgen -W vm -- \"$word\")) ;;\n"
                "           role) COMPREPLY=($(compgen -W \"list grant revoke who-can permissions\" -- \"$word\")) ;;\n"
                "           node) COMPREPLY=($(compgen -W join-token -- \"$word\")) ;;\n"
                "           user) COMPREPLY=($(compgen -W \"create list passwd disable enable delete groups certificate\" -- "

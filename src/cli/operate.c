@@ -35,6 +35,14 @@ static const struct operation operations[] = {
          "What its disks hold that are made of images is lost: they are made anew, and the machine starts. Its other disks, its\n"
          "addresses and its hardware stay. Asks for the right to delete disks too.",
          false},
+        {"clone", "Clone", "is being cloned", "was cloned", NULL, false},
+};
+
+/* How they are asked for. */
+struct asking {
+        bool force, wait;
+        int timeout_s;
+        struct json_value *clone; /* with Clone */
 };
 
 static const struct operation *find_operation(const char *verb)
@@ -45,7 +53,7 @@ static const struct operation *find_operation(const char *verb)
         g_assert_not_reached();
 }
 
-static struct json_doc *manifest(const struct operation *operation, const char *machine, bool force)
+static struct json_doc *manifest(const struct operation *operation, const char *machine, const struct asking *asking)
 {
         struct json_doc *doc = json_doc_new();
         struct json_value *root = json_new(doc, JSON_OBJECT);
@@ -58,8 +66,10 @@ static struct json_doc *manifest(const struct operation *operation, const char *
         struct json_value *spec = json_ensure_object(doc, root, "spec");
         json_set_string(doc, spec, "type", operation->type);
         json_set_string(doc, spec, "virtualMachineName", machine);
-        if (force)
+        if (asking->force)
                 json_set_bool(doc, spec, "force", true);
+        if (asking->clone)
+                json_set(doc, spec, "clone", json_copy(doc, asking->clone));
         return doc;
 }
 
@@ -116,8 +126,9 @@ static void tell_machine(struct cli *cli, const char *machine)
         cli_reply_clear(&reply);
 }
 
-static int operate_one(struct cli *cli, const struct operation *operation, const char *word, bool force, uint64_t wait_us)
+static int operate_one(struct cli *cli, const struct operation *operation, const char *word, const struct asking *asking)
 {
+        uint64_t wait_us = asking->wait ? (uint64_t)asking->timeout_s * 1000000 : 0;
         const char *machine = cli_machine_name(word);
         g_autofree char *path = machine ? cli_path(cli, &api_virtual_machine_kind, machine) : NULL;
         g_autofree char *name = NULL;
@@ -129,7 +140,7 @@ static int operate_one(struct cli *cli, const struct operation *operation, const
         cli_reply_clear(&reply);
         if (code != CLI_OK)
                 return code;
-        g_autoptr(json_doc) doc = manifest(operation, machine, force);
+        g_autoptr(json_doc) doc = manifest(operation, machine, asking);
         code = cli_create_doc(cli, &api_virtual_machine_operation_kind, doc, &name);
         if (code == CLI_OK)
                 code = see_beginning(cli, operation, name, machine);
@@ -146,11 +157,11 @@ static int operate_one(struct cli *cli, const struct operation *operation, const
 static int operate(struct cli *cli, const char *verb, int argc, char **argv)
 {
         const struct operation *operation = find_operation(verb);
+        struct asking asking = {.timeout_s = 300};
         gboolean wait = FALSE, force = FALSE;
-        int timeout_s = 300;
         const GOptionEntry entries[] = {
                 {"wait", 0, 0, G_OPTION_ARG_NONE, &wait, "Wait until it is done", NULL},
-                {"timeout", 0, 0, G_OPTION_ARG_INT, &timeout_s, "How long to wait for each (300)", "SECONDS"},
+                {"timeout", 0, 0, G_OPTION_ARG_INT, &asking.timeout_s, "How long to wait for each (300)", "SECONDS"},
                 {"force", 0, operation->takes_force ? 0 : G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &force,
                  "Do not give the guest time to shut down", NULL},
                 {},
@@ -161,12 +172,14 @@ static int operate(struct cli *cli, const char *verb, int argc, char **argv)
 
         if (code == CLI_OK && argc < 2)
                 code = cli_usage("which machine? gabbro %s NAME", verb);
-        if (code == CLI_OK && wait && timeout_s <= 0)
+        if (code == CLI_OK && wait && asking.timeout_s <= 0)
                 code = cli_usage("--timeout takes seconds");
         if (code == CLI_OK && force && !operation->takes_force)
                 code = cli_usage("%s knows no --force", verb);
+        asking.wait = wait;
+        asking.force = force;
         for (int i = 1, r; i < argc && code != CLI_USAGE && code != CLI_UNREACHABLE; i++) {
-                r = operate_one(cli, operation, argv[i], force, wait ? (uint64_t)timeout_s * 1000000 : 0);
+                r = operate_one(cli, operation, argv[i], &asking);
                 code = code == CLI_OK || r == CLI_UNREACHABLE ? r : code;
         }
         return code;
@@ -210,4 +223,79 @@ int cli_reset(struct cli *cli, int argc, char **argv)
 int cli_redeploy(struct cli *cli, int argc, char **argv)
 {
         return operate(cli, "redeploy", argc, argv);
+}
+
+/* --- clone --- */
+
+/* "OLD=NEW" of --disk. */
+static int add_replacement(struct json_doc *doc, struct json_value *clone, const char *text)
+{
+        g_auto(GStrv) names = g_strsplit(text, "=", 2);
+
+        if (!names[0] || !names[1] || !*names[0] || !*names[1])
+                return cli_usage("--disk takes OLD=NEW, the name of a disk and that of its clone");
+        struct json_value *replacement = json_new(doc, JSON_OBJECT);
+        struct json_value *from = json_ensure_object(doc, replacement, "from");
+        json_set_string(doc, from, "kind", "VirtualDisk");
+        json_set_string(doc, from, "name", names[0]);
+        json_set_string(doc, replacement, "to", names[1]);
+        json_append(json_ensure_array(doc, clone, "nameReplacement"), replacement);
+        return CLI_OK;
+}
+
+static const char clone_help[] =
+        "The new machine has disks, addresses and hardware addresses of its own, and cloud-init in its guest begins anew. A disk "
+        "is\n"
+        "named after it: web-root of web becomes db-root of db. A machine that runs goes on while its disks are copied; "
+        "--consistency\n"
+        "Agent has its guest agent hold the file systems still for the moment. Either the whole clone is made or nothing of it.\n\n"
+        "Examples:\n"
+        "  gabbro clone vm web db\n"
+        "  gabbro clone vm web db --disk data=db-archive --run-policy Manual --wait";
+
+int cli_clone(struct cli *cli, int argc, char **argv)
+{
+        const struct operation *operation = find_operation("clone");
+        g_autofree char *mode = NULL, *consistency = NULL, *run_policy = NULL;
+        g_auto(GStrv) disks = NULL;
+        gboolean wait = FALSE, dry_run = FALSE;
+        struct asking asking = {.timeout_s = 3600};
+        const GOptionEntry entries[] = {
+                {"disk", 0, 0, G_OPTION_ARG_STRING_ARRAY, &disks, "Another name for the clone of a disk; repeat for more",
+                 "OLD=NEW"},
+                {"disk-mode", 0, 0, G_OPTION_ARG_STRING, &mode, "Auto, Full, Reflink or Linked (Auto)", "MODE"},
+                {"consistency", 0, 0, G_OPTION_ARG_STRING, &consistency, "Of a machine that runs: Auto, Crash or Agent (Auto)",
+                 "WHAT"},
+                {"run-policy", 0, 0, G_OPTION_ARG_STRING, &run_policy, "That of the new machine, instead of its source's",
+                 "POLICY"},
+                {"dry-run", 0, 0, G_OPTION_ARG_NONE, &dry_run, "Only look whether it could be done", NULL},
+                {"wait", 0, 0, G_OPTION_ARG_NONE, &wait, "Wait until it is done", NULL},
+                {"timeout", 0, 0, G_OPTION_ARG_INT, &asking.timeout_s, "How long to wait (3600)", "SECONDS"},
+                {},
+        };
+        int code = cli_parse(cli, "clone", entries, clone_help, &argc, &argv);
+        const struct schema_kind *kind = code == CLI_OK && argc == 4 ? cli_kind(argv[1]) : NULL;
+
+        if (code == CLI_OK && (argc != 4 || kind != &api_virtual_machine_kind))
+                code = cli_usage("what shall be cloned, and under which name? gabbro clone vm MACHINE NAME");
+        if (code == CLI_OK && wait && asking.timeout_s <= 0)
+                code = cli_usage("--timeout takes seconds");
+        if (code != CLI_OK)
+                return code;
+        g_autoptr(json_doc) doc = json_doc_new();
+        asking.wait = wait;
+        asking.clone = json_new(doc, JSON_OBJECT);
+        json_set_root(doc, asking.clone);
+        json_set_string(doc, asking.clone, "name", argv[3]);
+        if (mode)
+                json_set_string(doc, asking.clone, "diskMode", mode);
+        if (consistency)
+                json_set_string(doc, asking.clone, "consistency", consistency);
+        if (run_policy)
+                json_set_string(doc, asking.clone, "runPolicy", run_policy);
+        if (dry_run)
+                json_set_string(doc, asking.clone, "mode", "DryRun");
+        for (char **disk = disks; disk && *disk && code == CLI_OK; disk++)
+                code = add_replacement(doc, asking.clone, *disk);
+        return code == CLI_OK ? operate_one(cli, operation, argv[2], &asking) : code;
 }

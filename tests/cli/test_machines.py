@@ -109,6 +109,20 @@ def test_operations_on_a_machine_that_is_not_there(user):
     assert "No virtualmachineoperations" in user.gabbro("get", "vmop").err
 
 
+def test_A55_clone_says_what_it_makes_and_what_is_wrong(user):
+    user.apply(machine("a", runPolicy="Manual"), disk("a-root"))
+    user.gabbro("wait", "vm", "a", "--for", "phase=Stopped", "--timeout", "10")
+    assert "virtualmachine/a was cloned" in user.gabbro("clone", "vm", "a", "b", "--dry-run", "--wait").out
+    user.gabbro("get", "vm", "b", code=NOT_FOUND)
+    assert "virtualmachine/a was cloned" in user.gabbro("clone", "vm", "a", "b", "--disk", "a-root=other", "--wait").out
+    made = user.get("vm", "b")
+    assert made["spec"]["blockDeviceRefs"] == [{"kind": "VirtualDisk", "name": "other"}] and made["spec"]["runPolicy"] == "Manual"
+    assert "machine b exists already" in user.gabbro("clone", "vm", "a", "b", code=FAILED).err
+    assert "spec.clone.diskMode" in user.gabbro("clone", "vm", "a", "c", "--disk-mode", "Half", code=FAILED).err
+    for words in (["a", "b"], ["vd", "a", "b"], ["vm", "a"], ["vm", "a", "c", "--disk", "x"]):
+        user.gabbro("clone", *words, code=USAGE)
+
+
 def test_start_that_cannot_be_tells_why(user):
     user.apply(machine("a"), disk("a-root"))
     result = user.gabbro("start", "a", "--wait", "--timeout", "1", code=TIMEOUT)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "controllers/operation/operation.h"
+#include "controllers/operation/operation_private.h"
 
 #include "controllers/object.h"
 #include "controllers/vm/redeploy.h"
@@ -13,21 +13,6 @@
 #define KEEP_US                  (24 * 3600 * 1000000ull) /* finished operations are kept this long */
 #define KEEP_MOST                10                       /* and so many of one machine */
 #define ANNOTATION_POWER_REQUEST "gabbro.dev/power-request"
-
-struct op {
-        struct turn *turn;
-        const struct cache *cache;
-        const struct cache_object *object;
-        const struct api_virtual_machine_operation *view;
-        enum power_order order;
-        struct api_virtual_machine_operation_status status;
-        struct conditions conditions;
-
-        const struct cache_object *machine; /* NULL: it does not exist */
-        const struct api_virtual_machine *vm;
-        const struct cache_object *instance;
-        const struct api_instance *domain;
-};
 
 static bool phase_finished(const char *phase)
 {
@@ -53,10 +38,11 @@ static int64_t grace_seconds(const struct op *op)
 
 /* --- ends --- */
 
-static enum turn_result op_finish(struct op *op, const char *phase, const char *status, const char *reason, const char *words)
+enum turn_result op_finish(struct op *op, const char *phase, const char *status, const char *reason, const char *words)
 {
         bool failed = strcmp(phase, "Failed") == 0;
 
+        assert(op && words);
         op->status.phase = phase;
         op->status.progress = failed ? op->status.progress : "100%";
         conditions_say(&op->conditions, "Completed", status, reason, "%s", words);
@@ -67,13 +53,15 @@ static enum turn_result op_finish(struct op *op, const char *phase, const char *
         return TURN_DONE;
 }
 
-static enum turn_result op_fail(struct op *op, const char *reason, const char *words)
+enum turn_result op_fail(struct op *op, const char *reason, const char *words)
 {
+        assert(op && reason && words);
         return op_finish(op, "Failed", "False", reason, words);
 }
 
-static enum turn_result op_wait(struct op *op, const char *phase, const char *reason, const char *words)
+enum turn_result op_wait(struct op *op, const char *phase, const char *reason, const char *words)
 {
+        assert(op && phase && reason && words);
         op->status.phase = phase;
         conditions_say(&op->conditions, "Completed", "False", reason, "%s", words);
         turn_update_status(op->turn, op->object, &op->status);
@@ -138,6 +126,15 @@ static bool is_in_back_off(const struct op *op, enum vm_phase phase)
         return phase == VM_PENDING && running && g_strcmp0(running->reason, REASON_BACK_OFF) == 0;
 }
 
+void op_take_up(struct op *op)
+{
+        assert(op && op->machine);
+        turn_depends(op->turn, op->machine);
+        turn_add_finalizer(op->turn, op->object, FINALIZER_OPERATION);
+        turn_event(op->turn, op->object, false, REASON_VIRTUAL_MACHINE_OPERATION_STARTED,
+                   arena_printf(turn_arena(op->turn), "%s of machine %s begins", op->view->spec->type, op->machine->name));
+}
+
 static enum turn_result op_begin(struct op *op)
 {
         struct arena *arena = turn_arena(op->turn);
@@ -165,10 +162,9 @@ static enum turn_result op_begin(struct op *op)
                                             vm_phase_to_text(phase), operation_rule(op->order)->cells[phase].words));
         if (op->order == ORDER_REDEPLOY && (words = redeploy_refusal(op->cache, op->machine, arena)))
                 return op_fail(op, REASON_NOT_READY_TO_BE_EXECUTED, words);
-        turn_depends(op->turn, op->machine);
-        turn_add_finalizer(op->turn, op->object, FINALIZER_OPERATION);
-        turn_event(op->turn, op->object, false, REASON_VIRTUAL_MACHINE_OPERATION_STARTED,
-                   arena_printf(arena, "%s of machine %s begins", op->view->spec->type, op->machine->name));
+        if (op->order == ORDER_CLONE)
+                return clone_begin(op);
+        op_take_up(op);
         conditions_say(&op->conditions, "SignalSent", "False", REASON_PENDING, "the order is being given");
         return op_wait(op, "InProgress", operation_rule(op->order)->in_progress,
                        arena_printf(arena, "%s is under way", op->view->spec->type));
@@ -302,13 +298,18 @@ static enum turn_result op_keep(struct op *op)
 static enum turn_result op_judge(struct op *op)
 {
         struct arena *arena = turn_arena(op->turn);
+        bool begun = g_strcmp0(op->status.phase, "InProgress") == 0;
         struct rivals rivals;
+        const char *lost = !op->machine ? arena_printf(arena, "machine %s does not exist", op->view->spec->virtual_machine_name)
+                           : object_deleting(op->machine) ? "the machine is being deleted"
+                                                          : NULL;
 
-        if (!op->machine)
-                return op_fail(op, REASON_VIRTUAL_MACHINE_NOT_FOUND,
-                               arena_printf(arena, "machine %s does not exist", op->view->spec->virtual_machine_name));
-        if (object_deleting(op->machine))
-                return op_fail(op, REASON_VIRTUAL_MACHINE_NOT_FOUND, "the machine is being deleted");
+        if (lost && begun && op->order == ORDER_CLONE)
+                return clone_give_up(op, REASON_VIRTUAL_MACHINE_NOT_FOUND, lost);
+        if (lost)
+                return op_fail(op, REASON_VIRTUAL_MACHINE_NOT_FOUND, lost);
+        if (begun && op->order == ORDER_CLONE) /* nothing takes its place */
+                return clone_watch(op);
         find_rivals(op, &rivals);
         if (rivals.superseder)
                 return op_finish(op, "Superseded", "True", REASON_SUPERSEDED,
@@ -318,7 +319,7 @@ static enum turn_result op_judge(struct op *op)
                                arena_printf(arena, "operation %s of the machine is not finished", rivals.older->name));
         if (rivals.waits)
                 return op_wait(op, "Pending", REASON_OTHER_OPERATION_IN_PROGRESS, "waits for the operation whose place it takes");
-        return g_strcmp0(op->status.phase, "InProgress") == 0 ? op_watch(op) : op_begin(op);
+        return begun ? op_watch(op) : op_begin(op);
 }
 
 /* The machine's controller cancels it and lets it go; without a machine nothing is left to cancel. */
@@ -327,7 +328,9 @@ static enum turn_result op_leave(struct op *op)
         const struct cache_object *machine =
                 cache_get(op->cache, &api_virtual_machine_kind, op->object->namespace, op->view->spec->virtual_machine_name);
 
-        if (machine && !object_deleting(machine))
+        if (g_strcmp0(op->view->spec->type, "Clone") == 0)
+                clone_remove(op);
+        else if (machine && !object_deleting(machine))
                 return TURN_WAIT;
         turn_remove_finalizer(op->turn, op->object, FINALIZER_OPERATION);
         return TURN_DONE;
@@ -389,6 +392,8 @@ static void operation_related(const struct cache *cache, const struct cache_obje
 
                 if (!before || !now || g_strcmp0(phase_of(before), phase_of(now)) != 0)
                         enqueue_operations(cache, object->namespace, view->spec->virtual_machine_name, queue);
+        } else if (object->kind == &api_virtual_disk_kind) {
+                clone_related(cache, object, queue);
         }
 }
 

@@ -141,6 +141,20 @@ const struct operation_rule operation_rules[] = {
          "running",
          "the machine runs, made anew",
          "It runs with a new epoch on disks as their images are."},
+        {ORDER_CLONE,
+         {[VM_PENDING] = NO("it waits for what it needs; stop it first"),
+          [VM_STARTING] = NO("it is being started; wait until it runs"),
+          [VM_RUNNING] = YES,
+          [VM_STOPPING] = NO("it is being stopped; wait until it is off"),
+          [VM_STOPPED] = YES,
+          [VM_PAUSE] = YES,
+          GOES,
+          MOVES},
+         R_ALL,
+         REASON_CLONE_IN_PROGRESS,
+         "cloned",
+         "the new machine is there",
+         "The new machine is there, with disks of its own."},
 };
 const size_t operation_n_rules = G_N_ELEMENTS(operation_rules);
 
@@ -165,14 +179,16 @@ const char *operation_refusal(enum power_order order, bool force, enum vm_phase 
         return REASON_NOT_APPLICABLE_FOR_VIRTUAL_MACHINE_PHASE;
 }
 
-/* Without force, with force: one row and column each. ForceOff counts as a forced Stop; what leaves a machine on counts alike. */
-enum strength { S_START, S_STOP, S_STOP_FORCE, S_RESTART, S_RESTART_FORCE, S_ORDER, S_REDEPLOY, STRENGTHS };
+/* Without force, with force: one row and column each. ForceOff counts as a forced Stop; what leaves a machine on counts alike; what
+ * makes disks is done whole. */
+enum strength { S_START, S_STOP, S_STOP_FORCE, S_RESTART, S_RESTART_FORCE, S_ORDER, S_WHOLE, STRENGTHS };
 
 static enum strength strength_of(enum power_order order, bool force)
 {
         static const enum strength plain[POWER_ORDERS] = {
-                [ORDER_START] = S_START,   [ORDER_STOP] = S_STOP,    [ORDER_RESTART] = S_RESTART, [ORDER_FORCE_OFF] = S_STOP_FORCE,
-                [ORDER_SUSPEND] = S_ORDER, [ORDER_RESUME] = S_ORDER, [ORDER_RESET] = S_ORDER,     [ORDER_REDEPLOY] = S_REDEPLOY,
+                [ORDER_START] = S_START,          [ORDER_STOP] = S_STOP,      [ORDER_RESTART] = S_RESTART,
+                [ORDER_FORCE_OFF] = S_STOP_FORCE, [ORDER_SUSPEND] = S_ORDER,  [ORDER_RESUME] = S_ORDER,
+                [ORDER_RESET] = S_ORDER,          [ORDER_REDEPLOY] = S_WHOLE, [ORDER_CLONE] = S_WHOLE,
         };
 
         assert(order < POWER_ORDERS);

@@ -10,8 +10,8 @@ static void order(struct cloud *cloud, const char *name, const char *type, bool 
 {
         cloud_applyf(cloud,
                      "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: %s},\n"
-                     " spec: {type: %s, virtualMachineName: web%s}}",
-                     name, type, force ? ", force: true" : "");
+                     " spec: {type: %s, virtualMachineName: web%s%s}}",
+                     name, type, force ? ", force: true" : "", strcmp(type, "Clone") == 0 ? ", clone: {name: db}" : "");
 }
 
 static struct cloud *running(const char *policy)
@@ -249,7 +249,8 @@ static void refused_operations_fail_with_words(void)
 
 /* --- one at a time, vm-api 4.5 --- */
 
-static const char *const types[] = {"Start", "Stop", "Stop!", "Restart", "Restart!", "Suspend", "Resume", "Reset", "Redeploy"};
+static const char *const types[] = {"Start",   "Stop",   "Stop!", "Restart",  "Restart!",
+                                    "Suspend", "Resume", "Reset", "Redeploy", "Clone"};
 /* Rows: the older one; columns: the newer one. */
 static const bool ends[G_N_ELEMENTS(types)][G_N_ELEMENTS(types)] = {
         {false, true, true},
@@ -526,16 +527,16 @@ static void an_operation_goes_with_its_machine(void)
 
 /* --- the table of transitions, move by move --- */
 
-/* y: allowed, f: by force, n: refused; Start Stop Restart ForceOff Suspend Resume Reset Redeploy. Written apart from the table in
- * the product. */
+/* y: allowed, f: by force, n: refused; Start Stop Restart ForceOff Suspend Resume Reset Redeploy Clone. Written apart from the
+ * table in the product. */
 static const struct {
         const char *phase, *cells;
 } transitions[] = {
-        {"Pending", "nynynnnn"}, {"Starting", "nyyynnnn"},    {"Running", "nyyyynyy"},   {"Stopping", "yffynnnn"},
-        {"Stopped", "ynnnnnny"}, {"Terminating", "nnnnnnnn"}, {"Migrating", "nnnnnnnn"}, {"Pause", "nyyynyny"},
+        {"Pending", "nynynnnnn"}, {"Starting", "nyyynnnnn"},    {"Running", "nyyyynyyy"},   {"Stopping", "yffynnnnn"},
+        {"Stopped", "ynnnnnnyy"}, {"Terminating", "nnnnnnnnn"}, {"Migrating", "nnnnnnnnn"}, {"Pause", "nyyynynyy"},
 };
 
-static const char *const all[] = {"Start", "Stop", "Restart", "ForceOff", "Suspend", "Resume", "Reset", "Redeploy"};
+static const char *const all[] = {"Start", "Stop", "Restart", "ForceOff", "Suspend", "Resume", "Reset", "Redeploy", "Clone"};
 
 static void every_cell_has_its_verdict_and_its_words(void)
 {
@@ -591,8 +592,8 @@ static void every_move_is_taken_or_refused_with_words(void)
         for (size_t i = 0; i < G_N_ELEMENTS(transitions); i++)
                 for (size_t j = 0; j < G_N_ELEMENTS(all); j++) {
                         const char *phase = transitions[i].phase;
-                        static const char *const after[] = {"Running", "Stopped", "Running", "Stopped",
-                                                            "Pause",   "Running", "Running", "Running"};
+                        const char *const after[] = {"Running", "Stopped", "Running", "Stopped", "Pause",
+                                                     "Running", "Running", "Running", phase};
                         g_autoptr(cloud) cloud = NULL;
                         g_autofree char *words = NULL;
 
@@ -619,12 +620,13 @@ static void every_move_is_taken_or_refused_with_words(void)
 static void the_manual_prints_the_tables(void)
 {
         static const char *const lines[] = {
-                "| Pause | no | yes | yes | yes | no | yes | no | yes |\n",
-                "| Stopping | yes | by force | by force | yes | no | no | no | no |\n",
+                "| Pause | no | yes | yes | yes | no | yes | no | yes | yes |\n",
+                "| Stopping | yes | by force | by force | yes | no | no | no | no | no |\n",
                 "| Reset | Pause | it stands still; resume it first, or restart it |\n",
-                "| AlwaysOn | no | no | yes | no | yes | yes | yes | yes |\n",
+                "| AlwaysOn | no | no | yes | no | yes | yes | yes | yes | yes |\n",
                 "| Suspend | Stop, Stop by force, Restart, Restart by force, ForceOff |\n",
                 "| Stop by force | nothing |\n",
+                "| Clone | nothing |\n",
                 "| On | paused | Pause | Stopping | ",
                 "| Terminating | nothing |\n",
         };

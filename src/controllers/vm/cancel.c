@@ -77,8 +77,8 @@ void vm_cancel(struct vm_context *vm)
                 const char *words = NULL;
                 enum power_order order;
 
-                if (!object_deleting(object))
-                        continue;
+                if (!object_deleting(object) || g_strcmp0(operation->spec->type, "Clone") == 0)
+                        continue; /* what a clone has made is not of this machine */
                 /* A newer one counts more than what an older one was. */
                 if (!vm->operation && operation->status && g_strcmp0(operation->status->phase, "InProgress") == 0 &&
                     power_order_from_text(operation->spec->type, &order) == 0 && cancels[order].cancel)

@@ -13,6 +13,7 @@ static const char *const order_names[POWER_ORDERS] = {
         [ORDER_NONE] = "",           [ORDER_START] = "Start",        [ORDER_STOP] = "Stop",
         [ORDER_RESTART] = "Restart", [ORDER_FORCE_OFF] = "ForceOff", [ORDER_SUSPEND] = "Suspend",
         [ORDER_RESUME] = "Resume",   [ORDER_RESET] = "Reset",        [ORDER_REDEPLOY] = "Redeploy",
+        [ORDER_CLONE] = "Clone",
 };
 ENUM_TABLE(power_order, order_names)
 
@@ -56,6 +57,7 @@ static struct power_decision obey(const struct power_facts *facts)
         case ORDER_RESET:
                 ret.wish = is_up(facts) ? WISH_OBEY : WISH_NOTHING;
                 break;
+        case ORDER_CLONE:
         case ORDER_NONE:
         case POWER_ORDERS:
                 break;

@@ -20,9 +20,10 @@ enum power_order {
         ORDER_RESUME,
         ORDER_RESET,
         ORDER_REDEPLOY,
+        ORDER_CLONE, /* another machine is made; nothing happens to this one */
         POWER_ORDERS,
 };
-/* "", Start, Stop, Restart, ForceOff, Suspend, Resume, Reset, Redeploy: VirtualMachineOperation.spec.type. */
+/* "", Start, Stop, Restart, ForceOff, Suspend, Resume, Reset, Redeploy, Clone: VirtualMachineOperation.spec.type. */
 ENUM_TABLE_DECLARE(power_order);
 
 enum power_wish {

@@ -26,7 +26,7 @@ static const struct cache_object *find_operation(struct vm_context *vm)
                 const struct api_virtual_machine_operation *operation = object->view;
 
                 if (!operation->status || g_strcmp0(operation->status->phase, "InProgress") != 0 || object_deleting(object) ||
-                    g_strcmp0(object->uid, done) == 0)
+                    g_strcmp0(object->uid, done) == 0 || g_strcmp0(operation->spec->type, "Clone") == 0)
                         continue;
                 if (!oldest || object_created_us(object) < object_created_us(oldest))
                         oldest = object;
