@@ -460,7 +460,7 @@ static void a_clone_takes_the_rights_to_what_it_reads_and_makes(void)
                                    "\"virtualMachineName\":\"web\",\"clone\":{\"name\":\"db\"}}}";
         static const struct {
                 const char *name, *resource, *verb;
-        } rights[] = {
+        } wanted[] = {
                 {"c-orders", "virtualmachineoperations/clone", "create"},
                 {"c-machines", "virtualmachines", "create"},
                 {"c-see-machines", "virtualmachines", "get"},
@@ -470,20 +470,20 @@ static void a_clone_takes_the_rights_to_what_it_reads_and_makes(void)
         const char *path = "/apis/gabbro.dev/v1/namespaces/default/virtualmachineoperations";
         g_autofree char *token = token_of("cloner");
 
-        for (size_t i = 0; i < G_N_ELEMENTS(rights); i++) {
+        for (size_t i = 0; i < G_N_ELEMENTS(wanted); i++) {
                 g_autofree char *rule =
                         g_strdup_printf("{\"apiGroups\":[\"gabbro.dev\"],\"resources\":[\"%s\"],\"verbs\":[\"%s\"]}",
-                                        rights[i].resource, rights[i].verb);
+                                        wanted[i].resource, wanted[i].verb);
 
                 g_assert_cmpint(status_as(token, "POST", path, body), ==, 403);
-                make_cluster_role(rights[i].name, rule);
-                give("default", rights[i].name, rights[i].name, "cloner");
+                make_cluster_role(wanted[i].name, rule);
+                give("default", wanted[i].name, wanted[i].name, "cloner");
         }
         g_assert_cmpint(status_as(token, "POST", path, body), ==, 201);
-        for (size_t i = 0; i < G_N_ELEMENTS(rights); i++) {
-                take_away("default", rights[i].name);
+        for (size_t i = 0; i < G_N_ELEMENTS(wanted); i++) {
+                take_away("default", wanted[i].name);
                 g_assert_cmpint(status_as(token, "POST", path, body), ==, 403);
-                give("default", rights[i].name, rights[i].name, "cloner");
+                give("default", wanted[i].name, wanted[i].name, "cloner");
         }
 }
 

@@ -239,14 +239,14 @@ static void every_row_has_words_and_decides_or_names_who_does(void)
         g_assert_cmpint(policy_event_of(POLICY_DELETION, POLICY_OTHER_END, NULL, POLICY_RUNS), ==, POLICY_RUNS);
 }
 
-/* A policy that refuses all operations has none in their table, and the other way round. */
+/* A policy that refuses all operations has none in their table, and the other way round. A clone does nothing to its machine. */
 static void both_tables_agree_on_operations(void)
 {
         for (int policy = 0; policy < RUN_POLICIES; policy++) {
                 bool any = false;
 
                 for (size_t i = 0; i < operation_n_rules; i++)
-                        any |= (operation_rules[i].policies & (1u << policy)) != 0;
+                        any |= operation_rules[i].order != ORDER_CLONE && (operation_rules[i].policies & (1u << policy)) != 0;
                 g_assert_cmpint(any, ==, policy_verdict(POLICY_OPERATION, (enum run_policy)policy) == POLICY_OBEYS);
         }
 }
