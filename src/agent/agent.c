@@ -2,6 +2,7 @@
 #include "agent/agent.h"
 
 #include "agent/core.h"
+#include "agent/frozen.h"
 #include "agent/guest_calls.h"
 #include "agent/renew.h"
 #include "base/error.h"
@@ -273,6 +274,9 @@ static int open_talk(struct agent *agent)
         agent->consoles = consoles_new(agent);
         r = guests_new(agent, &agent->guests);
         if (!r) {
+                r = frozen_new(agent, &agent->frozen);
+        }
+        if (!r) {
                 r = guest_calls_new(agent, &agent->guest_calls);
         }
         if (!r) {
@@ -356,6 +360,7 @@ struct agent *agent_free(struct agent *agent)
         agent->node = node_report_free(agent->node);
         lease_free(agent->lease);
         guests_free(agent->guests);
+        frozen_free(agent->frozen);
         loop_source_free(agent->turn_timer);
         resync_free(agent->resync);
         loop_source_free(agent->look_timer);

@@ -517,6 +517,15 @@ void converge_forgotten(struct agent *agent, struct intent *intent)
 /* --- what a job found out --------------------------------------------------------------------------------------------------------
  */
 
+/* A guest that stood still does not know it: its agent sets its clock. */
+static bool goes_on(const struct intent *intent, const struct job *job)
+{
+        const char *before = intent->status ? json_find_string(json_root(intent->status), "state", NULL) : NULL;
+        const char *now = job->status ? json_find_string(json_root(job->status), "state", NULL) : NULL;
+
+        return intent->kind == &api_instance_kind && g_strcmp0(before, "paused") == 0 && g_strcmp0(now, "running") == 0;
+}
+
 static void take_facts(struct agent *agent, struct intent *intent, struct job *job)
 {
         bool changed = intent->ready != job->ready || intent->active != job->active || job->result == JOB_GONE;
@@ -554,6 +563,10 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
         if (job->ran_epoch > intent->epoch) {
                 /* Another start: what the guest agent said before is of another guest. */
                 g_clear_pointer(&intent->guest, json_doc_free);
+                guests_look(agent->guests, intent);
+        }
+        if (goes_on(intent, job)) {
+                intent->stood_still = true;
                 guests_look(agent->guests, intent);
         }
         if (job->compared) {

@@ -34,6 +34,7 @@ AUTOPTR(host, host_unref);
 struct lease;
 struct consoles;
 struct guest_calls;
+struct frozen;
 struct node_report;
 struct renewal;
 struct guests;
@@ -61,6 +62,7 @@ struct agent {
         struct resync *resync;
         struct consoles *consoles;
         struct guest_calls *guest_calls;
+        struct frozen *frozen;
 
         struct loop_pool *jobs;    /* converging */
         struct loop_pool *queries; /* host facts, guest agents, node report: what may hang without holding up work */

@@ -2,6 +2,7 @@
 #include "agent/guest_calls.h"
 
 #include "agent/core.h"
+#include "agent/frozen.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/limits.h"
@@ -17,14 +18,16 @@
  * An order is carried out in steps, each a job of a pool of its own: what guests do not answer holds up nobody but those who ask
  * guests. Between two steps nothing waits on a thread.
  */
-#define THREADS        4
-#define CLOSE_NORMAL   1000
-#define CLOSE_INTERNAL 1011
-#define PIECE_BYTES    (512u << 10)
-#define LOOK_LEAST_US  20000ull
-#define LOOK_MOST_US   500000ull
-#define EXEC_GRACE_US  5000000ull /* behind the time of a command, for the guest to end it */
-#define ADVICE         " (doc/how-to/troubleshooting.md, \"The guest agent does not answer\")"
+#define THREADS         4
+#define CLOSE_NORMAL    1000
+#define CLOSE_INTERNAL  1011
+#define PIECE_BYTES     (512u << 10)
+#define LOOK_LEAST_US   20000ull
+#define LOOK_MOST_US    500000ull
+#define EXEC_GRACE_US   5000000ull /* behind the time of a command, for the guest to end it */
+#define ANSWER_S        5
+#define FREEZE_ANSWER_S 10
+#define ADVICE          " (doc/how-to/troubleshooting.md, \"The guest agent does not answer\")"
 
 struct guest_call {
         struct guest_calls *owner; /* NULL: the agent stops */
@@ -49,7 +52,9 @@ struct guest_call {
 
 struct call_kind {
         const char *name;
-        int (*step)(struct guest_call *call); /* on a pool thread; an outcome of src/virt */
+        int (*step)(struct guest_call *call);   /* on a pool thread; an outcome of src/virt */
+        bool (*begin)(struct guest_call *call); /* on the loop, before the first step; false: it has refused. Or NULL */
+        void (*end)(struct guest_call *call);   /* on the loop, after the last, whoever waits. Or NULL */
 };
 
 struct guest_calls {
@@ -172,12 +177,6 @@ static int step_info(struct guest_call *call)
         return r;
 }
 
-static const struct call_kind kinds[] = {
-        {"exec", step_exec},
-        {"password", step_password},
-        {"info", step_info},
-};
-
 /* --- answers ---------------------------------------------------------------------------------------------------------------------
  */
 
@@ -248,6 +247,71 @@ static void refuse_outcome(struct guest_call *call)
         refuse(call, code ?: 500, call->error.reason, words);
 }
 
+/* --- freezing, on the loop and a pool thread -------------------------------------------------------------------------------------
+ */
+
+static int step_freeze(struct guest_call *call)
+{
+        int64_t n = 0;
+        int r = guest_freeze(call->agent->virt, call->uuid, FREEZE_ANSWER_S, &n, &call->error);
+
+        if (!r) {
+                json_set_int(call->answer, begin_answer(call), "filesystems", n);
+        }
+        return r;
+}
+
+static int step_thaw(struct guest_call *call)
+{
+        int r = guest_thaw(call->agent->virt, call->uuid, ANSWER_S, &call->error);
+
+        if (!r) {
+                begin_answer(call);
+        }
+        return r;
+}
+
+static bool begin_freeze(struct guest_call *call)
+{
+        int64_t seconds = 0;
+        int r;
+
+        if (json_int64(json_get(json_root(call->order), "seconds"), &seconds) || seconds < 1 || seconds > LIMIT_GUEST_FREEZE_S) {
+                refuse(call, 400, REASON_VALIDATION_FAILED, "it is not said for how long");
+                return false;
+        }
+        r = frozen_begin(call->agent->frozen, call->uuid, (uint64_t)seconds);
+        if (r == -EALREADY) {
+                refuse(call, 409, "Conflict", "the guest is frozen already");
+        } else if (r < 0) {
+                log_warning("a guest cannot be frozen, because nobody would thaw it", "uuid", call->uuid, "error", g_strerror(-r));
+                refuse(call, 500, "InternalError", "the agent of the host cannot see to it that the guest is thawed again");
+        }
+        return r == 0;
+}
+
+/* One that failed may have frozen the guest all the same. */
+static void end_freeze(struct guest_call *call)
+{
+        if (call->outcome == VIRT_E_STATE || call->outcome == VIRT_E_MISSING) {
+                frozen_end(call->agent->frozen, call->uuid); /* it was not told */
+        } else if (call->outcome) {
+                frozen_thaw_soon(call->agent->frozen, call->uuid);
+        }
+}
+
+static void end_thaw(struct guest_call *call)
+{
+        if (!call->outcome) {
+                frozen_end(call->agent->frozen, call->uuid);
+        }
+}
+
+static const struct call_kind kinds[] = {
+        {"exec", step_exec, NULL, NULL},     {"password", step_password, NULL, NULL},           {"info", step_info, NULL, NULL},
+        {"thaw", step_thaw, NULL, end_thaw}, {"freeze", step_freeze, begin_freeze, end_freeze},
+};
+
 /* --- steps, on the loop ----------------------------------------------------------------------------------------------------------
  */
 
@@ -265,6 +329,9 @@ static void step_done(int result, void *userdata)
         struct guest_call *call = userdata;
 
         call->working = false;
+        if (call->owner && result == 0 && call->kind->end && !call->again_us) {
+                call->kind->end(call);
+        }
         if (call->ws && (result < 0 || !call->owner)) {
                 refuse(call, 503, REASON_AGENT_STOPPING, "the agent of the host stops");
         } else if (call->ws && call->again_us && !call->outcome) {
@@ -336,7 +403,9 @@ static void begin(struct guest_call *call, const char *data, size_t len)
                 refuse(call, 429, "TooManyRequests", "too much is asked of this guest at once");
         } else {
                 call->uuid = g_strdup(uuid);
-                loop_timer_set(call->timer, 0);
+                if (!call->kind->begin || call->kind->begin(call)) {
+                        loop_timer_set(call->timer, 0);
+                }
         }
 }
 

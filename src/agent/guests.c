@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/core.h"
+#include "agent/frozen.h"
 
 #include "base/error.h"
 #include "base/log.h"
 #include "generated/api_types.h"
 #include "virt/guest_agent.h"
+#include "virt/guest_orders.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +36,7 @@ struct poll {
         struct json_doc *guest; /* status members */
         bool connected;
         bool seed_left; /* the seed image still lies there */
+        bool set_clock; /* the guest stood still */
         int64_t epoch;  /* of the domain that is asked */
 };
 
@@ -106,6 +109,12 @@ static int poll_work(void *userdata)
 
         poll->connected = guest_agent_ping(poll->agent->virt, poll->uuid, ANSWER_S, &error) == 0;
         status.agent_connected = poll->connected;
+        if (poll->connected && poll->set_clock) {
+                int r = guest_set_time(poll->agent->virt, poll->uuid, &error);
+
+                log_info(r ? "the clock of a guest that stood still was not set" : "the clock of a guest that stood still is set",
+                         "uuid", poll->uuid, "error", r ? error.words : NULL);
+        }
         if (poll->connected) {
                 take_os(poll, &status, &info, &os);
                 take_addresses(poll, &status, addresses, texts);
@@ -127,6 +136,9 @@ static void poll_done(int result, void *userdata)
         struct intent *intent = intents_get(agent->intents, &api_instance_kind, poll->name);
 
         poll->guests->polling = false;
+        if (intent && result == 0 && poll->connected && poll->set_clock) {
+                intent->stood_still = false;
+        }
         if (intent) {
                 intent->guest_due_us =
                         loop_now_us(agent->loop) + (poll->connected && !poll->seed_left ? SEEN_INTERVAL_US : QUIET_INTERVAL_US);
@@ -152,6 +164,7 @@ static void begin_poll(struct guests *guests, struct intent *intent)
         poll->name = g_strdup(intent->name);
         poll->epoch = intent->epoch;
         poll->uuid = g_strdup(json_find_string(json_root(intent->status), "domainUuid", NULL));
+        poll->set_clock = intent->stood_still;
         poll->seed_path = g_strdup_printf("%s/%s.iso", guests->agent->seed_dir, intent->uid);
         guests->polling = true;
         loop_pool_submit(guests->agent->queries, poll_work, poll_done, poll);
@@ -164,6 +177,7 @@ static void on_tick(struct loop_source *source, void *userdata)
         g_autoptr(GPtrArray) instances = intents_list(agent->intents, &api_instance_kind);
         uint64_t now = loop_now_us(agent->loop);
         struct intent *next = NULL;
+        const char *uuid;
 
         for (unsigned i = 0; i < instances->len; i++) {
                 struct intent *instance = instances->pdata[i];
@@ -173,8 +187,10 @@ static void on_tick(struct loop_source *source, void *userdata)
                         next = instance;
                 }
         }
-        if (next && !guests->polling && agent->virt && !agent->stopping &&
-            json_find_string(json_root(next->status), "domainUuid", NULL)) {
+        uuid = next ? json_find_string(json_root(next->status), "domainUuid", NULL) : NULL;
+        if (uuid && frozen_has(agent->frozen, uuid)) {
+                next->guest_due_us = now + QUIET_INTERVAL_US; /* it would say nothing of itself */
+        } else if (uuid && !guests->polling && agent->virt && !agent->stopping) {
                 begin_poll(guests, next);
         }
         loop_timer_set(source, TICK_US);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/agent.h"
 
+#include "agent/frozen.h"
 #include "agent/join.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -274,8 +275,12 @@ static int run(const struct options *options, struct steps *steps)
 int agent_main(int argc, char **argv, struct steps *steps)
 {
         struct options options = {.libvirt_uri = "qemu:///system", .level = LOG_LEVEL_INFO};
-        int r = parse_options(argc, argv, &options);
+        int r;
 
+        if (argc > 1 && strcmp(argv[1], "thaw") == 0) {
+                return frozen_guard_main(argc, argv);
+        }
+        r = parse_options(argc, argv, &options);
         if (r >= 0) {
                 return r;
         }

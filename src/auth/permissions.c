@@ -35,6 +35,8 @@ const struct auth_permission auth_permissions[] = {
         {"Open Console", "get", OWN, MACHINES, "console", "use the serial console of machines"},
         {"Run In Guest", "create", OWN, MACHINES, "exec", "run commands in guests, as their administrator"},
         {"Set Guest Password", "create", OWN, MACHINES, "guestpassword", "set passwords of users of guests"},
+        {"Freeze Guest", "create", OWN, MACHINES, "freeze", "freeze the file systems of guests for a while"},
+        {"Thaw Guest", "create", OWN, MACHINES, "thaw", "thaw them before their time"},
         {"Read Guest", "get", OWN, MACHINES, "guestinfo", "ask guests for their users, file systems and addresses"},
         {},
 };

@@ -110,7 +110,8 @@ static void fill_operator(struct json_doc *doc)
 static void fill_project_admin(struct json_doc *doc)
 {
         static const char *const uploads[] = {"virtualdisks/upload", "virtualimages/upload", NULL};
-        static const char *const guests[] = {"virtualmachines/exec", "virtualmachines/guestpassword", NULL};
+        static const char *const guests[] = {"virtualmachines/exec", "virtualmachines/freeze", "virtualmachines/guestpassword",
+                                             "virtualmachines/thaw", NULL};
         static const char *const deliveries[] = {"callbacks/drop", "callbacks/retry", NULL};
         static const char *const reviews[] = {"localsubjectaccessreviews", NULL}, *const tokens[] = {"serviceaccounts/token", NULL};
         static const char *const create[] = {"create", NULL};

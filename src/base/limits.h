@@ -129,4 +129,6 @@
 #define LIMIT_GUEST_EXEC_INPUT_BYTES  (128u << 10) /* what it reads */
 #define LIMIT_GUEST_EXEC_OUTPUT_BYTES (256u << 10) /* each of what it writes and what it complains; more ends it */
 #define LIMIT_GUEST_EXEC_S            600          /* how long it may take */
+#define LIMIT_GUEST_FREEZE_S          60           /* how long it may be frozen */
+#define LIMIT_SCREENSHOT_BYTES        (24u << 20)  /* of a picture of its screen */
 #define LIMIT_GUEST_PASSWORD_BYTES    1024

@@ -35,7 +35,7 @@ static void print_bash(void)
                "           image) COMPREPLY=($(compgen -W \"upload import\" -- \"$word\")) ;;\n"
                "           disk) COMPREPLY=($(compgen -W upload -- \"$word\")) ;;\n"
                "           callbacks) COMPREPLY=($(compgen -W \"list deliveries retry drop\" -- \"$word\")) ;;\n"
-               "           guest) COMPREPLY=($(compgen -W \"exec info password\" -- \"$word\")) ;;\n"
+               "           guest) COMPREPLY=($(compgen -W \"exec freeze info password thaw\" -- \"$word\")) ;;\n"
                "           create | clone) COMPREPLY=($(compgen -W vm -- \"$word\")) ;;\n"
                "           role) COMPREPLY=($(compgen -W \"list grant revoke who-can permissions\" -- \"$word\")) ;;\n"
                "           node) COMPREPLY=($(compgen -W join-token -- \"$word\")) ;;\n"

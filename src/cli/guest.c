@@ -13,7 +13,7 @@
 
 struct guest_options {
         char *user, *output;
-        int timeout_s;
+        int timeout_s, freeze_s;
         gboolean input, password_stdin, hashed;
 };
 
@@ -278,18 +278,53 @@ static int run_info(struct cli *cli, const struct guest_options *options, int ar
         return code;
 }
 
+/* --- freeze, thaw
+ * ------------------------------------------------------------------------------------------------------------------------ */
+
+static int run_freeze(struct cli *cli, const struct guest_options *options, int argc, char **argv)
+{
+        const char *machine = cli_machine_name(argv[0]);
+        g_autofree char *path = machine ? path_of(cli, machine, "freeze") : NULL;
+        g_autofree char *body = g_strdup_printf("{\"seconds\":%d}", options->freeze_s);
+        struct cli_reply reply = {};
+        int64_t n = 0;
+        int code = CLI_USAGE;
+
+        if (machine)
+                code = cli_expect(
+                        cli, &(struct cli_request){.method = "POST", .path = path, .body = body, .len = strlen(body), .once = true},
+                        &reply);
+        if (code == CLI_OK && json_int64(json_get(json_root(reply.doc), "filesystems"), &n) == 0)
+                cli_say("%" G_GINT64_FORMAT " file systems of virtualmachine/%s are frozen for %d seconds at most", n, machine,
+                        options->freeze_s);
+        cli_reply_clear(&reply);
+        return code;
+}
+
+static int run_thaw(struct cli *cli, const struct guest_options *options, int argc, char **argv)
+{
+        const char *machine = cli_machine_name(argv[0]);
+        g_autofree char *path = machine ? path_of(cli, machine, "thaw") : NULL;
+        struct cli_reply reply = {};
+        int code = machine ? cli_expect(cli, &(struct cli_request){.method = "POST", .path = path}, &reply) : CLI_USAGE;
+
+        if (code == CLI_OK)
+                cli_say("virtualmachine/%s is thawed", machine);
+        cli_reply_clear(&reply);
+        return code;
+}
+
 /* --- the verb
  * ------------------------------------------------------------------------------------------------------------------------ */
 
 static const struct deed deeds[] = {
-        {"exec", 1, -1, run_exec},
-        {"info", 1, 1, run_info},
-        {"password", 1, 1, run_password},
+        {"exec", 1, -1, run_exec},        {"freeze", 1, 1, run_freeze}, {"info", 1, 1, run_info},
+        {"password", 1, 1, run_password}, {"thaw", 1, 1, run_thaw},
 };
 
 int cli_guest(struct cli *cli, int argc, char **argv)
 {
-        struct guest_options options = {.timeout_s = 30};
+        struct guest_options options = {.timeout_s = 30, .freeze_s = 10};
         const GOptionEntry entries[] = {
                 {"timeout", 0, 0, G_OPTION_ARG_INT, &options.timeout_s, "exec: how long it may take (30)", "SECONDS"},
                 {"stdin", 'i', 0, G_OPTION_ARG_NONE, &options.input, "exec: it reads this command's standard input", NULL},
@@ -297,6 +332,7 @@ int cli_guest(struct cli *cli, int argc, char **argv)
                 {"password-stdin", 0, 0, G_OPTION_ARG_NONE, &options.password_stdin, "password: read it from standard input", NULL},
                 {"hashed", 0, 0, G_OPTION_ARG_NONE, &options.hashed, "password: what is given is its hash, as in /etc/shadow",
                  NULL},
+                {"seconds", 0, 0, G_OPTION_ARG_INT, &options.freeze_s, "freeze: how long at most (10)", "SECONDS"},
                 {"output", 'o', 0, G_OPTION_ARG_STRING, &options.output, "info: json or yaml", "FORMAT"},
                 {},
         };
@@ -310,6 +346,8 @@ int cli_guest(struct cli *cli, int argc, char **argv)
                           "  gabbro guest exec web -- df -h\n"
                           "  gabbro guest exec web --timeout 300 -- sh -c 'apt-get update && apt-get -y upgrade'\n"
                           "  gabbro guest exec web -i -- tee /etc/motd <motd\n"
+                          "  gabbro guest freeze web --seconds 20\n"
+                          "  gabbro guest thaw web\n"
                           "  gabbro guest password web --user admin",
                           &argc, &argv);
 
@@ -322,5 +360,5 @@ int cli_guest(struct cli *cli, int argc, char **argv)
                         return cli_usage("gabbro guest %s MACHINE; gabbro guest --help tells more", argv[1]);
                 return deeds[i].run(cli, &options, argc - 2, argv + 2);
         }
-        return cli_usage("gabbro guest exec, info or password? gabbro guest --help tells more");
+        return cli_usage("gabbro guest exec, info, password, freeze or thaw? gabbro guest --help tells more");
 }

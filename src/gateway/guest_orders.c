@@ -4,7 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
-#define EXEC_S 30
+#define EXEC_S   30
+#define FREEZE_S 10
 
 static bool refuse(char **reterr_fault, const char *words)
 {
@@ -72,6 +73,17 @@ static bool build_password(const struct json_value *body, struct json_doc *doc, 
         return true;
 }
 
+static bool build_freeze(const struct json_value *body, struct json_doc *doc, uint64_t *ret_seconds, char **reterr_fault)
+{
+        const struct json_value *value = json_get(body, "seconds");
+        int64_t seconds = FREEZE_S;
+
+        if (value && (json_int64(value, &seconds) || seconds < 1 || seconds > LIMIT_GUEST_FREEZE_S))
+                return refuse(reterr_fault, "seconds is a number from 1 to " G_STRINGIFY(LIMIT_GUEST_FREEZE_S));
+        json_set_int(doc, json_root(doc), "seconds", seconds);
+        return true;
+}
+
 static bool build_plain(const struct json_value *body, struct json_doc *doc, uint64_t *ret_seconds, char **reterr_fault)
 {
         return true;
@@ -79,11 +91,14 @@ static bool build_plain(const struct json_value *body, struct json_doc *doc, uin
 
 static const char *const exec_members[] = {"command", "stdin", "timeoutSeconds", NULL};
 static const char *const password_members[] = {"user", "password", "hashed", NULL};
+static const char *const freeze_members[] = {"seconds", NULL};
 static const char *const no_members[] = {NULL};
 
 const struct guest_order guest_orders[GUEST_ORDER_COUNT] = {
         {"exec", "POST", "create", "exec", NULL, build_exec, exec_members},
         {"guestpassword", "POST", "create", "password", NULL, build_password, password_members},
+        {"freeze", "POST", "create", "freeze", NULL, build_freeze, freeze_members},
+        {"thaw", "POST", "create", "thaw", NULL, build_plain, no_members},
         {"guestinfo", "GET", "get", "info", NULL, build_plain, no_members},
 };
 

@@ -18,7 +18,7 @@ struct guest_order {
         bool (*build)(const struct json_value *body, struct json_doc *doc, uint64_t *ret_seconds, char **reterr_fault);
         const char *const *members; /* of its body */
 };
-enum { GUEST_ORDER_COUNT = 3 };
+enum { GUEST_ORDER_COUNT = 5 };
 extern const struct guest_order guest_orders[GUEST_ORDER_COUNT];
 
 /** guest_order_text() - the agent's order from a body (an object or null); @ret_seconds: how long it may take by itself. NULL and

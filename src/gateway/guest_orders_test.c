@@ -34,6 +34,8 @@ static void bodies_become_orders_or_are_refused(void)
                 {"guestpassword", "{\"user\":\"root\",\"password\":\"p\\nadmin:q\"}", NULL, "a line"},
                 {"guestpassword", "{\"user\":\"root\",\"password\":\"\"}", NULL, "a line"},
                 {"guestpassword", "{\"user\":\"root\",\"password\":\"p\",\"hashed\":1}", NULL, "true or false"},
+                {"freeze", "null", "{\"call\":\"freeze\",\"seconds\":10}", NULL},
+                {"freeze", "{\"seconds\":61}", NULL, "1 to 60"},
                 {"guestinfo", "null", "{\"call\":\"info\"}", NULL},
                 {"guestinfo", "{\"all\":true}", NULL, "unknown field \"all\""},
         };

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from cloud import BIN
-from fleet import fleet
+from cloud import BIN, Daemon
+from fleet import caught_up, fleet
 
 SECRET = "kept-to-itself-4711"
 # The agent calls chpasswd, which this guest's busybox has not.
@@ -24,6 +24,7 @@ chmod 755 /usr/sbin/chpasswd; grep ^root: /etc/shadow"""
 def guest(cloud):
     with fleet(cloud, asked="AlwaysOnUnlessStoppedManually") as made:
         cloud.wait("vm", "asked", "condition=AgentReady", 60)
+        made["asked"].domain_uuid = made["asked"].uuid()
         yield made["asked"]
 
 
@@ -87,6 +88,78 @@ def test_a_password_is_set_and_kept_nowhere(guest):
     assert found.stdout == "", found.stdout
     refused = cloud.gabbro("guest", "password", guest.name, "--user", "nobody-here", "--password-stdin", input="x\n", check=False)
     assert refused.returncode == 1 and refused.stderr
+
+
+def marks(cloud):
+    return list((cloud.demo / "agent/frozen").iterdir())
+
+
+def guards(cloud):
+    return cloud.run("pgrep", "-f", "^gabbro-agent thaw ", check=False).stdout.split()
+
+
+def asleep(guest):
+    """Whether it is frozen, as its agent tells."""
+    return "frozen" in guest.cloud.virsh("qemu-agent-command", guest.domain_uuid, '{"execute":"guest-fsfreeze-status"}')
+
+
+def freeze(guest, seconds):
+    assert "1 file systems" in guest.cloud.gabbro("guest", "freeze", guest.name, "--seconds", seconds).stdout
+    assert asleep(guest) and len(marks(guest.cloud)) == 1
+
+
+def test_a_freeze_ends_by_order_or_by_its_bound(guest):
+    """(D60) The guest's file systems are still, no longer than was said."""
+    cloud = guest.cloud
+    freeze(guest, 60)
+    refused = cloud.gabbro("guest", "freeze", guest.name, check=False)
+    assert refused.returncode == 1 and "frozen already" in refused.stderr
+    assert "is thawed" in cloud.gabbro("guest", "thaw", guest.name).stdout
+    assert not asleep(guest) and marks(cloud) == []
+    begun = time.monotonic()
+    freeze(guest, 2)
+    cloud.eventually("thawed", lambda: not asleep(guest), 10)
+    assert 1 < time.monotonic() - begun < 8
+    cloud.eventually("no mark, no guard", lambda: not marks(cloud) and not guards(cloud), 10)
+
+
+def test_a_freeze_does_not_outlast_gateway_and_agent(guest):
+    """(D60) Both are killed: the guard thaws. The guard is killed, too: the agent thaws when it is back."""
+    cloud = guest.cloud
+    agent, gateway = Daemon(cloud, "agent"), Daemon(cloud, "gateway")
+    freeze(guest, 60)
+    agent.end()
+    gateway.end()
+    try:
+        cloud.eventually("thawed by the guard", lambda: not asleep(guest), 10)
+    finally:
+        gateway.begin()
+        cloud.gateway_serves()
+        agent.begin()
+    caught_up(cloud)
+    cloud.eventually("no mark", lambda: not marks(cloud), 10)
+    freeze(guest, 60)
+    cloud.run("kill", "-KILL", *guards(cloud))
+    agent.end()
+    assert asleep(guest)
+    agent.begin()
+    cloud.eventually("thawed on adoption", lambda: not asleep(guest), 20)
+    cloud.eventually("no mark", lambda: not marks(cloud), 10)
+
+
+def test_the_clock_of_a_guest_that_stood_still_is_set(guest):
+    """(A11, A12) Suspend and resume: its time is the host's again."""
+    cloud = guest.cloud
+
+    def late():
+        """Seconds."""
+        return abs(time.time() - int(cloud.eventually("its clock", lambda: run(guest, "--", "date", "+%s").stdout, 20)))
+
+    run(guest, "--", "date", "-s", "@" + str(int(time.time()) - 5000))  # so that standing still for a moment shows
+    assert late() > 4000
+    cloud.gabbro("suspend", guest.name, "--wait", "--timeout", "60", timeout=90)
+    cloud.gabbro("resume", guest.name, "--wait", "--timeout", "60", timeout=90)
+    cloud.eventually("its clock is set", lambda: late() < 60, 20)
 
 
 def test_a_guest_tells_of_itself(guest):
