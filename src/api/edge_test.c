@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "api/world_test.h"
+#include "api/maps_test.h"
 #include "base/limits.h"
 #include "generated/api_types.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 /* Where watches begin and end, what marks them, and what enters and leaves a selector. */
 
-#define MAPS        "/api/v1/namespaces/default/configmaps"
 #define NODES       "/api/v1/nodes"
 #define AS_TABLE    "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n"
 #define AS_METADATA "Accept: application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io\r\n"
@@ -16,32 +14,16 @@
 
 static struct world *world;
 
-static void put(const char *method, const char *path, const char *body, int status)
-{
-        g_autoptr(answer) answer = ask(world, method, path, body);
-
-        if (answer->status != status)
-                g_error("%s %s: status %d: %s", method, path, answer->status, answer->body->str);
-}
-
-static void create(const char *name, const char *labels)
-{
-        g_autofree char *body = g_strdup_printf("{\"metadata\":{\"name\":\"%s\",\"labels\":%s},\"data\":{}}", name, labels ?: "{}");
-
-        put("POST", MAPS, body, 201);
-}
-
 static void label(const char *name, const char *labels)
 {
-        g_autofree char *path = g_strconcat(MAPS "/", name, NULL);
         g_autofree char *patch = g_strdup_printf("{\"metadata\":{\"labels\":%s}}", labels);
 
-        put("PATCH", path, patch, 200);
+        maps_patch(world, name, patch);
 }
 
 static struct watcher *watch_from_now(const char *path)
 {
-        g_autofree char *from = g_strdup_printf("%s&resourceVersion=%" PRIu64, path, store_revision(world->store));
+        g_autofree char *from = maps_from_now(world, path);
         struct watcher *watcher = watcher_new(world, from, NULL);
 
         g_assert_cmpint(watcher_status(watcher), ==, 200);
@@ -60,17 +42,6 @@ static uint64_t revision_of(const struct watcher *watcher)
         return text ? g_ascii_strtoull(text, NULL, 10) : 0;
 }
 
-static void put_big(unsigned i)
-{
-        g_autofree char *filler = g_strnfill(500000, 'x');
-        g_autofree char *json = g_strdup_printf("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"m%u\","
-                                                "\"namespace\":\"default\"},\"data\":{\"a\":\"%s\"}}",
-                                                i, filler);
-        g_autofree char *name = g_strdup_printf("m%u", i);
-
-        world_put(world, &api_config_map_kind, "default", name, json);
-}
-
 /* --- the first state and its mark
  * ---------------------------------------------------------------------------------------------------------------------- */
 
@@ -79,8 +50,8 @@ static void the_first_state_ends_with_a_bookmark_when_both_were_asked_for(void)
         g_autoptr(watcher) asked = NULL, unmarked = NULL;
         uint64_t revision;
 
-        create("a", NULL);
-        create("b", NULL);
+        maps_create(world, "a", NULL);
+        maps_create(world, "b", NULL);
         revision = store_revision(world->store);
         /* Any revision that has been is old enough. */
         asked = watcher_new(world, MAPS "?" INITIAL "&allowWatchBookmarks=true&resourceVersion=2", NULL);
@@ -91,7 +62,7 @@ static void the_first_state_ends_with_a_bookmark_when_both_were_asked_for(void)
         g_assert_cmpuint(revision_of(asked), ==, revision);
         g_assert_cmpstr(json_find_string(watcher_object(asked), "metadata", "annotations", "k8s.io/initial-events-end", NULL), ==,
                         "true");
-        create("c", NULL);
+        maps_create(world, "c", NULL);
         g_assert_cmpstr(watcher_next(asked), ==, "ADDED c");
         g_assert_cmpstr(watcher_next(unmarked), ==, "ADDED a");
         g_assert_cmpstr(watcher_next(unmarked), ==, "ADDED b");
@@ -109,10 +80,10 @@ static void without_a_first_state_a_watch_begins_now(void)
 {
         g_autoptr(watcher) watcher = NULL, future = NULL;
 
-        create("a", NULL);
+        maps_create(world, "a", NULL);
         watcher = watcher_new(world, MAPS "?watch=true&sendInitialEvents=false&resourceVersionMatch=NotOlderThan", NULL);
         g_assert_cmpint(watcher_status(watcher), ==, 200);
-        create("b", NULL);
+        maps_create(world, "b", NULL);
         g_assert_cmpstr(watcher_next(watcher), ==, "ADDED b");
         /* Clients ask again without a revision. */
         future = watcher_new(world, MAPS "?" INITIAL "&resourceVersion=999999", NULL);
@@ -145,7 +116,7 @@ static void no_bookmark_passes_an_event_that_is_still_to_come(void)
 
         watcher_deafen(watcher, true);
         for (unsigned i = 0; i < N; i++) {
-                put_big(i);
+                maps_put_big(world, i);
                 world->shift_us += 31000000;
                 loop_run_once(world->loop, 0);
         }
@@ -171,7 +142,7 @@ static void a_timeout_leaves_a_bookmark_to_go_on_from(void)
         g_autoptr(watcher) asked = watch_from_now(MAPS "?watch=true&timeoutSeconds=1&allowWatchBookmarks=true");
         g_autoptr(watcher) silent = watch_from_now(MAPS "?watch=true&timeoutSeconds=1");
 
-        put("POST", "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"a\"}}", 201);
+        maps_ask(world, "POST", "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"a\"}}", 201);
         g_assert_cmpstr(watcher_next(asked), ==, "BOOKMARK ");
         g_assert_cmpuint(revision_of(asked), ==, store_revision(world->store));
         g_assert_null(watcher_next(asked));
@@ -204,7 +175,7 @@ static void every_sort_of_label_selector_has_its_edges(void)
                 g_autoptr(watcher) watcher = NULL;
 
                 g_test_message("%s", cases[i].selector);
-                create(name, NULL);
+                maps_create(world, name, NULL);
                 label(name, cases[i].outside);
                 watcher = watch_from_now(path);
                 label(name, cases[i].inside);
@@ -227,12 +198,12 @@ static void fields_are_edges_too(void)
         g_autoptr(watcher) watcher = NULL;
         g_autoptr(answer) refused = NULL;
 
-        put("POST", NODES, "{\"metadata\":{\"name\":\"n\"}}", 201);
+        maps_ask(world, "POST", NODES, "{\"metadata\":{\"name\":\"n\"}}", 201);
         watcher = watch_from_now(NODES "?watch=true&fieldSelector=spec.unschedulable%3Dtrue,metadata.name!%3Dm");
-        put("PATCH", NODES "/n", "{\"spec\":{\"unschedulable\":true}}", 200);
-        put("PATCH", NODES "/n", "{\"metadata\":{\"labels\":{\"a\":\"1\"}}}", 200);
-        put("PATCH", NODES "/n", "{\"spec\":{\"unschedulable\":null}}", 200);
-        put("PATCH", NODES "/n", "{\"metadata\":{\"labels\":{\"a\":\"2\"}}}", 200);
+        maps_ask(world, "PATCH", NODES "/n", "{\"spec\":{\"unschedulable\":true}}", 200);
+        maps_ask(world, "PATCH", NODES "/n", "{\"metadata\":{\"labels\":{\"a\":\"1\"}}}", 200);
+        maps_ask(world, "PATCH", NODES "/n", "{\"spec\":{\"unschedulable\":null}}", 200);
+        maps_ask(world, "PATCH", NODES "/n", "{\"metadata\":{\"labels\":{\"a\":\"2\"}}}", 200);
         g_assert_cmpstr(watcher_next(watcher), ==, "ADDED n");
         g_assert_cmpstr(watcher_next(watcher), ==, "MODIFIED n");
         g_assert_cmpstr(watcher_next(watcher), ==, "DELETED n");
@@ -250,7 +221,7 @@ static void metadata_alone_can_be_asked_for(void)
         g_autoptr(watcher) watcher = NULL;
         g_autoptr(answer) list = NULL, one = NULL;
 
-        create("a", "{\"app\":\"x\"}");
+        maps_create(world, "a", "{\"app\":\"x\"}");
         watcher = watcher_new(world, MAPS "?watch=true", AS_METADATA);
         g_assert_cmpstr(watcher_next(watcher), ==, "ADDED a");
         g_assert_cmpstr(json_find_string(watcher_object(watcher), "kind", NULL), ==, "PartialObjectMetadata");
@@ -292,7 +263,7 @@ static void a_watch_ends_with_its_namespace(void)
                 g_autofree char *filler = g_strnfill(400000, 'x');
                 g_autofree char *body = g_strdup_printf("{\"metadata\":{\"name\":\"m%u\"},\"data\":{\"a\":\"%s\"}}", i, filler);
 
-                put("POST", "/api/v1/namespaces/other/configmaps", body, 201);
+                maps_ask(world, "POST", "/api/v1/namespaces/other/configmaps", body, 201);
                 g_assert_nonnull(watcher_next(level));
         }
         for (unsigned i = 0; i < N; i++) {
@@ -310,7 +281,7 @@ static void a_watch_ends_with_its_namespace(void)
                 g_assert_cmpstr(watcher_next(slow), ==, expect);
         }
         g_assert_null(watcher_next(slow));
-        create("here", NULL);
+        maps_create(world, "here", NULL);
         g_assert_cmpstr(watcher_next(elsewhere), ==, "ADDED here");
         for (unsigned i = 0; i < 2 * N; i++)
                 g_assert_nonnull(watcher_next(all));
@@ -340,7 +311,7 @@ static void slow_watchers_hold_up_nobody(void)
         for (unsigned i = 0; i < N; i++) {
                 struct http_server_stats stats;
 
-                put_big(i % 3);
+                maps_put_big(world, i % 3);
                 g_assert_nonnull(watcher_next(fast));
                 http_server_stats(world->server, &stats);
                 memory = MAX(memory, stats.memory);

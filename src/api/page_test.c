@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "api/world_test.h"
+#include "api/maps_test.h"
 #include "base/limits.h"
 #include "generated/api_types.h"
 
@@ -8,37 +8,27 @@
 
 /* Lists in pages, lists of the past, and lists behind a write. */
 
-#define MAPS "/api/v1/namespaces/default/configmaps"
-
 static struct world *world;
-
-static void put(const char *method, const char *path, const char *body, int status)
-{
-        g_autoptr(answer) answer = ask(world, method, path, body);
-
-        if (answer->status != status)
-                g_error("%s %s: status %d: %s", method, path, answer->status, answer->body->str);
-}
 
 static void create(const char *name, const char *text)
 {
         g_autofree char *body = g_strdup_printf("{\"metadata\":{\"name\":\"%s\"},\"data\":{\"text\":\"%s\"}}", name, text);
 
-        put("POST", MAPS, body, 201);
+        maps_ask(world, "POST", MAPS, body, 201);
 }
 
 static void update(const char *name, const char *text)
 {
         g_autofree char *path = g_strconcat(MAPS "/", name, NULL), *body = g_strdup_printf("{\"data\":{\"text\":\"%s\"}}", text);
 
-        put("PATCH", path, body, 200);
+        maps_ask(world, "PATCH", path, body, 200);
 }
 
 static void delete (const char *name)
 {
         g_autofree char *path = g_strconcat(MAPS "/", name, NULL);
 
-        put("DELETE", path, NULL, 200);
+        maps_ask(world, "DELETE", path, NULL, 200);
 }
 
 /* "a=1 b=1 |2" : names and texts of a page, and how many are to come. */
@@ -128,8 +118,8 @@ static void a_list_can_be_asked_of_an_exact_revision(void)
         some = ask(world, "GET", selected, NULL);
         expect_page(some, "c=1 |");
         /* What was in another namespace or of another kind stays out. */
-        put("POST", "/api/v1/namespaces/other/configmaps", "{\"metadata\":{\"name\":\"b\"}}", 201);
-        put("POST", "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"b\"}}", 201);
+        maps_ask(world, "POST", "/api/v1/namespaces/other/configmaps", "{\"metadata\":{\"name\":\"b\"}}", 201);
+        maps_ask(world, "POST", "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"b\"}}", 201);
         g_autoptr(answer) again = ask(world, "GET", exact, NULL);
         expect_page(again, "a=1 c=1 d=1 |1");
 }

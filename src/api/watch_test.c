@@ -1,49 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "api/world_test.h"
+#include "api/maps_test.h"
 #include "base/limits.h"
 #include "generated/api_types.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-#define MAPS     "/api/v1/namespaces/default/configmaps"
 #define ALL_MAPS "/api/v1/configmaps"
 #define AS_TABLE "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n"
 
 static struct world *world;
 
-static void put(const char *method, const char *path, const char *body, int status)
-{
-        g_autoptr(answer) answer = ask(world, method, path, body);
-
-        if (answer->status != status)
-                g_error("%s %s: status %d: %s", method, path, answer->status, answer->body->str);
-}
-
-static void create(const char *name, const char *labels)
-{
-        g_autofree char *body = g_strdup_printf("{\"metadata\":{\"name\":\"%s\",\"labels\":%s},\"data\":{}}", name, labels ?: "{}");
-
-        put("POST", MAPS, body, 201);
-}
-
-static void change(const char *name, const char *patch)
-{
-        g_autofree char *path = g_strconcat(MAPS "/", name, NULL);
-
-        put("PATCH", path, patch, 200);
-}
-
 static void remove_map(const char *name)
 {
         g_autofree char *path = g_strconcat(MAPS "/", name, NULL);
 
-        put("DELETE", path, NULL, 200);
-}
-
-static char *path_from_now(const char *path)
-{
-        return g_strdup_printf("%s&resourceVersion=%" PRIu64, path, store_revision(world->store));
+        maps_ask(world, "DELETE", path, NULL, 200);
 }
 
 /* --- beginnings
@@ -53,15 +25,15 @@ static void without_a_revision_all_that_exists_comes_first(void)
 {
         g_autoptr(watcher) absent = NULL, zero = NULL;
 
-        create("a", NULL);
-        create("b", NULL);
+        maps_create(world, "a", NULL);
+        maps_create(world, "b", NULL);
         absent = watcher_new(world, MAPS "?watch=true", NULL);
         zero = watcher_new(world, MAPS "?watch=1&resourceVersion=0", NULL);
         g_assert_cmpstr(watcher_next(absent), ==, "ADDED a");
         g_assert_cmpstr(watcher_next(absent), ==, "ADDED b");
         g_assert_cmpstr(watcher_next(zero), ==, "ADDED a");
         g_assert_cmpstr(watcher_next(zero), ==, "ADDED b");
-        create("c", NULL);
+        maps_create(world, "c", NULL);
         g_assert_cmpstr(watcher_next(absent), ==, "ADDED c");
         g_assert_cmpstr(watcher_next(zero), ==, "ADDED c");
 }
@@ -71,10 +43,10 @@ static void from_a_revision_only_what_came_after_it(void)
         g_autofree char *path = NULL;
         g_autoptr(watcher) watcher = NULL;
 
-        create("a", NULL);
-        path = path_from_now(MAPS "?watch=true");
-        create("b", NULL);
-        change("a", "{\"data\":{\"x\":\"1\"}}");
+        maps_create(world, "a", NULL);
+        path = maps_from_now(world, MAPS "?watch=true");
+        maps_create(world, "b", NULL);
+        maps_patch(world, "a", "{\"data\":{\"x\":\"1\"}}");
         watcher = watcher_new(world, path, NULL);
         g_assert_cmpstr(watcher_next(watcher), ==, "ADDED b");
         g_assert_cmpstr(watcher_next(watcher), ==, "MODIFIED a");
@@ -88,8 +60,8 @@ static void a_delete_shows_its_own_revision(void)
         g_autoptr(watcher) watcher = NULL;
         g_autofree char *path = NULL, *expect = NULL;
 
-        create("a", NULL);
-        path = path_from_now(MAPS "?watch=true");
+        maps_create(world, "a", NULL);
+        path = maps_from_now(world, MAPS "?watch=true");
         watcher = watcher_new(world, path, NULL);
         remove_map("a");
         g_assert_cmpstr(watcher_next(watcher), ==, "DELETED a");
@@ -109,18 +81,18 @@ static void the_answer_is_a_stream_of_json_lines(void)
 
 static void what_leaves_a_selector_is_deleted_and_what_enters_is_added(void)
 {
-        g_autofree char *path = path_from_now(MAPS "?watch=true&labelSelector=app%3Dx");
+        g_autofree char *path = maps_from_now(world, MAPS "?watch=true&labelSelector=app%3Dx");
         g_autoptr(watcher) watcher = watcher_new(world, path, NULL);
 
-        create("in", "{\"app\":\"x\"}");
-        create("out", "{\"app\":\"y\"}");
+        maps_create(world, "in", "{\"app\":\"x\"}");
+        maps_create(world, "out", "{\"app\":\"y\"}");
         g_assert_cmpstr(watcher_next(watcher), ==, "ADDED in");
-        change("in", "{\"data\":{\"a\":\"1\"}}");
+        maps_patch(world, "in", "{\"data\":{\"a\":\"1\"}}");
         g_assert_cmpstr(watcher_next(watcher), ==, "MODIFIED in");
-        change("in", "{\"metadata\":{\"labels\":{\"app\":\"z\"}}}");
+        maps_patch(world, "in", "{\"metadata\":{\"labels\":{\"app\":\"z\"}}}");
         g_assert_cmpstr(watcher_next(watcher), ==, "DELETED in");
-        change("in", "{\"data\":{\"a\":\"2\"}}");
-        change("out", "{\"metadata\":{\"labels\":{\"app\":\"x\"}}}");
+        maps_patch(world, "in", "{\"data\":{\"a\":\"2\"}}");
+        maps_patch(world, "out", "{\"metadata\":{\"labels\":{\"app\":\"x\"}}}");
         g_assert_cmpstr(watcher_next(watcher), ==, "ADDED out");
         remove_map("in");
         remove_map("out");
@@ -130,15 +102,16 @@ static void what_leaves_a_selector_is_deleted_and_what_enters_is_added(void)
 
 static void a_watch_sees_its_namespace_kind_and_name_only(void)
 {
-        g_autofree char *one_path = path_from_now(MAPS "?watch=true&fieldSelector=metadata.name%3Da");
-        g_autofree char *all_path = path_from_now(ALL_MAPS "?watch=true"), *object_path = path_from_now(MAPS "/a?watch=true");
+        g_autofree char *one_path = maps_from_now(world, MAPS "?watch=true&fieldSelector=metadata.name%3Da");
+        g_autofree char *all_path = maps_from_now(world, ALL_MAPS "?watch=true"),
+                        *object_path = maps_from_now(world, MAPS "/a?watch=true");
         g_autoptr(watcher) one = watcher_new(world, one_path, NULL), all = watcher_new(world, all_path, NULL),
                            object = watcher_new(world, object_path, NULL);
 
-        put("POST", "/api/v1/namespaces/other/configmaps", "{\"metadata\":{\"name\":\"a\"}}", 201);
-        put("POST", "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"a\"}}", 201);
-        create("b", NULL);
-        create("a", NULL);
+        maps_ask(world, "POST", "/api/v1/namespaces/other/configmaps", "{\"metadata\":{\"name\":\"a\"}}", 201);
+        maps_ask(world, "POST", "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"a\"}}", 201);
+        maps_create(world, "b", NULL);
+        maps_create(world, "a", NULL);
         g_assert_cmpstr(watcher_next(one), ==, "ADDED a");
         g_assert_cmpstr(json_find_string(watcher_object(one), "metadata", "namespace", NULL), ==, "default");
         g_assert_cmpstr(watcher_next(object), ==, "ADDED a");
@@ -156,13 +129,13 @@ static void tables_tell_their_columns_once(void)
 {
         g_autoptr(watcher) watcher = NULL;
 
-        create("a", NULL);
+        maps_create(world, "a", NULL);
         watcher = watcher_new(world, MAPS "?watch=true", AS_TABLE);
         g_assert_cmpstr(watcher_next(watcher), ==, "ADDED a");
         g_assert_cmpstr(json_find_string(watcher_object(watcher), "kind", NULL), ==, "Table");
         g_assert_cmpuint(json_length(json_get(watcher_object(watcher), "columnDefinitions")), >, 1);
         g_assert_cmpuint(json_length(json_get(watcher_object(watcher), "rows")), ==, 1);
-        change("a", "{\"data\":{\"x\":\"1\"}}");
+        maps_patch(world, "a", "{\"data\":{\"x\":\"1\"}}");
         g_assert_cmpstr(watcher_next(watcher), ==, "MODIFIED a");
         g_assert_cmpuint(json_length(json_get(watcher_object(watcher), "columnDefinitions")), ==, 0);
         g_assert_cmpstr(json_string(json_at(json_get(json_at(json_get(watcher_object(watcher), "rows"), 0), "cells"), 0), ""), ==,
@@ -175,7 +148,7 @@ static void the_alias_is_watched_under_its_own_version(void)
         g_autoptr(watcher) alias = watcher_new(world, "/apis/virtualization.deckhouse.io/v1alpha2/virtualdisks?watch=true", NULL);
         g_autoptr(watcher) own = watcher_new(world, "/apis/gabbro.dev/v1/virtualdisks?watch=true", NULL);
 
-        put("POST", "/apis/gabbro.dev/v1/namespaces/default/virtualdisks", body, 201);
+        maps_ask(world, "POST", "/apis/gabbro.dev/v1/namespaces/default/virtualdisks", body, 201);
         g_assert_cmpstr(watcher_next(alias), ==, "ADDED d");
         g_assert_cmpstr(json_find_string(watcher_object(alias), "apiVersion", NULL), ==, "virtualization.deckhouse.io/v1alpha2");
         g_assert_cmpstr(watcher_next(own), ==, "ADDED d");
@@ -196,7 +169,7 @@ static void a_timeout_ends_the_stream_cleanly(void)
 static void an_old_revision_is_gone(void)
 {
         g_autoptr(watcher) watcher = NULL;
-        g_autofree char *path = path_from_now(MAPS "?watch=true");
+        g_autofree char *path = maps_from_now(world, MAPS "?watch=true");
 
         /* Twice what the ring keeps. */
         for (unsigned i = 0; i < 2 * LIMIT_STORE_EVENT_RING / 50; i++) {
@@ -257,7 +230,7 @@ static void bookmarks_come_to_those_who_asked(void)
 
         g_assert_cmpint(watcher_status(asked), ==, 200);
         g_assert_cmpint(watcher_status(silent), ==, 200);
-        put("POST", "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"a\"}}", 201);
+        maps_ask(world, "POST", "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"a\"}}", 201);
         g_assert_true(watcher_is_quiet(asked));
         world->shift_us = 60000000;
         g_assert_cmpstr(watcher_next(asked), ==, "BOOKMARK ");
@@ -293,28 +266,16 @@ static void one_user_has_a_bounded_number_of_watches(void)
 /* --- slow clients
  * ---------------------------------------------------------------------------------------------------------------------- */
 
-static void put_big(unsigned i)
-{
-        g_autofree char *filler = g_strnfill(500000, 'x');
-        g_autofree char *json = g_strdup_printf(
-                "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"m%u\",\"namespace\":\"default\"},"
-                "\"data\":{\"a\":\"%s\"}}",
-                i, filler);
-        g_autofree char *name = g_strdup_printf("m%u", i);
-
-        world_put(world, &api_config_map_kind, "default", name, json);
-}
-
 static void a_client_that_pauses_misses_nothing(void)
 {
         enum { N = 60 };
-        g_autofree char *path = path_from_now(MAPS "?watch=true");
+        g_autofree char *path = maps_from_now(world, MAPS "?watch=true");
         g_autoptr(watcher) watcher = watcher_new(world, path, NULL);
 
         g_assert_cmpint(watcher_status(watcher), ==, 200);
         watcher_deafen(watcher, true);
         for (unsigned i = 0; i < N; i++)
-                put_big(i);
+                maps_put_big(world, i);
         watcher_deafen(watcher, false);
         for (unsigned i = 0; i < N; i++) {
                 g_autofree char *expect = g_strdup_printf("ADDED m%u", i);
@@ -327,7 +288,7 @@ static void a_client_that_pauses_misses_nothing(void)
 /* The ring keeps 64 MiB of events: a client that sleeps through more must list again, and is told so. */
 static void a_client_that_sleeps_too_long_is_told_to_list_again(void)
 {
-        g_autofree char *path = path_from_now(MAPS "?watch=true");
+        g_autofree char *path = maps_from_now(world, MAPS "?watch=true");
         g_autoptr(watcher) watcher = watcher_new(world, path, NULL);
         const char *event = NULL;
         unsigned n = 0;
@@ -335,7 +296,7 @@ static void a_client_that_sleeps_too_long_is_told_to_list_again(void)
         g_assert_cmpint(watcher_status(watcher), ==, 200);
         watcher_deafen(watcher, true);
         for (unsigned i = 0; i < 300; i++)
-                put_big(i % 3);
+                maps_put_big(world, i % 3);
         watcher_deafen(watcher, false);
         while ((event = watcher_next(watcher)) && !g_str_has_prefix(event, "ERROR"))
                 n++;
@@ -351,13 +312,13 @@ static void the_first_state_is_told_at_the_clients_pace(void)
         g_autoptr(watcher) watcher = NULL;
 
         for (unsigned i = 0; i < N; i++)
-                put_big(i + 10);
+                maps_put_big(world, i + 10);
         watcher = watcher_new(world, MAPS "?watch=true", NULL);
         g_assert_cmpint(watcher_status(watcher), ==, 200);
         watcher_deafen(watcher, true);
         /* What happens meanwhile comes after the first state, in order. */
-        put_big(10);
-        put_big(99);
+        maps_put_big(world, 10);
+        maps_put_big(world, 99);
         watcher_deafen(watcher, false);
         for (unsigned i = 0; i < N; i++) {
                 g_autofree char *expect = g_strdup_printf("ADDED m%u", i + 10);
