@@ -145,8 +145,15 @@ static bool is_linked(const struct intent *volume)
 {
         const struct api_volume *view = volume->doc->view;
         const char *told = view->status && view->status->copied ? view->status->copied->mode : NULL;
+        const char *asked = view->spec->copy ? view->spec->copy->mode : NULL; /* made, perhaps, by an agent that could not tell */
 
-        return g_strcmp0(volume->copied_mode ? volume->copied_mode : told, "Linked") == 0;
+        return g_strcmp0(volume->copied_mode ? volume->copied_mode : told ? told : asked, "Linked") == 0;
+}
+
+/* An image: a machine only reads it, as whatever was made of it does. */
+static bool is_fixed(const struct intent *volume)
+{
+        return ((const struct api_volume *)volume->doc->view)->spec->read_only;
 }
 
 /* The volume that reads from @volume now, and why that binds it; or NULL. */
@@ -191,7 +198,7 @@ static void gather_volumes(struct agent *agent, struct job *job, const struct ap
                         entry->path = arena_strdup(job->arena, volume->path);
                         entry->format = arena_strdup(job->arena, volume->format);
                         gather_growth(job, entry, volume);
-                        entry->locked = lock_of(agent, job, volume->name);
+                        entry->locked = is_fixed(volume) ? NULL : lock_of(agent, job, volume->name);
                 }
         }
 }
@@ -280,7 +287,11 @@ static void gather_source(struct agent *agent, const struct intent *intent, stru
         source->pool = arena_strdup(job->arena, spec->pool->name);
         source->file = arena_strdup(job->arena, spec->volume_name);
         source->format = arena_strdup(job->arena, spec->format);
-        source->busy_by = arena_strdup(job->arena, opener_of(agent, volume));
+        source->fixed = is_fixed(volume);
+        source->busy_by = source->fixed ? NULL : arena_strdup(job->arena, opener_of(agent, volume));
+        if (!volume->ready && volume->status) {
+                source->words = arena_strdup(job->arena, json_find_string(json_root(volume->status), "error", "message", NULL));
+        }
         job->source = source;
 }
 

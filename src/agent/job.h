@@ -32,8 +32,10 @@ struct job_volume {
 struct job_source {
         bool ready;
         bool linked; /* it reads from another volume itself */
+        bool fixed;  /* nobody ever writes to it: an image */
         const char *path, *pool, *file, *format;
         const char *busy_by; /* name of a machine that may be opening it now, or NULL */
+        const char *words;   /* why it is not ready, as far as its own status says, or NULL */
 };
 
 struct job_port {

@@ -127,7 +127,13 @@ static int find_writer(struct job *job, const char **ret_uuid, struct virt_error
         const struct job_source *source = job->source;
         struct virt_file_holder holder = {};
         struct virt_volume volume = {};
-        int r = virt_volume_get(job->agent->virt, source->pool, source->file, &volume, reterr);
+        int r;
+
+        *ret_uuid = NULL;
+        if (source->fixed) {
+                return 0;
+        }
+        r = virt_volume_get(job->agent->virt, source->pool, source->file, &volume, reterr);
 
         if (!r) {
                 r = virt_file_holder(job->agent->virt, volume.path, &holder, reterr);
@@ -349,7 +355,9 @@ const char *volume_copy_waits(const struct job *job)
         const struct job_source *source = job->source;
 
         if (!source || !source->ready || !source->path) {
-                return "the volume that it is a copy of is not ready on this host";
+                return source && source->words
+                               ? arena_printf(job->arena, "what it is a copy of is not ready on this host: %s", source->words)
+                               : "what it is a copy of is not ready on this host";
         }
         return source->busy_by
                        ? arena_printf(job->arena, "machine %s, which has the source, is being started or ended", source->busy_by)
@@ -377,6 +385,9 @@ static int look_at_source(struct copy *copy)
         int r = virt_volume_get_as(copy->job->agent->virt, source->pool, source->file, format_of(source->format), &copy->source,
                                    &copy->error);
 
+        if (!r && source->fixed) {
+                return 0;
+        }
         if (!r) {
                 r = virt_file_holder(copy->job->agent->virt, copy->source.path, &holder, &copy->error);
         }

@@ -123,6 +123,14 @@ static void volume_by_owner(const struct cache_object *object, struct cache_inde
                 cache_index_add(keys, view->spec->owner->uid);
 }
 
+static void volume_by_copy(const struct cache_object *object, struct cache_index_keys *keys)
+{
+        const struct api_volume *view = object->view;
+
+        if (view->spec && view->spec->copy)
+                cache_index_add(keys, view->spec->copy->volume);
+}
+
 static void volume_by_digest(const struct cache_object *object, struct cache_index_keys *keys)
 {
         const struct api_volume *view = object->view;
@@ -359,6 +367,7 @@ void controllers_define_indexes(struct cache *cache)
                 {INDEX_PORT_BY_MACHINE, &api_port_kind, port_by_machine},
                 {INDEX_PORT_BY_MAC, &api_port_kind, port_by_mac},
                 {INDEX_VOLUME_BY_OWNER, &api_volume_kind, volume_by_owner},
+                {INDEX_VOLUME_BY_COPY, &api_volume_kind, volume_by_copy},
                 {INDEX_VOLUME_BY_DIGEST, &api_volume_kind, volume_by_digest},
                 {INDEX_VOLUME_BY_PLACE, &api_volume_kind, volume_by_place},
                 {INDEX_TASK_BY_OWNER, &api_host_task_kind, task_by_owner},

@@ -91,6 +91,7 @@ char *device_key(const char *kind, const char *namespace, const char *name);
 #define INDEX_PORT_BY_MACHINE         "port-by-machine"         /* machine uid */
 #define INDEX_PORT_BY_MAC             "port-by-mac"             /* MAC address, in small letters */
 #define INDEX_VOLUME_BY_OWNER         "volume-by-owner"         /* uid of the disk or image */
+#define INDEX_VOLUME_BY_COPY          "volume-by-copy"          /* name of the Volume that it is a copy of */
 #define INDEX_VOLUME_BY_PLACE         "volume-by-place"         /* "<pool>/<node>", and "<pool>" */
 #define INDEX_TASK_BY_OWNER           "task-by-owner"           /* uid of the pool */
 #define INDEX_VM_BY_CLASS             "vm-by-class"             /* class name */

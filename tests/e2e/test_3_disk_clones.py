@@ -100,7 +100,7 @@ def test_a_linked_clone_binds_its_source_and_says_so(cloud):
 def shared_blocks(cloud):
     """A pool whose file system can share blocks."""
     image, folder = cloud.folder / "blocks.img", cloud.folder / "blocks"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     cloud.run("truncate", "-s", "512M", image)
     cloud.run("mkfs.xfs", "-q", image)
     loop = subprocess.run(["losetup", "-f", "--show", image], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -114,7 +114,9 @@ def shared_blocks(cloud):
     cloud.wait("storagepool", POOL, "phase=Ready")
     yield folder
     cloud.gabbro("delete", "storagepool", POOL, check=False)
+    cloud.eventually("the pool is gone", lambda: not cloud.kubectl("get", "storagepool", POOL, "--ignore-not-found").stdout)
     cloud.run("umount", "-l", folder, check=False)
+    image.unlink()
     cloud.run("rm", "-f", device)
     subprocess.run(["losetup", "-d", device], stdin=subprocess.DEVNULL)
 

@@ -64,6 +64,7 @@ static void volume_create(struct turn *turn, const struct cache_object *disk, co
                 .virtual_size_bytes = plan->content.virtual_size_bytes,
                 .has_virtual_size_bytes = true,
         };
+        struct api_volume_copy *shared = disk_image_copy(turn, disk, plan, node);
         struct api_volume_spec spec = {
                 .node_name = node,
                 .owner = &ref,
@@ -72,8 +73,8 @@ static void volume_create(struct turn *turn, const struct cache_object *disk, co
                 .format = plan->format,
                 .capacity_bytes = plan->capacity_bytes,
                 .has_capacity_bytes = true,
-                .source = plan->has_content ? &source : NULL,
-                .copy = (struct api_volume_copy *)plan->copy,
+                .source = plan->has_content && !shared ? &source : NULL,
+                .copy = shared ? shared : (struct api_volume_copy *)plan->copy,
         };
         struct api_volume volume = {.metadata = intent_meta(arena, &owner, disk_volume_name(arena, disk), node), .spec = &spec};
 
@@ -326,10 +327,13 @@ static enum turn_result disk_ready(struct disk_turn *disk, const struct api_volu
 static void disk_mirror_clone(struct disk_turn *disk, const struct api_volume *volume)
 {
         const struct api_volume_copied *copied = volume->status ? volume->status->copied : NULL;
-        struct api_disk_cloned *clone = copied ? arena_new0(turn_arena(disk->turn), struct api_disk_cloned) : NULL;
+        bool whole = volume->spec->source && disk_is_of_image(disk->object) && volume->status && volume->status->path;
+        struct api_disk_cloned *clone = copied || whole ? arena_new0(turn_arena(disk->turn), struct api_disk_cloned) : NULL;
 
-        if (clone)
+        if (copied)
                 *clone = (struct api_disk_cloned){.mode = copied->mode, .consistency = copied->consistency};
+        else if (whole)
+                *clone = (struct api_disk_cloned){.mode = "Full", .consistency = "Stopped"};
         disk->status.clone = clone;
 }
 
@@ -339,6 +343,7 @@ static enum turn_result disk_mirror(struct disk_turn *disk)
         const char *state = volume->status ? volume->status->state : NULL;
         struct arena *arena = turn_arena(disk->turn);
         struct api_disk_target *target = arena_new0(arena, struct api_disk_target);
+        const char *lost = disk_lost_source(disk->cache, volume);
 
         target->persistent_volume_claim_name = disk->volume->name;
         disk->status.target = target;
@@ -346,13 +351,20 @@ static enum turn_result disk_mirror(struct disk_turn *disk)
         disk->status.upload_command = NULL;
         disk->status.node_name = volume->spec->node_name;
         disk->status.storage_class_name = volume->spec->pool->name;
-        disk->status.digest = volume->spec->source ? volume->spec->source->digest : NULL;
+        disk->status.digest = disk_image_digest(disk->cache, volume, disk->status.digest);
         disk_mirror_clone(disk, volume);
         if (!disk->status.capacity)
                 disk->status.capacity = bytes_text(disk, volume->spec->capacity_bytes);
         conditions_say(&disk->conditions, "DatasourceReady", "True", REASON_DATASOURCE_READY, "its content is known");
         conditions_say(&disk->conditions, "StorageClassReady", "True", REASON_STORAGE_CLASS_READY,
                        "it lies in StoragePool %s on %s", volume->spec->pool->name, volume->spec->node_name);
+        if (lost) {
+                if (g_strcmp0(disk->status.phase, "PVCLost") != 0)
+                        turn_event(disk->turn, disk->object, true, REASON_VOLUME_MISSING, lost);
+                return disk_say(disk, "PVCLost", "False", REASON_VOLUME_MISSING,
+                                arena_printf(arena, "what it reads from is not there: %s of host %s; put the file back", lost,
+                                             volume->spec->node_name));
+        }
         if (g_strcmp0(state, "Ready") == 0)
                 return disk_ready(disk, volume);
         if (g_strcmp0(state, "Gone") == 0)
@@ -607,6 +619,7 @@ static void disk_related(const struct cache *cache, const struct cache_object *b
 
                 if (volume->spec && volume->spec->owner && g_strcmp0(volume->spec->owner->kind, "VirtualDisk") == 0)
                         controller_enqueue(queue, volume->spec->owner->namespace, volume->spec->owner->name);
+                disk_enqueue_copies(cache, object, queue);
         } else if (object->kind == &api_instance_kind) {
                 const struct api_instance *instance = object->view;
 

@@ -159,7 +159,7 @@ static bool plan_source(const struct cache *cache, const struct cache_object *ob
         if (ok && strcmp(plan->content.format, "iso") == 0)
                 return disk_plan_fault(plan, "Failed", "DatasourceReady", REASON_IMAGE_FORMAT_REFUSED,
                                        "the source is an ISO image; give it to a machine as a CD-ROM");
-        return ok;
+        return ok && (strcmp(source->type, "ObjectRef") != 0 || disk_plan_image_way(disk->spec, arena, plan));
 }
 
 /* What its source has, which it must have too; 0: it begins empty. */

@@ -469,6 +469,126 @@ static void clones_that_cannot_be_say_why(void)
         }
 }
 
+/* --- disks that share what their image holds --- */
+
+static const struct api_volume *base_of(struct cloud *cloud, const char *disk)
+{
+        const struct api_volume *volume = volume_of(cloud, VD, disk);
+        const struct cache_object *base =
+                volume && volume->spec->copy ? cache_get(cloud_cache(cloud), &api_volume_kind, NULL, volume->spec->copy->volume)
+                                             : NULL;
+
+        return base ? base->view : NULL;
+}
+
+static void disk_and_machine(struct cloud *cloud, const char *name, const char *spec)
+{
+        g_autofree char *root = g_strdup_printf("%s-root", name);
+
+        disk(cloud, root, spec);
+        cloud_machine(cloud, name, NULL);
+        cloud_expect_phase(cloud, VM, name, "Running");
+}
+
+#define OF_IMAGE "dataSource: {type: ObjectRef, objectRef: {kind: ClusterVirtualImage, name: tiny}}"
+
+/* Linked disks of one image share one copy of it on a host, which stays as long as one of them, and the image with it. */
+static void linked_disks_of_an_image_share_one_copy_and_bind_it(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const struct api_volume *base;
+
+        disk_and_machine(cloud, "web", OF_IMAGE ", clone: {mode: Linked}, persistentVolumeClaim: {size: 8Gi}");
+        base = base_of(cloud, "web-root");
+        g_assert_nonnull(base);
+        g_assert_true(base->spec->read_only && base->spec->source && !base->spec->copy);
+        g_assert_cmpstr(base->spec->owner->kind, ==, "ClusterVirtualImage");
+        g_assert_cmpstr(base->spec->pool->name, ==, "default");
+        g_assert_cmpstr(base->spec->node_name, ==, volume_of(cloud, VD, "web-root")->spec->node_name);
+        g_assert_null(volume_of(cloud, VD, "web-root")->spec->source);
+        g_assert_cmpint(volume_of(cloud, VD, "web-root")->spec->capacity_bytes, ==, 8ll << 30);
+        g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/digest"), ==, base->spec->source->digest);
+        disk_and_machine(cloud, "db", OF_IMAGE ", clone: {mode: Linked}");
+        g_assert_true(base_of(cloud, "db-root") == base_of(cloud, "web-root"));
+        cloud_expect_condition(cloud, CVI, "tiny", "InUse", "True ImageIsBacking", "disks read from it: default/");
+        cloud_delete(cloud, CVI, "tiny");
+        cloud_expect_condition(cloud, CVI, "tiny", "Ready", "False Terminating", "waits for disks that read from it: default/");
+        disk(cloud, "late", OF_IMAGE ", clone: {mode: Linked}");
+        cloud_expect_condition(cloud, VD, "late", "DatasourceReady", "False ClusterImageNotReady", "it is being deleted");
+        cloud_delete(cloud, VM, "web");
+        cloud_delete(cloud, VD, "web-root");
+        cloud_settle(cloud);
+        g_assert_null(cloud_get(cloud, VD, "web-root"));
+        g_assert_nonnull(base_of(cloud, "db-root"));
+        cloud_delete(cloud, VM, "db");
+        cloud_delete(cloud, VD, "db-root");
+        cloud_settle(cloud);
+        g_assert_null(cloud_get(cloud, CVI, "tiny"));
+        g_assert_cmpuint(cloud_count(cloud, &api_volume_kind), ==, 0);
+}
+
+/* The image stays; its copy on the host goes with the last disk that was made of it. */
+static void the_copy_of_an_image_goes_with_its_last_disk(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        disk_and_machine(cloud, "web", OF_IMAGE ", clone: {mode: Linked}");
+        g_assert_cmpuint(cloud_count(cloud, &api_volume_kind), ==, 2);
+        cloud_delete(cloud, VM, "web");
+        cloud_settle(cloud);
+        g_assert_cmpuint(cloud_count(cloud, &api_volume_kind), ==, 2);
+        cloud_delete(cloud, VD, "web-root");
+        cloud_settle(cloud);
+        g_assert_cmpuint(cloud_count(cloud, &api_volume_kind), ==, 0);
+        cloud_expect_phase(cloud, CVI, "tiny", "Ready");
+        cloud_expect_no_effects(cloud);
+}
+
+/* E28: whole, unless the file system of the host shares blocks or something else is asked for. */
+static void a_disk_of_an_image_is_whole_where_blocks_are_not_shared(void)
+{
+        static const struct {
+                const char *reflink, *spec, *mode;
+        } rows[] = {
+                {"false", "", NULL},
+                {"true", "", "Auto"},
+                {"true", ", clone: {mode: Full}", NULL},
+                {"true", ", clone: {mode: Reflink}", "Reflink"},
+                {"true", ", persistentVolumeClaim: {format: raw}", NULL},
+                {"false", ", clone: {mode: Linked}", "Linked"},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+                g_autofree char *spec = g_strdup_printf(OF_IMAGE "%s", rows[i].spec);
+                g_autofree char *pools =
+                        g_strdup_printf("{\"virtualization\": {\"pools\": [{\"name\": \"default\", \"capacityBytes\": "
+                                        "107374182400, \"availableBytes\": 85899345920, \"reflink\": %s}]}}",
+                                        rows[i].reflink);
+                g_autoptr(cloud) cloud = cloud_new(NULL);
+                const struct api_volume *volume;
+
+                cloud_status(cloud, &api_node_kind, "node-a", pools);
+                cloud_advance(cloud, 11 * SECOND_US);
+                disk_and_machine(cloud, "web", spec);
+                volume = volume_of(cloud, VD, "web-root");
+                g_assert_cmpstr(volume->spec->copy ? volume->spec->copy->mode : NULL, ==, rows[i].mode);
+                g_assert_true(!volume->spec->source == !!rows[i].mode);
+                if (!rows[i].mode)
+                        g_assert_cmpstr(cloud_text(cloud, VD, "web-root", "/status/clone/mode"), ==, "Full");
+        }
+}
+
+static void ways_to_make_a_disk_of_an_image_that_cannot_be_say_why(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_image(cloud, "tiny");
+        disk(cloud, "raw", OF_IMAGE ", clone: {mode: Linked}, persistentVolumeClaim: {format: raw}");
+        cloud_expect_condition(cloud, VD, "raw", "Ready", "False CloneNotSupported", "a linked disk is a qcow2 file");
+        disk(cloud, "other", OF_IMAGE ", clone: {mode: Reflink}, persistentVolumeClaim: {format: raw}");
+        cloud_expect_condition(cloud, VD, "other", "Ready", "False CloneNotSupported", "the image is qcow2, and blocks are shared");
+}
+
 /* --- pools --- */
 
 static void a_pool_is_made_on_its_nodes_and_tells_what_they_say(void)
@@ -543,6 +663,13 @@ int main(int argc, char **argv)
         g_test_add_func("/disk/a_clone_is_made_at_once_where_its_source_lies", a_clone_is_made_at_once_where_its_source_lies);
         g_test_add_func("/disk/a_linked_clone_binds_its_source", a_linked_clone_binds_its_source);
         g_test_add_func("/disk/clones_that_cannot_be_say_why", clones_that_cannot_be_say_why);
+        g_test_add_func("/disk/linked_disks_of_an_image_share_one_copy_and_bind_it",
+                        linked_disks_of_an_image_share_one_copy_and_bind_it);
+        g_test_add_func("/disk/the_copy_of_an_image_goes_with_its_last_disk", the_copy_of_an_image_goes_with_its_last_disk);
+        g_test_add_func("/disk/a_disk_of_an_image_is_whole_where_blocks_are_not_shared",
+                        a_disk_of_an_image_is_whole_where_blocks_are_not_shared);
+        g_test_add_func("/disk/ways_to_make_a_disk_of_an_image_that_cannot_be_say_why",
+                        ways_to_make_a_disk_of_an_image_that_cannot_be_say_why);
         g_test_add_func("/pool/a_pool_is_made_on_its_nodes_and_tells_what_they_say",
                         a_pool_is_made_on_its_nodes_and_tells_what_they_say);
         g_test_add_func("/pool/nodes_that_come_together_have_tasks_of_their_own", nodes_that_come_together_have_tasks_of_their_own);

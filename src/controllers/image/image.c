@@ -297,16 +297,29 @@ static enum turn_result image_make(struct image_turn *image)
         return image_source_wait(image, "Failed", REASON_CONTAINER_IMAGE_NOT_SUPPORTED, "container images are no source here");
 }
 
+/* Return: whom its deletion waits for, or NULL. */
+static const char *image_use(struct image_turn *image)
+{
+        struct arena *arena = turn_arena(image->turn);
+        const char *user = image_user(image->cache, image->object, arena);
+        const char *readers = image_readers(image->cache, image->object, arena);
+
+        if (user)
+                conditions_say(&image->conditions, "InUse", "True", REASON_ATTACHED_TO_VIRTUAL_MACHINE, "%s uses it", user);
+        else if (readers)
+                conditions_say(&image->conditions, "InUse", "True", REASON_IMAGE_IS_BACKING, "disks read from it: %s", readers);
+        else
+                conditions_say(&image->conditions, "InUse", "False", REASON_NOT_IN_USE, "no machine uses it");
+        return user ? user : readers ? arena_printf(arena, "disks that read from it: %s", readers) : NULL;
+}
+
 static enum turn_result image_end(struct image_turn *image)
 {
-        const char *user = image_user(image->cache, image->object, turn_arena(image->turn));
+        const char *use = image_use(image);
 
-        if (user) {
-                conditions_say(&image->conditions, "InUse", "True", REASON_ATTACHED_TO_VIRTUAL_MACHINE, "%s uses it", user);
+        if (use)
                 return image_wait(image, "Terminating", REASON_TERMINATING,
-                                  arena_printf(turn_arena(image->turn), "waits for %s", user));
-        }
-        conditions_say(&image->conditions, "InUse", "False", REASON_NOT_IN_USE, "no machine uses it");
+                                  arena_printf(turn_arena(image->turn), "waits for %s", use));
         if (!image_volumes_retire(image->turn, image->object, true))
                 return image_wait(image, "Terminating", REASON_CLEANUP_PENDING, "waits until hosts have removed their copies");
         turn_remove_finalizer(image->turn, image->object, FINALIZER_IMAGE);
@@ -321,7 +334,6 @@ static enum turn_result image_take_turn(struct turn *turn, const struct cache_ob
                 .object = object,
                 .view = image_view(object),
         };
-        const char *user;
 
         image.conditions = (struct conditions){
                 .arena = turn_arena(turn),
@@ -336,11 +348,7 @@ static enum turn_result image_take_turn(struct turn *turn, const struct cache_ob
                 return image_end(&image);
         turn_add_finalizer(turn, object, FINALIZER_IMAGE);
         (void)image_volumes_retire(turn, object, false);
-        user = image_user(turn_cache(turn), object, turn_arena(turn));
-        if (user)
-                conditions_say(&image.conditions, "InUse", "True", REASON_ATTACHED_TO_VIRTUAL_MACHINE, "%s uses it", user);
-        else
-                conditions_say(&image.conditions, "InUse", "False", REASON_NOT_IN_USE, "no machine uses it");
+        (void)image_use(&image);
         return image_make(&image);
 }
 

@@ -41,6 +41,23 @@ void image_tell_upload(struct arena *arena, const struct cache_object *object, s
 const struct cache_object *image_volume_on(const struct cache *cache, const struct cache_object *image, const char *node);
 
 /**
+ * image_base_bind() - the Volume of an image in @pool on @node of which disks are made that share it (@content is the image's),
+ * made as part of the turn when there is none
+ *
+ * It stays as long as there is a disk that was made of it. Return: its name.
+ */
+const char *image_base_bind(struct turn *turn, const struct cache_object *image, const struct image_content *content,
+                            const struct cache_object *pool, const char *node);
+
+/**
+ * image_readers() - the disks that read from a Volume of the image now: linked ones for as long as they are there, others until
+ * they are complete
+ *
+ * Return: their names, "b, c" (of a ClusterVirtualImage "project/b"), in @arena; NULL: none.
+ */
+const char *image_readers(const struct cache *cache, const struct cache_object *image, struct arena *arena);
+
+/**
  * image_volume_bind() - the Volume of an image on a node for @machine_uid, made or marked as part of the turn
  *
  * Return: its name, or NULL with words when it cannot be (no default pool).

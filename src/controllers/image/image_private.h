@@ -26,7 +26,7 @@ bool image_volumes_retire(struct turn *turn, const struct cache_object *image, b
 /* Which images of @kind a change of another object concerns. */
 void image_enqueue_users(const struct cache *cache, const struct cache_object *image, const struct schema_kind *kind,
                          struct workqueue *queue);
-/** image_enqueue_owner() - the image that a Volume belongs to. */
+/** image_enqueue_owner() - the image that a Volume belongs to, or of which it is a copy. */
 void image_enqueue_owner(const struct cache *cache, const struct cache_object *volume, const struct schema_kind *kind,
                          struct workqueue *queue);
 /** image_enqueue_devices() - the images of a machine or Instance that came, went or changed what it uses. */

@@ -31,15 +31,20 @@ const struct cache_object *image_volume_on(const struct cache *cache, const stru
         return NULL;
 }
 
-/* The number behind the last '-' that no Volume of the image has. */
-static const char *free_volume_name(struct turn *turn, const struct cache_object *image)
+/* The number behind the last '-' that no Volume of the image has. Its file is named by it too: one that is on its way out may still
+ * have the other. */
+static const char *free_volume_name(struct turn *turn, const struct cache_object *image, const char *format, const char **ret_file)
 {
+        struct arena *arena = turn_arena(turn);
         const char *name;
         unsigned n = 0;
 
         do
-                name = intent_name(turn_arena(turn), 'v', image->uid, n++);
+                name = intent_name(arena, 'v', image->uid, n++);
         while (cache_get(turn_cache(turn), &api_volume_kind, NULL, name));
+        *ret_file = disk_file_name(arena, image->name, image->uid, format);
+        if (n > 1)
+                *ret_file = arena_printf(arena, "%u-%s", n - 1, *ret_file);
         return name;
 }
 
@@ -48,7 +53,7 @@ static const char *image_volume_create(struct turn *turn, const struct cache_obj
 {
         struct arena *arena = turn_arena(turn);
         struct intent_owner owner = intent_owner_of(image);
-        const char *name = free_volume_name(turn, image);
+        const char *file, *name = free_volume_name(turn, image, content->format, &file);
         struct api_object_ref ref = {.kind = owner.kind, .namespace = owner.namespace, .name = owner.name, .uid = owner.uid};
         struct api_volume_source source = {
                 .digest = content->digest,
@@ -62,7 +67,7 @@ static const char *image_volume_create(struct turn *turn, const struct cache_obj
                 .node_name = node,
                 .owner = &ref,
                 .pool = disk_pool_view(pool, arena),
-                .volume_name = disk_file_name(arena, image->name, image->uid, content->format),
+                .volume_name = file,
                 .format = content->format,
                 .capacity_bytes = content->virtual_size_bytes,
                 .has_capacity_bytes = true,
@@ -105,13 +110,93 @@ const char *image_volume_bind(struct turn *turn, const struct cache_object *imag
         return image_volume_create(turn, image, &content, pool, node);
 }
 
-/* A machine still needs a volume: an Instance lists it, or the machine that held it last still exists and may start with it now. */
+/* --- disks that are made of such a volume --- */
+
+static const struct cache_object *base_in(const struct cache *cache, const struct cache_object *image, const char *pool,
+                                          const char *node)
+{
+        g_autoptr(GPtrArray) volumes = cache_lookup(cache, INDEX_VOLUME_BY_OWNER, image->uid);
+
+        for (guint i = 0; volumes && i < volumes->len; i++) {
+                const struct cache_object *object = volumes->pdata[i];
+                const struct api_volume_spec *spec = ((const struct api_volume *)object->view)->spec;
+
+                if (volume_usable(object) && g_strcmp0(spec->node_name, node) == 0 && g_strcmp0(spec->pool->name, pool) == 0)
+                        return object;
+        }
+        return NULL;
+}
+
+const char *image_base_bind(struct turn *turn, const struct cache_object *image, const struct image_content *content,
+                            const struct cache_object *pool, const char *node)
+{
+        assert(turn && image && content && pool && node);
+
+        const struct cache_object *base = base_in(turn_cache(turn), image, pool->name, node);
+
+        turn_depends(turn, image);
+        if (!base)
+                return image_volume_create(turn, image, content, pool, node);
+        turn_depends(turn, base);
+        return base->name;
+}
+
+static bool is_there(const struct api_volume *volume)
+{
+        return !volume->status || g_strcmp0(volume->status->state, "Gone") != 0;
+}
+
+/* Whether a copy needs its source: as long as it is there when it is linked, else until it is complete. */
+static bool reads(const struct api_volume *volume)
+{
+        const struct api_volume_copied *copied = volume->status ? volume->status->copied : NULL;
+        const char *mode = copied && copied->mode ? copied->mode : volume->spec->copy->mode;
+
+        return is_there(volume) && (g_strcmp0(mode, "Linked") == 0 || !volume->status || !volume->status->path);
+}
+
+const char *image_readers(const struct cache *cache, const struct cache_object *image, struct arena *arena)
+{
+        assert(cache && image && arena);
+
+        g_autoptr(GPtrArray) volumes = cache_lookup(cache, INDEX_VOLUME_BY_OWNER, image->uid);
+        const char *names = NULL;
+
+        for (guint i = 0; volumes && i < volumes->len; i++) {
+                g_autoptr(GPtrArray) copies =
+                        cache_lookup(cache, INDEX_VOLUME_BY_COPY, ((const struct cache_object *)volumes->pdata[i])->name);
+
+                for (guint j = 0; copies && j < copies->len; j++) {
+                        const struct api_volume *copy = ((const struct cache_object *)copies->pdata[j])->view;
+                        const struct api_object_ref *owner = copy->spec->owner;
+                        const char *name =
+                                image->namespace ? owner->name : arena_printf(arena, "%s/%s", owner->namespace, owner->name);
+
+                        if (reads(copy))
+                                names = names ? arena_printf(arena, "%s, %s", names, name) : name;
+                }
+        }
+        return names;
+}
+
+static bool has_copies(const struct cache *cache, const char *volume)
+{
+        g_autoptr(GPtrArray) copies = cache_lookup(cache, INDEX_VOLUME_BY_COPY, volume);
+        bool found = false;
+
+        for (guint i = 0; copies && i < copies->len && !found; i++)
+                found = is_there(((const struct cache_object *)copies->pdata[i])->view);
+        return found;
+}
+
+/* Somebody still needs a volume: an Instance lists it, the machine that held it last still exists and may start with it now, or a
+ * disk was made of it. */
 static bool volume_needed(const struct cache *cache, const struct cache_object *volume)
 {
         const char *holder = object_annotation(volume, ANNOTATION_HELD_BY);
         const struct cache_object *machine = holder ? cache_by_uid(cache, holder) : NULL;
 
-        if (index_one(cache, INDEX_INSTANCE_BY_VOLUME, volume->name))
+        if (index_one(cache, INDEX_INSTANCE_BY_VOLUME, volume->name) || has_copies(cache, volume->name))
                 return true;
         return machine && !object_deleting(machine);
 }
@@ -171,6 +256,16 @@ void image_enqueue_users(const struct cache *cache, const struct cache_object *i
         index_enqueue(cache, kind == &api_virtual_image_kind ? INDEX_IMAGE_BY_SOURCE : INDEX_CLUSTER_IMAGE_BY_SOURCE, key, queue);
 }
 
+/* The image of whose Volume a disk is made. */
+static void enqueue_source(const struct cache *cache, const char *name, const struct schema_kind *kind, struct workqueue *queue)
+{
+        const struct cache_object *volume = cache_get(cache, &api_volume_kind, NULL, name);
+        const struct api_object_ref *owner = volume ? ((const struct api_volume *)volume->view)->spec->owner : NULL;
+
+        if (owner && g_strcmp0(owner->kind, kind->kind) == 0)
+                controller_enqueue(queue, owner->namespace, owner->name);
+}
+
 void image_enqueue_owner(const struct cache *cache, const struct cache_object *volume, const struct schema_kind *kind,
                          struct workqueue *queue)
 {
@@ -181,6 +276,8 @@ void image_enqueue_owner(const struct cache *cache, const struct cache_object *v
 
         if (owner && g_strcmp0(owner->kind, kind->kind) == 0)
                 controller_enqueue(queue, owner->namespace, owner->name);
+        else if (view->spec && view->spec->copy)
+                enqueue_source(cache, view->spec->copy->volume, kind, queue);
 }
 
 static void enqueue_refs(const struct cache_object *machine, const struct schema_kind *kind, struct workqueue *queue)

@@ -18,15 +18,18 @@ static void check_dots(const struct json_value *object, const struct json_value 
                 rules_invalid(faults, "metadata.name", name, "must not contain a dot");
 }
 
-/* A clone names another disk of its project; how it is made is settled with its creation. */
+/* A clone names another disk of its project, or an image; how it is made is settled with its creation. */
 static void check_clone(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
 {
         const struct json_value *clone = json_find(object, "spec", "clone", NULL);
         const struct json_value *name = json_find(object, "spec", "dataSource", "objectRef", "name", NULL);
         bool disk = g_strcmp0(json_find_string(object, "spec", "dataSource", "objectRef", "kind", NULL), "VirtualDisk") == 0;
 
-        if (clone && !disk)
-                rules_forbidden(faults, "spec.clone", "only a disk that is the source is cloned");
+        if (clone && !name)
+                rules_forbidden(faults, "spec.clone", "only of a disk or an image that is the source");
+        if (json_get(clone, "consistency") && name && !disk &&
+            g_strcmp0(json_find_string(clone, "consistency", NULL), "Agent") == 0)
+                rules_invalid(faults, "spec.clone.consistency", json_get(clone, "consistency"), "no guest writes to an image");
         if (disk && g_strcmp0(json_string(name, ""), json_find_string(object, "metadata", "name", NULL)) == 0)
                 rules_invalid(faults, "spec.dataSource.objectRef.name", name, "a disk cannot be its own source");
         if (old)
