@@ -99,11 +99,16 @@ struct api_intent_error *job_virt_error(struct job *job, const char *otherwise, 
         return job_error(job, otherwise, "%s", error->words);
 }
 
+const char *job_time(struct job *job, uint64_t from_now_us)
+{
+        char time[CLOCK_RFC3339_MAX];
+
+        return arena_strdup(job->arena, clock_format_rfc3339(clock_real_us(clock_system()) + from_now_us, false, time));
+}
+
 const char *job_now(struct job *job)
 {
-        char now[CLOCK_RFC3339_MAX];
-
-        return arena_strdup(job->arena, clock_format_rfc3339(clock_real_us(clock_system()), false, now));
+        return job_time(job, 0);
 }
 
 struct journal_key job_key(const struct job *job)
@@ -213,6 +218,9 @@ static void gather_ports(struct agent *agent, struct job *job, const struct api_
                 if (port && !port->doc->deleted) {
                         job->ports[i] =
                                 (struct job_port){.doc = intent_doc_ref(port->doc), .port = port->doc->view, .ready = port->ready};
+                        if (port->status)
+                                job->ports[i].trouble = arena_strdup(
+                                        job->arena, json_find_string(json_root(port->status), "error", "message", NULL));
                 }
         }
 }
@@ -371,6 +379,7 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
         job->lease_until = lease_valid_until(agent->lease);
         job->may_not = why_not_start(agent);
         job->may_start = !job->may_not;
+        job->failures = intent->failures;
         job->stop = intent->stop;
         job->space = intent->space;
         job->unplug = intent->unplug;

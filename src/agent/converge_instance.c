@@ -289,6 +289,9 @@ void instance_progress(struct instance_turn *turn, const char *state, const char
 {
         struct api_instance_status status = instance_status(turn);
 
+        if (turn->job->failures > 0) {
+                return; /* what failed is told until it is known how this try ends */
+        }
         status.state = state;
         status.step = step;
         log_debug("step", "instance", turn->instance->metadata->name, "step", step);
@@ -314,6 +317,9 @@ void instance_fail(struct instance_turn *turn, const char *step, struct api_inte
         status.state = on && turn->fact.epoch < turn->wish.epoch ? virt_state_to_text(VIRT_STATE_CREATING) : state_text(turn);
         status.step = step;
         status.error = why;
+        status.failures = (int64_t)turn->job->failures + 1;
+        status.has_failures = true;
+        status.retry_at = job_time(turn->job, intents_pause_us(turn->job->failures));
         turn->job->active = turn->exists && turn->entry.active;
         turn->job->result = JOB_RETRY;
         job_status(turn->job, &api_instance_status_type, &status);

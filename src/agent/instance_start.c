@@ -116,7 +116,10 @@ static bool inputs_ready(struct instance_turn *turn)
         }
         for (size_t i = 0; i < job->n_ports; i++) {
                 if (!job->ports[i].ready) {
-                        instance_wait(turn, "port", NULL);
+                        instance_wait(turn, "port",
+                                      job->ports[i].trouble ? job_error(job, REASON_PORT_FAILED, "interface %zu: %s", i + 1,
+                                                                        job->ports[i].trouble)
+                                                            : NULL);
                         return false;
                 }
         }
@@ -155,9 +158,22 @@ static struct api_intent_error *grow_volumes(struct instance_turn *turn)
 /* --- rolling back ----------------------------------------------------------------------------------------------------------------
  */
 
+/* What is told of it: the words of people who ask what is left of a failed start. */
+static const char *undone_words(const struct instance_turn *turn, bool started, bool defined)
+{
+        bool seed = turn->instance->spec->seed != NULL;
+
+        return arena_printf(turn->job->arena, "%s%s%s; its disks and interfaces stay",
+                            started   ? "its QEMU was ended"
+                            : defined ? ""
+                                      : "it stays defined and off",
+                            defined ? started ? ", its definition removed" : "its definition was removed" : "",
+                            seed ? ", its first-boot image removed" : "");
+}
+
 /* In reverse order: stop what was started, undefine what this journal defined, remove the seed. Volumes and ports are intents of
- * their own and stay. */
-static void roll_back(struct instance_turn *turn, const char *step)
+ * their own and stay. Return: what was undone, in words. */
+static const char *roll_back(struct instance_turn *turn, const char *step, bool started)
 {
         struct journal_key key = job_key(turn->job);
         struct virt *virt = turn->job->agent->virt;
@@ -177,18 +193,21 @@ static void roll_back(struct instance_turn *turn, const char *step)
         if (r && r != VIRT_E_MISSING) {
                 log_warning("rolling back did not end; the next turn goes on", "instance", key.name, "step", step, "error",
                             error.words);
-                return;
+                return arena_printf(turn->job->arena, "not all of it could be undone yet (%s)", error.words);
         }
         if (defined) {
                 r = journal_undo(turn->job->agent->journal, &key, STEP_DEFINE);
         }
         log_info("rolled back", "instance", key.name, "step", step, "journal", r ? "could not be written" : "undone");
+        return undone_words(turn, started, defined);
 }
 
-static bool lose(struct instance_turn *turn, const char *step, struct api_intent_error *why)
+/* @started: its QEMU runs already. */
+static bool lose(struct instance_turn *turn, const char *step, bool started, struct api_intent_error *why)
 {
-        roll_back(turn, step);
-        instance_fail(turn, step, why);
+        const char *undone = roll_back(turn, step, started);
+
+        instance_fail(turn, step, job_error(turn->job, why->reason, "%s. Undone: %s", why->message, undone));
         return false;
 }
 
@@ -234,6 +253,7 @@ static struct api_intent_error *start_paused(struct instance_turn *turn, const s
 {
         g_autofree char *diagnosis = NULL, *xml = NULL;
         struct virt_error error = {}, ignored;
+        const char *reason = REASON_START_FAILED;
         int r;
 
         instance_progress(turn, "creating", "start");
@@ -247,11 +267,11 @@ static struct api_intent_error *start_paused(struct instance_turn *turn, const s
                 return job_virt_error(turn->job, REASON_START_FAILED, r, &error);
         }
         /* C38: what of the host may be the cause. */
-        diagnosis = virt_start_diagnosis(domain);
+        diagnosis = virt_start_diagnosis(domain, error.words, &reason);
         if (virt_domain_to_xml(domain, &xml, &ignored) == 0) {
                 log_xml(turn, xml, &error);
         }
-        return job_error(turn->job, REASON_START_FAILED, diagnosis ? "%s (%s)" : "%s%s", error.words, diagnosis ? diagnosis : "");
+        return job_error(turn->job, reason, diagnosis ? "%s (%s)" : "%s%s", error.words, diagnosis ? diagnosis : "");
 }
 
 struct api_intent_error *instance_see_policy(struct instance_turn *turn)
@@ -304,12 +324,12 @@ bool instance_let_run(struct instance_turn *turn)
         }
         why = instance_see_policy(turn);
         if (why) {
-                return lose(turn, "policy", why);
+                return lose(turn, "policy", true, why);
         }
         /* From here on the epoch is spent: whatever happens, the guest may have run. */
         r = virt_domain_set_owner(turn->job->agent->virt, turn->uuid, &owner, &error);
         if (r) {
-                return lose(turn, "epoch", job_virt_error(turn->job, REASON_START_FAILED, r, &error));
+                return lose(turn, "epoch", true, job_virt_error(turn->job, REASON_START_FAILED, r, &error));
         }
         (void)job_pass(turn->job, "start", "epoch-spent");
         r = virt_domain_resume(turn->job->agent->virt, turn->uuid, &error);
@@ -354,15 +374,15 @@ bool instance_start(struct instance_turn *turn)
         }
         why = make_seed(turn);
         if (why) {
-                return lose(turn, "seed", why);
+                return lose(turn, "seed", false, why);
         }
         why = define(turn, &domain);
         if (why) {
-                return lose(turn, "define", why);
+                return lose(turn, "define", false, why);
         }
         why = start_paused(turn, &domain);
         if (why) {
-                return lose(turn, "start", why);
+                return lose(turn, "start", false, why);
         }
         instance_note_limits(turn, &domain);
         return instance_let_run(turn);

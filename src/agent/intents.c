@@ -299,12 +299,17 @@ void intents_nudge(struct intents *intents, struct intent *intent)
         }
 }
 
+uint64_t intents_pause_us(unsigned failures)
+{
+        return MIN(RETRY_FIRST_US << MIN(failures, 10), RETRY_LAST_US);
+}
+
 void intents_retry(struct intents *intents, struct intent *intent)
 {
-        uint64_t pause = RETRY_FIRST_US << MIN(intent->failures, 10);
+        uint64_t pause_us = intents_pause_us(intent->failures);
 
         intent->failures++;
-        intents_queue(intents, intent, MIN(pause, RETRY_LAST_US));
+        intents_queue(intents, intent, pause_us);
 }
 
 void intents_queue_all(struct intents *intents)

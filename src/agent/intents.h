@@ -124,6 +124,9 @@ void intents_queue(struct intents *intents, struct intent *intent, uint64_t dela
 /** intents_nudge() - the host speaks of it: at once, unless its last job failed. What our own attempts cause must not end their
  *  pause. */
 void intents_nudge(struct intents *intents, struct intent *intent);
+/** intents_pause_us() - how long the next try waits after so many failures before this one. */
+uint64_t intents_pause_us(unsigned failures);
+
 /** intents_retry() - after a pause that doubles from 1 s to 60 s with every failure. */
 void intents_retry(struct intents *intents, struct intent *intent);
 void intents_queue_all(struct intents *intents);

@@ -42,6 +42,7 @@ struct job_port {
         struct intent_doc *doc;
         const struct api_port *port;
         bool ready;
+        const char *trouble; /* why not, when it failed; in the job's arena */
 };
 
 struct job {
@@ -57,6 +58,7 @@ struct job {
         uint64_t lease_until; /* lease_clock() */
         bool may_start;       /* nothing but the lease forbids it */
         const char *may_not;  /* reason why not */
+        unsigned failures;    /* in a row before this turn */
         struct stop_progress stop;
         struct space_progress space;
         struct unplug_progress unplug; /* Instance, in and out */
@@ -108,6 +110,8 @@ struct api_intent_error *job_virt_error(struct job *job, const char *otherwise, 
 struct journal_key job_key(const struct job *job);
 /** job_pass() - tell that a @place of @step was passed (base/steps.h): 0, or -errno: the step is to fail. */
 int job_pass(const struct job *job, const char *step, const char *place);
+/** job_time() - a time from now in the job's arena, as statuses carry it. */
+const char *job_time(struct job *job, uint64_t from_now_us);
 /** job_now() - the time in the job's arena, as statuses carry it. */
 const char *job_now(struct job *job);
 

@@ -67,24 +67,32 @@ const struct api_instance *cloud_instance(const struct cloud *cloud, const char 
 
 struct event_search {
         const char *object, *reason;
-        bool found;
+        int64_t times;
 };
 
 static bool search_event(const struct store_object *event, void *userdata)
 {
         struct event_search *search = userdata;
+        int64_t times = 0;
 
-        search->found |= g_strcmp0(json_find_string(event->root, "involvedObject", "name", NULL), search->object) == 0 &&
-                         g_strcmp0(json_find_string(event->root, "reason", NULL), search->reason) == 0;
-        return !search->found;
+        if (g_strcmp0(json_find_string(event->root, "involvedObject", "name", NULL), search->object) == 0 &&
+            g_strcmp0(json_find_string(event->root, "reason", NULL), search->reason) == 0 &&
+            json_int64(json_get(event->root, "count"), &times) == 0)
+                search->times += times;
+        return true;
 }
 
-bool cloud_has_event(const struct cloud *cloud, const char *object, const char *reason)
+unsigned cloud_count_events(const struct cloud *cloud, const char *object, const char *reason)
 {
         struct event_search search = {.object = object, .reason = reason};
 
         store_list(cloud->store, schema_kind_by_kind("", "Event"), NULL, NULL, search_event, &search);
-        return search.found;
+        return (unsigned)search.times;
+}
+
+bool cloud_has_event(const struct cloud *cloud, const char *object, const char *reason)
+{
+        return cloud_count_events(cloud, object, reason) > 0;
 }
 
 /* --- expectations --- */

@@ -71,6 +71,8 @@ const char *cloud_condition(const struct cloud *cloud, const struct schema_kind 
 size_t cloud_count(const struct cloud *cloud, const struct schema_kind *kind);
 /** cloud_instance() - the Instance of a machine, or NULL. */
 const struct api_instance *cloud_instance(const struct cloud *cloud, const char *machine);
+/** cloud_count_events() - how often an Event about an object with this reason was told. */
+unsigned cloud_count_events(const struct cloud *cloud, const char *object, const char *reason);
 /** cloud_has_event() - whether an Event about an object has this reason. */
 bool cloud_has_event(const struct cloud *cloud, const char *object, const char *reason);
 

@@ -114,12 +114,14 @@ int virt_domain_disk_errors(struct virt *virt, const char *uuid, struct virt_dis
 void virt_disk_errors_free(struct virt_disk_error *errors, size_t n);
 
 /**
- * virt_start_diagnosis() - why a start may have failed, looked at from the host (C38): memory, every disk file, every bridge,
- * loader
+ * virt_start_diagnosis() - why a start may have failed (C38): what libvirt said, and what is seen on the host of every disk file
+ * and who has it open, every bridge and interface, firmware, memory
+ * @words: of libvirt, or NULL
+ * @ret_reason: the reason code that fits best: DiskInUse, InsufficientMemory, BridgeMissing, …, else StartFailed
  *
  * Return: one line of findings ("bridge gbr0 does not exist; …"), or NULL when nothing is found; g_free().
  */
-char *virt_start_diagnosis(const struct virt_domain *domain);
+char *virt_start_diagnosis(const struct virt_domain *domain, const char *words, const char **ret_reason);
 
 /*
  * Serial console: libvirt's stream (over a connection of its own) pumped by a thread into a socket pair. @ret_fd is a non-blocking

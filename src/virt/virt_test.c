@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define UUID_A "6f9619ff-8b86-4011-b42d-00cf4fc964ff"
@@ -571,13 +572,81 @@ static void a_diagnosis_names_what_is_missing(void)
         struct virt_nic nic = {.name = "p", .bridge = "gbnone0"};
         struct virt_domain d = {
                 .type = VIRT_TYPE_QEMU, .memory_mib = 1ull << 40, .disks = &disk, .n_disks = 1, .nics = &nic, .n_nics = 1};
-        g_autofree char *words = virt_start_diagnosis(&d), *none = NULL;
+        const char *reason = NULL;
+        g_autofree char *words = virt_start_diagnosis(&d, NULL, &reason), *none = NULL;
 
         g_assert_nonnull(strstr(words, "memory left"));
         g_assert_nonnull(strstr(words, "disk /nowhere/disk.qcow2"));
         g_assert_nonnull(strstr(words, "bridge gbnone0 does not exist"));
-        none = virt_start_diagnosis(&(struct virt_domain){.type = VIRT_TYPE_QEMU, .memory_mib = 1});
+        g_assert_cmpstr(reason, ==, "VolumeMissing");
+        none = virt_start_diagnosis(&(struct virt_domain){.type = VIRT_TYPE_QEMU, .memory_mib = 1}, NULL, &reason);
         g_assert_null(none);
+        g_assert_cmpstr(reason, ==, "StartFailed");
+}
+
+/* C38: what QEMU and libvirt of Debian 12 say, and what it means; their words count more than what may be. */
+static void what_was_said_of_a_failed_start_has_a_reason(void)
+{
+        static const struct {
+                const char *words, *reason;
+        } cases[] = {
+                {"internal error: process exited while connecting to monitor: qemu-system-x86_64: -device virtio-blk-pci,…: Failed "
+                 "to "
+                 "get \"write\" lock Is another process using the image [/p/x.qcow2]?",
+                 "DiskInUse"},
+                {"qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory", "InsufficientMemory"},
+                {"the CPU is incompatible with host CPU: Host CPU does not provide required features: avx512f",
+                 "CpuModelNotSupported"},
+                {"unsupported configuration: guest CPU doesn't match specification: extra features: none", "StartFailed"},
+                {"-blockdev …: Could not open backing file: Could not open '/p/base': No such file or directory", "VolumeMissing"},
+                {"-blockdev …: Image is not in qcow2 format", "VolumeFailed"},
+                {"unable to write to '/var/lib/x': No space left on device", "PoolFull"},
+        };
+        struct virt_nic nic = {.name = "p", .bridge = "gbnone0"};
+        struct virt_domain plain = {.type = VIRT_TYPE_QEMU, .memory_mib = 1}, bridged = plain;
+
+        bridged.nics = &nic;
+        bridged.n_nics = 1;
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                const char *reason = NULL;
+                g_autofree char *words = virt_start_diagnosis(&plain, cases[i].words, &reason);
+
+                g_assert_cmpstr(reason, ==, cases[i].reason);
+                g_assert_null(words);
+                words = virt_start_diagnosis(&bridged, cases[i].words, &reason);
+                g_assert_cmpstr(reason, ==, strcmp(cases[i].reason, "StartFailed") == 0 ? "BridgeMissing" : cases[i].reason);
+        }
+}
+
+/* C38: locks of open files name nobody, so the process is found by the file. */
+static void whoever_has_a_disk_open_is_named(void)
+{
+        g_autofree char *path = g_build_filename(g_get_tmp_dir(), "gabbro-held-XXXXXX", NULL), *words = NULL, *process = NULL;
+        int fd = g_mkstemp(path), ends[2], status;
+        struct virt_disk disk = {.name = "root", .path = path};
+        struct virt_domain d = {.type = VIRT_TYPE_QEMU, .memory_mib = 1, .disks = &disk, .n_disks = 1};
+        const char *reason = NULL;
+        pid_t child;
+        char byte;
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(pipe(ends), ==, 0);
+        child = fork();
+        if (child == 0) {
+                close(ends[1]);
+                _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1); /* has it open until we end the pipe */
+        }
+        close(ends[0]);
+        words = virt_start_diagnosis(&d, "Failed to get \"write\" lock", &reason);
+        process = g_strdup_printf("disk %s is open in process %d (", path, (int)child);
+        g_test_message("%s", words);
+        g_assert_nonnull(strstr(words, process));
+        g_assert_cmpstr(reason, ==, "DiskInUse");
+        close(ends[1]);
+        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+        g_assert_cmpint(status, ==, 0);
+        close(fd);
+        unlink(path);
 }
 
 /* --- qemu-img
@@ -883,6 +952,8 @@ int main(int argc, char **argv)
         g_test_add_func("/domains/only_our_domains_are_listed_and_touched", only_our_domains_are_listed_and_touched);
         g_test_add_func("/domains/metadata_changes_without_a_new_definition", metadata_changes_without_a_new_definition);
         g_test_add_func("/domains/a_diagnosis_names_what_is_missing", a_diagnosis_names_what_is_missing);
+        g_test_add_func("/virt/C38_what_was_said_of_a_failed_start_has_a_reason", what_was_said_of_a_failed_start_has_a_reason);
+        g_test_add_func("/virt/C38_whoever_has_a_disk_open_is_named", whoever_has_a_disk_open_is_named);
         g_test_add_func("/domains/names_of_states_and_events_go_both_ways", names_of_states_and_events_go_both_ways);
         g_test_add_func("/connection/events_carry_keys", events_carry_keys);
         g_test_add_func("/connection/an_absent_daemon_is_unreachable", an_absent_daemon_is_unreachable);

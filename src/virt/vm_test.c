@@ -746,6 +746,7 @@ static void a_failed_start_has_words_and_a_diagnosis(void)
         g_autoptr(virt) virt = open_host();
         g_autofree char *diagnosis = NULL;
         struct virt_error error = {};
+        const char *reason = NULL;
         struct machine m;
 
         machine_init(&m, virt, "broken");
@@ -755,7 +756,8 @@ static void a_failed_start_has_words_and_a_diagnosis(void)
         g_test_message("%s", error.words);
         g_assert_cmpstr(error.reason, ==, "StartFailed");
         g_assert_cmpint(error.code, !=, 0);
-        diagnosis = virt_start_diagnosis(&m.d);
+        diagnosis = virt_start_diagnosis(&m.d, error.words, &reason);
+        g_assert_cmpstr(reason, ==, "BridgeMissing");
         g_assert_cmpstr(diagnosis, ==, "bridge gbnone0 does not exist");
         check_state(virt, VIRT_STATE_SHUTOFF, "Failed");
         machine_end(&m, virt);

@@ -240,6 +240,39 @@ static void a_panicked_guest_is_stopped_when_its_qemu_is_gone(void)
         cloud_expect_condition(cloud, VM, "web", "Running", "False GuestPanicked", "run policy Manual leaves it off");
 }
 
+/* D48, C38: what fails names itself, its cause, what was undone and when it is tried again; told as an event once for each cause.
+ */
+static void a_start_that_fails_says_all_of_it(void)
+{
+        static const char failing[] =
+                "{\"state\": \"creating\", \"step\": \"start\", \"failures\": %d, \"retryAt\": "
+                "\"2023-11-14T22:14:%02dZ\", \"error\": {\"reason\": \"%s\", \"message\": \"it is held. Undone: its "
+                "definition was removed\"}}";
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        g_autofree char *name = NULL;
+
+        cloud_hold(cloud, &api_volume_kind);
+        set_policy(cloud, "AlwaysOn");
+        cloud_expect_phase(cloud, VM, "web", "Starting");
+        name = g_strdup_printf("i-%s-0", cloud_get(cloud, VM, "web")->uid);
+        for (int i = 1; i < 4; i++) {
+                g_autofree char *json = g_strdup_printf(failing, i, i, "DiskInUse");
+
+                g_assert_cmpint(cloud_has_event(cloud, "web", "DiskInUse"), ==, i > 1);
+                cloud_status(cloud, &api_instance_kind, name, json);
+                cloud_settle(cloud);
+        }
+        cloud_expect_condition(
+                cloud, VM, "web", "Running", "False DiskInUse",
+                "host node-a, step start: it is held. Undone: its definition was removed. It failed 3 times in a row and "
+                "is tried again by 2023-11-14T22:14:03Z");
+        cloud_expect_phase(cloud, VM, "web", "Starting");
+        g_assert_cmpuint(cloud_count_events(cloud, "web", "DiskInUse"), ==, 1);
+        cloud_hold(cloud, NULL);
+        cloud_status(cloud, &api_instance_kind, name, "{\"error\": null, \"failures\": null, \"retryAt\": null, \"step\": null}");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+}
+
 static void an_edited_run_policy_is_followed_at_once(void)
 {
         g_autoptr(cloud) cloud = cloud_new(NULL);
@@ -291,6 +324,7 @@ int main(int argc, char **argv)
         g_test_add_func("/power/a_start_that_is_asked_for_ends_the_back_off", a_start_that_is_asked_for_ends_the_back_off);
         g_test_add_func("/power/a_panicked_guest_is_stopped_when_its_qemu_is_gone",
                         a_panicked_guest_is_stopped_when_its_qemu_is_gone);
+        g_test_add_func("/power/D48_C38_a_start_that_fails_says_all_of_it", a_start_that_fails_says_all_of_it);
         g_test_add_func("/power/an_edited_run_policy_is_followed_at_once", an_edited_run_policy_is_followed_at_once);
         g_test_add_func("/power/a_start_that_cannot_be_placed_again_keeps_its_epoch",
                         a_start_that_cannot_be_placed_again_keeps_its_epoch);

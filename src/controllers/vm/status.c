@@ -213,6 +213,23 @@ static const struct api_condition *failed_disk(const struct vm_context *vm, cons
         return NULL;
 }
 
+/* The step, the cause, what was undone, and when it is tried again; an event each time that the cause is another one. */
+static void say_failing(struct vm_context *vm, const struct api_instance_status *status)
+{
+        const struct api_condition *before = condition_get(vm->status.conditions, vm->status.n_conditions, "Running");
+        const char *again = "", *words;
+
+        if (status->failures > 0 && status->retry_at)
+                again = arena_printf(vm->arena, ". It failed %" PRId64 " time%s in a row and is tried again by %s",
+                                     status->failures, status->failures == 1 ? "" : "s", status->retry_at);
+        words = arena_printf(vm->arena, "host %s%s%s: %s%s", vm->node, status->step && *status->step ? ", step " : "",
+                             status->step ? status->step : "", status->error->message, again);
+        if (!before || g_strcmp0(before->reason, status->error->reason) != 0)
+                turn_event(vm->turn, vm->object, true, status->error->reason,
+                           arena_printf(vm->arena, "the start does not come forward: %s", words));
+        conditions_say(&vm->conditions, "Running", "False", status->error->reason, "%s", words);
+}
+
 static void say_starting(struct vm_context *vm)
 {
         const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
@@ -223,8 +240,7 @@ static void say_starting(struct vm_context *vm)
                 conditions_say(&vm->conditions, "Running", "False", failure->reason, "it waits for disk %s: %s", disk,
                                failure->message);
         else if (!vm->started && status && status->error)
-                conditions_say(&vm->conditions, "Running", "False", status->error->reason, "host %s: %s", vm->node,
-                               status->error->message);
+                say_failing(vm, status);
         else if (!vm->started && status && status->step && status->step[0])
                 conditions_say(&vm->conditions, "Running", "False", REASON_STARTING, "host %s works on its start: %s", vm->node,
                                status->step);

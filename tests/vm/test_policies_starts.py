@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts that fail for a real cause: the step, the cause and what was undone are told, and it starts by itself once the cause is gone."""
+import json
+import subprocess
+
+from fleet import Machine, fleet, manifest
+
+
+def test_C38_D48_disk_is_open_in_another_qemu(cloud):
+    """Its lock is held: the process that has it is named, nothing half-made stays (C38, D48)."""
+    with fleet(cloud, held="Manual") as machines:
+        held = machines["held"]
+        cloud.gabbro("stop", "held", "--force", "--wait", timeout=60)
+        volume = cloud.get("volumes.host.gabbro.dev", "-l", "gabbro.dev/owner-name=held-root")["items"][0]
+        path = volume["status"]["path"]
+        holder = subprocess.Popen(cloud.argv("qemu-io", "-c", "sleep 600000", path), stdin=subprocess.DEVNULL)
+        try:
+            cloud.eventually("the disk is held", lambda: cloud.run("qemu-img", "info", path, check=False).returncode != 0, 20)
+            cloud.gabbro("start", "held")
+            held.until("told", lambda m: m.condition()["reason"] == "DiskInUse" and "2 times in a row" in m.condition()["message"], 40)
+            said = held.condition()["message"]
+            assert "step start" in said and '"write" lock' in said and f"disk {path} is open in process" in said and "qemu-io" in said, said
+            assert "Undone: " in said and "its disks and interfaces stay" in said and "is tried again by 20" in said, said
+            assert held.phase() == "Starting" and held.state() == "shut off" and held.pid() is None
+            assert len(held.events("DiskInUse")) == 1
+        finally:
+            inside = cloud.run("pgrep", "-f", f"qemu-io -c sleep 600000 {path}", check=False).stdout.split()
+            cloud.run("kill", "-KILL", *inside, check=False)
+            holder.wait(20)
+        held.until("runs by itself", lambda m: m.phase() == "Running", 90)
+        assert held.condition()["status"] == "True" and "failures" not in held.intent()["status"]
+
+
+def test_D48_machine_that_is_too_big(cloud):
+    """No host has the memory: what is missing is told with its amount, and nothing was begun (D48)."""
+    items = manifest("giant", "AlwaysOn", memory="900Gi")
+    cloud.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    try:
+        giant = Machine(cloud, "giant")
+        giant.until("told", lambda m: m.condition().get("reason") == "NoSuitableNode", 20)
+        assert "memory" in giant.condition()["message"] and giant.phase() == "Pending", giant.condition()
+        assert cloud.get("instances.host.gabbro.dev", "-l", "gabbro.dev/owner-name=giant")["items"] == []
+    finally:
+        cloud.kubectl("delete", "--ignore-not-found", "vm/giant", "vd/giant-root", timeout=60)
