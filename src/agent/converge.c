@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/inspect.h"
+#include "agent/instance_change.h"
 #include "agent/instance_limits.h"
 #include "agent/job.h"
 
@@ -393,7 +394,7 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
                 const struct api_instance *instance = intent->doc->view;
 
                 gather_told(intent, job);
-                job->compare |= instance_limits_changed(instance, job->told);
+                job->compare |= instance_limits_changed(instance, job->told) || instance_change_due(instance, job->told);
                 gather_volumes(agent, job, instance->spec);
                 gather_ports(agent, job, instance->spec);
         } else if (intent->kind == &api_volume_kind) {

@@ -2,6 +2,7 @@
 #include "agent/job.h"
 
 #include "agent/groups.h"
+#include "agent/instance_change.h"
 #include "agent/instance_drift.h"
 #include "agent/instance_limits.h"
 #include "agent/instance_record.h"
@@ -199,6 +200,7 @@ struct api_instance_status instance_status(struct instance_turn *turn)
                          : told && told->epoch == turn->fact.epoch && turn->entry.active ? told->differs
                                                                                          : NULL;
         instance_tell_limits(turn, &status);
+        instance_tell_size(turn, &status);
         versions->libvirt = turn->job->host->facts.libvirt_version;
         versions->qemu = turn->job->host->facts.qemu_version;
         status.versions = versions;

@@ -211,8 +211,14 @@ static void describe_size(struct job *job, const struct api_instance_spec *spec,
         domain->vcpus = spec->cpu->cores;
         domain->sockets = spec->cpu->has_sockets ? spec->cpu->sockets : 1;
         domain->cores_per_socket = spec->cpu->has_cores_per_socket ? spec->cpu->cores_per_socket : domain->vcpus / domain->sockets;
+        /* Room to grow is in its sockets. */
+        if (spec->cpu->has_max_cores) {
+                domain->cores_per_socket = spec->cpu->max_cores / domain->sockets;
+        }
         domain->cpu_shares = virt_cpu_shares(domain->vcpus, fraction, job->host->facts.cgroup_version);
         domain->memory_mib = spec->memory_mib;
+        domain->max_vcpus = spec->cpu->has_max_cores ? spec->cpu->max_cores : 0;
+        domain->max_memory_mib = spec->has_max_memory_mib ? spec->max_memory_mib : 0;
 }
 
 int instance_domain(struct job *job, const struct api_instance *instance, const char *seed_path, int64_t epoch,

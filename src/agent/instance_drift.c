@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/instance_drift.h"
 
+#include "agent/instance_change.h"
 #include "agent/instance_limits.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+
+#define CHANGE_AGAIN_US 2000000ull
 
 void instance_outside(struct instance_turn *turn, const char *reason, const char *format, ...)
 {
@@ -131,8 +134,8 @@ static char *differences(struct instance_turn *turn, const struct virt_domain *w
                        : virt_domain_differences(wanted, &facts->domain, false);
 }
 
-/* Guests that run notice nothing of it. */
-static bool put_right(struct instance_turn *turn, const struct virt_domain *wanted, const char *words)
+/* Guests that run notice nothing of it. @ordered: a change is under way, and nobody else is told to have made it. */
+static bool put_right(struct instance_turn *turn, const struct virt_domain *wanted, const char *words, bool ordered)
 {
         g_autofree char *left = NULL;
         struct virt_error error = {};
@@ -147,8 +150,12 @@ static bool put_right(struct instance_turn *turn, const struct virt_domain *want
                 log_error("a definition stays different", "domain", turn->entry.name, "what", left);
                 turn->job->tolerated = arena_strdup(turn->job->arena, left);
         }
-        instance_outside(turn, REASON_DEFINITION_CHANGED_OUTSIDE,
-                         "the definition of the domain %s was changed: %s; it was put right", turn->entry.name, words);
+        if (ordered) {
+                log_info("a definition follows what runs", "domain", turn->entry.name, "what", words);
+        } else {
+                instance_outside(turn, REASON_DEFINITION_CHANGED_OUTSIDE,
+                                 "the definition of the domain %s was changed: %s; it was put right", turn->entry.name, words);
+        }
         return true;
 }
 
@@ -159,26 +166,45 @@ static int read_running(struct instance_turn *turn, struct virt_facts **ret_fact
         return virt_domain_facts(turn->job->agent->virt, turn->uuid, true, ret_facts, &error);
 }
 
-/* What runs, once its limits are put right; what else of it differs waits for a restart. What cannot be read now is compared the
- * next time. */
-static void compare_running(struct instance_turn *turn, const struct virt_domain *wanted)
+/* What runs, once it has its size and its limits; what else of it differs waits for a restart. What cannot be read now is compared
+ * the next time. False: the definition is not compared now. */
+static bool compare_running(struct instance_turn *turn, const struct virt_domain *wanted)
 {
         g_autoptr(virt_facts) facts = NULL, after = NULL;
+        struct virt_domain expected = *wanted;
+        const struct virt_domain *is;
         g_autofree char *words = NULL;
+        enum instance_growth growth;
 
         if (read_running(turn, &facts)) {
-                return;
+                return true;
         }
-        if (instance_put_limits_right(turn, wanted, &facts->domain) && read_running(turn, &after)) {
-                return;
+        growth = instance_grow(turn, wanted, &facts->domain);
+        if (growth == INSTANCE_LATER) {
+                turn->job->compared = false;
+                turn->job->again_us = CHANGE_AGAIN_US;
+                return false;
         }
-        words = virt_domain_differences(wanted, after ? &after->domain : &facts->domain, true);
+        if ((instance_put_limits_right(turn, wanted, &facts->domain) || growth != INSTANCE_AS_IT_WAS) &&
+            read_running(turn, &after)) {
+                return true;
+        }
+        is = after ? &after->domain : &facts->domain;
+        if (growth == INSTANCE_REFUSED) {
+                /* It is told as what it is; the order follows. */
+                expected.vcpus = is->vcpus;
+                expected.memory_mib = is->memory_mib;
+        }
+        words = virt_domain_differences(&expected, is, true);
         turn->differs = arena_strdup(turn->job->arena, words);
-        instance_note_limits(turn, after ? &after->domain : &facts->domain);
+        instance_note_limits(turn, is);
+        instance_note_size(turn, is);
+        return growth != INSTANCE_REFUSED;
 }
 
 static bool compare(struct instance_turn *turn)
 {
+        bool ordered = instance_change_due(turn->instance, turn->job->told);
         g_autofree char *words = NULL;
         struct virt_error error = {};
         struct virt_domain wanted;
@@ -187,11 +213,11 @@ static bool compare(struct instance_turn *turn)
                 return true;
         }
         turn->job->compared = true;
-        if (turn->entry.active) {
-                compare_running(turn, &wanted);
+        if (turn->entry.active && !compare_running(turn, &wanted)) {
+                return true;
         }
         words = differences(turn, &wanted);
-        return !words || g_strcmp0(words, turn->job->tolerated) == 0 || put_right(turn, &wanted, words);
+        return !words || g_strcmp0(words, turn->job->tolerated) == 0 || put_right(turn, &wanted, words, ordered);
 }
 
 bool instance_see_definition(struct instance_turn *turn)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/instance_start.h"
 
+#include "agent/instance_change.h"
 #include "agent/instance_limits.h"
 #include "agent/seed.h"
 #include "base/clock.h"
@@ -385,5 +386,6 @@ bool instance_start(struct instance_turn *turn)
                 return lose(turn, "start", false, why);
         }
         instance_note_limits(turn, &domain);
+        instance_note_size(turn, &domain);
         return instance_let_run(turn);
 }

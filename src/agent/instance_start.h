@@ -29,7 +29,10 @@ struct instance_turn {
         size_t n_devices;
         bool unsettled;          /* a disk is on its way: the domain is not compared now */
         struct virt_facts *live; /* the running domain as it was read last in this turn, or NULL */
-        struct json_doc *record; /* owns the hardware record when this turn took it */
+        unsigned cores;          /* of the running domain; 0: not looked at */
+        uint64_t memory_mib;
+        const struct api_instance_refusal *refused; /* how it could not grow, or NULL */
+        struct json_doc *record;                    /* owns the hardware record when this turn took it */
 };
 
 /* converge_instance.c */

@@ -74,6 +74,13 @@ static const char *state_of(const struct store_object *object)
         return state ? state : "";
 }
 
+static int64_t number_in(const struct json_value *object, const char *key)
+{
+        int64_t number = 0;
+
+        return json_int64(json_get(object, key), &number) == 0 ? number : 0;
+}
+
 static int64_t number_at(const struct store_object *object, const char *part, const char *key)
 {
         int64_t number = -1;
@@ -228,11 +235,47 @@ static bool answer_plug(struct cloud *cloud, const struct store_object *object, 
         return true;
 }
 
+/* A domain grows as soon as that is ordered, unless its host refuses. */
+static bool answer_size(struct cloud *cloud, const struct store_object *object)
+{
+        const struct json_value *cpu = json_find(object->root, "spec", "cpu", NULL);
+        const struct json_value *refused = json_find(object->root, "status", "growthRefused", NULL);
+        int64_t cores = number_in(cpu, "cores"), mib = number_at(object, "spec", "memoryMib");
+        int64_t fraction = number_in(cpu, "coreFractionPercent");
+
+        if (cores == number_at(object, "status", "cores") && mib == number_at(object, "status", "memoryMib") &&
+            fraction == number_at(object, "status", "coreFractionPercent")) {
+                if (!refused)
+                        return false;
+                answer(cloud, object, "{\"growthRefused\": null}");
+                return true;
+        }
+        if (cloud->refuses_growth && number_at(object, "status", "cores") > 0) {
+                if (number_in(refused, "cores") == cores && number_in(refused, "memoryMib") == mib)
+                        return false;
+                answer(cloud, object,
+                       "{\"growthRefused\": {\"cores\": %" PRId64 ", \"memoryMib\": %" PRId64 ", \"message\": \"%s\"}}", cores, mib,
+                       cloud->refuses_growth);
+                return true;
+        }
+        answer(cloud, object,
+               "{\"cores\": %" PRId64 ", \"memoryMib\": %" PRId64 ", \"coreFractionPercent\": %" PRId64
+               ", \"growthRefused\": null}",
+               cores, mib, fraction);
+        return true;
+}
+
+void cloud_refuse_growth(struct cloud *cloud, const char *words)
+{
+        cloud->refuses_growth = words;
+}
+
 static bool answer_on(struct cloud *cloud, const struct store_object *object, const char *state)
 {
         g_autofree char *disks = NULL;
         int64_t epoch = number_at(object, "spec", "epoch");
         bool current = number_at(object, "status", "epoch") == epoch;
+        const struct json_value *cpu = json_find(object->root, "spec", "cpu", NULL);
         char time[CLOCK_RFC3339_MAX];
 
         if (!current && runs(state) && strcmp(state, "creating") != 0) {
@@ -253,15 +296,17 @@ static bool answer_on(struct cloud *cloud, const struct store_object *object, co
         if (answer_plug(cloud, object, state))
                 return true;
         if (strcmp(state, "running") == 0)
-                return answer_limits(cloud, object);
+                return answer_size(cloud, object) || answer_limits(cloud, object);
         if (strcmp(state, "creating") != 0 || !parts_ready(cloud, object))
                 return false;
         disks = disks_of(cloud, object);
         answer(cloud, object,
                "{\"state\": \"running\", \"step\": null, \"epoch\": %" PRId64 ", \"observedGeneration\": %" PRId64
                ", \"startedAt\": \"%s\", \"hardware\": {\"machine\": \"pc-q35-7.2\"}, \"versions\": {\"qemu\": \"7.2.0\", "
-               "\"libvirt\": \"9.0.0\"}, \"devices\": %s}",
-               epoch, number_at(object, "metadata", "generation"), clock_format_rfc3339(cloud->now_us, false, time), disks);
+               "\"libvirt\": \"9.0.0\"}, \"devices\": %s, \"cores\": %" PRId64 ", \"memoryMib\": %" PRId64
+               ", \"coreFractionPercent\": %" PRId64 ", \"growthRefused\": null}",
+               epoch, number_at(object, "metadata", "generation"), clock_format_rfc3339(cloud->now_us, false, time), disks,
+               number_in(cpu, "cores"), number_at(object, "spec", "memoryMib"), number_in(cpu, "coreFractionPercent"));
         return true;
 }
 

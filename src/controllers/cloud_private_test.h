@@ -23,6 +23,7 @@ struct cloud {
         GHashTable *lost_nodes;
         bool stubborn;                  /* guests keep their disks */
         const struct schema_kind *held; /* intents that hosts leave alone */
+        const char *refuses_growth;     /* words of hosts that change no running domain, or NULL */
 };
 
 void cloud_commit(struct cloud *cloud, enum store_verb verb, const struct schema_kind *kind, const char *namespace,

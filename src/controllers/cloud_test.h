@@ -46,6 +46,8 @@ void cloud_lose_node(struct cloud *cloud, const char *name, bool lost);
 void cloud_hold(struct cloud *cloud, const struct schema_kind *kind);
 /** cloud_hold_disks() - guests do not let go of disks that are detached. */
 void cloud_hold_disks(struct cloud *cloud, bool hold);
+/** cloud_refuse_growth() - hosts change no running domain and say @words (NULL: they do). */
+void cloud_refuse_growth(struct cloud *cloud, const char *words);
 /** cloud_guest() - the domain of a machine ends by itself: state "shutoff" or "crashed" and its reason. */
 void cloud_guest(struct cloud *cloud, const char *machine, const char *state, const char *reason);
 

@@ -11,7 +11,8 @@
 /* Guests set something aside for every byte that could come: room for a machine that grew out of its size, not for every host. */
 #define MEMORY_ROOM_TIMES 4
 #define MEMORY_ROOM_LEAST (8ull << 10)
-#define MEMORY_ROOM_MOST  (1ull << 20)
+/* The addresses of a processor of 39 bits hold it, and the devices beside it. */
+#define MEMORY_ROOM_MOST (256ull << 10)
 
 const struct change_field change_fields[] = {
         {"metadata.name", CHANGE_NEVER, CHANGE_NEVER, CHANGE_NO_RULE, "names are for ever; a clone has another one"},
@@ -26,14 +27,16 @@ const struct change_field change_fields[] = {
         {"topologySpreadConstraints", CHANGE_MIGRATION, CHANGE_MIGRATION, CHANGE_NO_RULE, "what runs stays on its host"},
         {"disruptions", CHANGE_AT_ONCE, CHANGE_AT_ONCE, CHANGE_NO_RULE,
          "changes that wait are looked at again; room to grow comes with the next start"},
-        {"terminationGracePeriodSeconds", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "the host learns it at a start"},
+        {"terminationGracePeriodSeconds", CHANGE_RESTART, CHANGE_AT_ONCE, CHANGE_NO_RULE, "the host is told"},
         {"enableParavirtualization", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "it changes every device of the guest"},
         {"osType", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "it changes what processor and clock tell the guest"},
         {"bootloader", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "firmware runs when the machine starts"},
         {"virtualMachineClassName", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "it changes the processor that the guest sees"},
-        {"cpu.cores", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "the processors that the guest finds when it boots"},
-        {"cpu.coreFraction", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "the weight of its processors on the host"},
-        {"memory.size", CHANGE_RESTART, CHANGE_RESTART, CHANGE_MEMORY, "the memory that the guest finds when it boots"},
+        {"cpu.cores", CHANGE_RESTART, CHANGE_LIVE, CHANGE_CORES,
+         "more come live, up to the room that the machine was started with; fewer wait for a restart"},
+        {"cpu.coreFraction", CHANGE_RESTART, CHANGE_LIVE, CHANGE_NO_RULE, "the weight of its processors on the host"},
+        {"memory.size", CHANGE_RESTART, CHANGE_LIVE, CHANGE_MEMORY,
+         "more comes live in steps of 128Mi, up to the room that the machine was started with; less waits for a restart"},
         {"blockDeviceRefs", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE,
          "disks that come and go while it runs are VirtualMachineBlockDeviceAttachments"},
         {"provisioning", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "the guest reads it when it boots"},

@@ -20,14 +20,14 @@ static const struct {
         {"tolerations", CHANGE_MIGRATION, CHANGE_MIGRATION},
         {"topologySpreadConstraints", CHANGE_MIGRATION, CHANGE_MIGRATION},
         {"disruptions", CHANGE_AT_ONCE, CHANGE_AT_ONCE}, /* D76 */
-        {"terminationGracePeriodSeconds", CHANGE_RESTART, CHANGE_RESTART},
+        {"terminationGracePeriodSeconds", CHANGE_RESTART, CHANGE_AT_ONCE},
         {"enableParavirtualization", CHANGE_RESTART, CHANGE_RESTART},
         {"osType", CHANGE_RESTART, CHANGE_RESTART},
         {"bootloader", CHANGE_RESTART, CHANGE_RESTART},
         {"virtualMachineClassName", CHANGE_RESTART, CHANGE_RESTART},
-        {"cpu.cores", CHANGE_RESTART, CHANGE_RESTART},
-        {"cpu.coreFraction", CHANGE_RESTART, CHANGE_RESTART},
-        {"memory.size", CHANGE_RESTART, CHANGE_RESTART},
+        {"cpu.cores", CHANGE_RESTART, CHANGE_LIVE},
+        {"cpu.coreFraction", CHANGE_RESTART, CHANGE_LIVE},
+        {"memory.size", CHANGE_RESTART, CHANGE_LIVE},
         {"blockDeviceRefs", CHANGE_RESTART, CHANGE_RESTART},
         {"provisioning", CHANGE_RESTART, CHANGE_RESTART},
         {"liveMigrationPolicy", CHANGE_AT_ONCE, CHANGE_AT_ONCE}, /* D76 */
@@ -99,12 +99,67 @@ static void parts_belong_to_the_nearest_row(void)
         g_assert_false(change_is_refined("runPolicy"));
 }
 
+/* A machine of 2 cores with room for 16, and of 1 GiB with room for 8. */
+static const struct change_machine roomy = {.live = true,
+                                            .cores = 2,
+                                            .cores_most = 16,
+                                            .memory_mib = 1024,
+                                            .memory_most_mib = 8192},
+                                   tight = {.live = true, .cores = 2, .cores_most = 2, .memory_mib = 1024, .memory_most_mib = 1024},
+                                   waiting = {.cores = 2, .cores_most = 16, .memory_mib = 1024, .memory_most_mib = 8192};
+
+static const struct {
+        const struct change_machine *machine;
+        const char *path, *current, *desired; /* JSON; NULL: absent */
+        enum change_way way;
+        const char *words;
+} judged[] = {
+        {&roomy, "cpu.cores", "2", "3", CHANGE_LIVE, NULL},
+        {&roomy, "cpu.cores", "2", "16", CHANGE_LIVE, NULL},
+        {&roomy, "cpu.cores", "2", "18", CHANGE_RESTART, "room for fewer processors"},
+        {&roomy, "cpu.cores", "2", "1", CHANGE_RESTART, "processors are not taken"},
+        {&roomy, "cpu.cores", "2", NULL, CHANGE_RESTART, "processors are not taken"},
+        {&tight, "cpu.cores", "2", "3", CHANGE_RESTART, "not started with room for more processors"},
+        {&waiting, "cpu.cores", "2", "3", CHANGE_RESTART, NULL},
+        {&roomy, "cpu.coreFraction", "\"100%\"", "\"20%\"", CHANGE_LIVE, NULL},
+        {&waiting, "cpu.coreFraction", "\"100%\"", "\"20%\"", CHANGE_RESTART, NULL},
+        {&roomy, "memory.size", "\"1Gi\"", "\"2Gi\"", CHANGE_LIVE, NULL},
+        {&roomy, "memory.size", "\"1Gi\"", "\"1152Mi\"", CHANGE_LIVE, NULL},
+        {&roomy, "memory.size", "\"1Gi\"", "\"1100Mi\"", CHANGE_RESTART, "in steps of 128Mi"},
+        {&roomy, "memory.size", "\"1Gi\"", "\"8Gi\"", CHANGE_LIVE, NULL},
+        {&roomy, "memory.size", "\"1Gi\"", "\"9Gi\"", CHANGE_RESTART, "room for less memory"},
+        {&roomy, "memory.size", "\"1Gi\"", "\"512Mi\"", CHANGE_RESTART, "memory is not taken"},
+        {&roomy, "memory.size", "\"1Gi\"", "7", CHANGE_RESTART, "memory is not taken"},
+        {&tight, "memory.size", "\"1Gi\"", "\"2Gi\"", CHANGE_RESTART, "not started with room for more memory"},
+        {&waiting, "memory.size", "\"1Gi\"", "\"2Gi\"", CHANGE_RESTART, NULL},
+        {&roomy, "terminationGracePeriodSeconds", "60", "5", CHANGE_AT_ONCE, NULL},
+        {&waiting, "terminationGracePeriodSeconds", "60", "5", CHANGE_RESTART, NULL},
+        {&roomy, "bootloader", "\"BIOS\"", "\"EFI\"", CHANGE_RESTART, NULL},
+        {&roomy, "somethingNew", NULL, "1", CHANGE_RESTART, NULL},
+        {&roomy, "runPolicy", "\"Manual\"", "\"AlwaysOn\"", CHANGE_AT_ONCE, NULL},
+};
+
 static struct json_value *value_of(const char *text, struct json_doc **ret_doc)
 {
         if (!text)
                 return NULL;
         g_assert_cmpint(json_parse(text, strlen(text), ret_doc, NULL), ==, 0);
         return json_root(*ret_doc);
+}
+
+static void values_decide_what_comes_live(void)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(judged); i++) {
+                g_autoptr(json_doc) a = NULL, b = NULL;
+                const struct json_value *current = value_of(judged[i].current, &a), *desired = value_of(judged[i].desired, &b);
+                const char *words = NULL;
+
+                g_test_message("%s to %s", judged[i].path, judged[i].desired ? judged[i].desired : "nothing");
+                g_assert_cmpint(change_judge(judged[i].machine, judged[i].path, current, desired, &words), ==, judged[i].way);
+                g_assert_cmpint(words == NULL, ==, judged[i].words == NULL);
+                if (words)
+                        g_assert_nonnull(strstr(words, judged[i].words));
+        }
 }
 
 static void one_size_written_two_ways_is_no_change(void)
@@ -138,7 +193,7 @@ static void room_is_bounded(void)
         g_assert_cmpint(change_cores_room(18), ==, 18);
         g_assert_cmpuint(change_memory_room(256), ==, 8192);
         g_assert_cmpuint(change_memory_room(4096), ==, 16384);
-        g_assert_cmpuint(change_memory_room(512 << 10), ==, 1 << 20);
+        g_assert_cmpuint(change_memory_room(128 << 10), ==, 256 << 10);
         g_assert_cmpuint(change_memory_room(2 << 20), ==, 2 << 20);
 }
 
@@ -159,6 +214,7 @@ int main(int argc, char **argv)
         g_test_add_func("/change_way/every_row_is_as_it_was_promised", every_row_is_as_it_was_promised);
         g_test_add_func("/change_way/every_member_has_a_row_and_every_row_a_member", every_member_has_a_row_and_every_row_a_member);
         g_test_add_func("/change_way/parts_belong_to_the_nearest_row", parts_belong_to_the_nearest_row);
+        g_test_add_func("/change_way/values_decide_what_comes_live", values_decide_what_comes_live);
         g_test_add_func("/change_way/one_size_written_two_ways_is_no_change", one_size_written_two_ways_is_no_change);
         g_test_add_func("/change_way/room_is_bounded", room_is_bounded);
         g_test_add_func("/change_way/the_manual_has_every_row", the_manual_has_every_row);

@@ -66,9 +66,16 @@ static int check_smbios(const struct virt_smbios *smbios, struct virt_error *ret
         return 0;
 }
 
+unsigned virt_domain_most_vcpus(const struct virt_domain *domain)
+{
+        assert(domain);
+        return domain->max_vcpus ? domain->max_vcpus : domain->vcpus;
+}
+
 static int check_cpu(const struct virt_domain *d, struct virt_error *reterr)
 {
-        if (!d->vcpus || d->vcpus > LIMIT_CPU_CORES || (uint64_t)d->sockets * d->cores_per_socket != d->vcpus)
+        if (!d->vcpus || d->vcpus > LIMIT_CPU_CORES || d->max_vcpus > LIMIT_CPU_CORES || virt_domain_most_vcpus(d) < d->vcpus ||
+            (uint64_t)d->sockets * d->cores_per_socket != virt_domain_most_vcpus(d))
                 return bad(reterr, "cpu", "cores must be 1 to 248 and sockets × cores per socket");
         if (!virt_cpu_mode_to_text(d->cpu.mode) || (d->cpu.mode == VIRT_CPU_CUSTOM) != (d->cpu.model != NULL))
                 return bad(reterr, "cpu.model", "a named model belongs to the custom mode, and to it alone");
@@ -115,6 +122,8 @@ static int check_machine(const struct virt_domain *d, struct virt_error *reterr)
                 return bad(reterr, "emulator", "not an absolute path");
         if (!d->memory_mib || d->memory_mib > MEMORY_MIB_MAX)
                 return bad(reterr, "memory", "1 MiB to 16 TiB");
+        if (d->max_memory_mib && (d->max_memory_mib < d->memory_mib || d->max_memory_mib > MEMORY_MIB_MAX))
+                return bad(reterr, "memory", "the room to grow is not below the memory, and at most 16 TiB");
         if (d->serial_log && !is_path(d->serial_log))
                 return bad(reterr, "serialLog", "not an absolute path");
         if (d->root_ports > VIRT_ROOT_PORTS_MAX)

@@ -102,8 +102,10 @@ static void read_cpu(xmlNodePtr root, struct virt_domain *d, struct arena *arena
         xmlNodePtr cpu = xml_child(root, "cpu"), topology = xml_child(cpu, "topology");
         const char *mode = xml_attribute(cpu, "mode", arena);
 
-        d->vcpus = (unsigned)xml_text_number(xml_child(root, "vcpu"), 4096, 1);
-        d->sockets = (unsigned)xml_attribute_number(topology, "sockets", 4096, d->vcpus);
+        d->max_vcpus = (unsigned)xml_text_number(xml_child(root, "vcpu"), 4096, 1);
+        d->vcpus = (unsigned)xml_attribute_number(xml_child(root, "vcpu"), "current", d->max_vcpus, d->max_vcpus);
+        d->sockets = (unsigned)xml_attribute_number(topology, "sockets", 4096, d->max_vcpus);
+        d->max_vcpus = d->max_vcpus > d->vcpus ? d->max_vcpus : 0;
         d->cores_per_socket = (unsigned)xml_attribute_number(topology, "cores", 4096, 1);
         d->cpu_shares = (unsigned)xml_text_number(xml_find(root, "cputune/shares"), UINT32_MAX, 0);
         if (mode)
@@ -175,6 +177,7 @@ static void read_machine(xmlNodePtr root, struct virt_facts *facts)
         d->machine_type = xml_attribute(xml_find(root, "os/type"), "machine", facts->arena);
         d->emulator = xml_text(xml_find(root, "devices/emulator"), facts->arena);
         d->memory_mib = read_memory_mib(xml_child(root, "memory"), facts->arena);
+        d->max_memory_mib = read_memory_mib(xml_child(root, "maxMemory"), facts->arena);
         d->windows = xml_attribute_is(xml_child(root, "clock"), "offset", "localtime");
         read_cpu(root, d, facts->arena);
         read_smbios(root, &d->smbios, facts->arena);

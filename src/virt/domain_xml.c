@@ -59,9 +59,20 @@ static void add_metadata(xmlNodePtr root, const struct virt_domain *d)
 
 static void add_sizes(xmlNodePtr root, const struct virt_domain *d)
 {
+        xmlNodePtr vcpu;
+
+        if (d->max_memory_mib) {
+                xmlNodePtr most = xml_add_number(root, "maxMemory", d->max_memory_mib);
+
+                xml_set_number(most, "slots", VIRT_MEMORY_SLOTS);
+                xml_set(most, "unit", "MiB");
+        }
         xml_set(xml_add_number(root, "memory", d->memory_mib), "unit", "MiB");
         xml_set(xml_add_number(root, "currentMemory", d->memory_mib), "unit", "MiB");
-        xml_set(xml_add_number(root, "vcpu", d->vcpus), "placement", "static");
+        vcpu = xml_add_number(root, "vcpu", virt_domain_most_vcpus(d));
+        xml_set(vcpu, "placement", "static");
+        if (virt_domain_most_vcpus(d) > d->vcpus)
+                xml_set_number(vcpu, "current", d->vcpus);
         if (d->cpu_shares)
                 xml_add_number(xml_add(root, "cputune", NULL), "shares", d->cpu_shares);
 }
@@ -134,6 +145,16 @@ static void add_features(xmlNodePtr root, const struct virt_domain *d)
                 xml_add(features, "smm", "state", "on", NULL);
 }
 
+/* Memory that comes belongs to a node of the guest, so there is one. */
+static void add_numa(xmlNodePtr cpu, const struct virt_domain *d)
+{
+        g_autofree char *cpus = g_strdup_printf("0-%u", virt_domain_most_vcpus(d) - 1);
+        xmlNodePtr cell = xml_add(xml_add(cpu, "numa", NULL), "cell", "id", "0", "cpus", cpus, NULL);
+
+        xml_set_number(cell, "memory", d->memory_mib);
+        xml_set(cell, "unit", "MiB");
+}
+
 static void add_cpu(xmlNodePtr root, const struct virt_domain *d)
 {
         bool custom = d->cpu.mode == VIRT_CPU_CUSTOM;
@@ -153,6 +174,8 @@ static void add_cpu(xmlNodePtr root, const struct virt_domain *d)
         for (size_t i = 0; i < d->cpu.n_features; i++)
                 xml_add(cpu, "feature", "policy", d->cpu.features[i].policy ? d->cpu.features[i].policy : "require", "name",
                         d->cpu.features[i].name, NULL);
+        if (d->max_memory_mib)
+                add_numa(cpu, d);
 }
 
 static void add_clock(xmlNodePtr root, const struct virt_domain *d)

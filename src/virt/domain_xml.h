@@ -137,10 +137,12 @@ struct virt_domain {
         const char *emulator;                      /* NULL: libvirt's */
         const char *machine_type;                  /* canonical: "pc-q35-7.2" */
         unsigned profile;                          /* 0: VIRT_PROFILE_NEWEST */
-        unsigned vcpus, sockets, cores_per_socket; /* sockets × cores_per_socket == vcpus; one thread a core */
+        unsigned vcpus, sockets, cores_per_socket; /* sockets × cores_per_socket are all that it has room for; one thread a core */
+        unsigned max_vcpus;                        /* room to grow while it runs; 0: none, as many as vcpus */
         unsigned cpu_shares;                       /* <cputune><shares>: virt_cpu_shares(); 0: none. Never a quota. */
         struct virt_cpu cpu;
         uint64_t memory_mib;
+        uint64_t max_memory_mib; /* room to grow while it runs; 0: none */
 
         enum virt_firmware firmware;
         const char *loader;         /* EFI: code image; see virt_firmware_choose() */
@@ -162,6 +164,12 @@ struct virt_domain {
         unsigned root_ports; /* pcie-root-ports 1..n on the root bus; 0: chosen, with spare ones for hot-plug */
         struct virt_pci video_pci, usb_pci, channel_pci, scsi_pci, rng_pci, balloon_pci;
 };
+
+/* Places for memory that comes while the machine runs. */
+#define VIRT_MEMORY_SLOTS 16
+
+/** virt_domain_most_vcpus() - how many processors it has room for. */
+unsigned virt_domain_most_vcpus(const struct virt_domain *domain);
 
 /** virt_domain_name() - "<name cut to 40>-<first 8 of uid>"; g_free(). */
 char *virt_domain_name(const char *machine_name, const char *machine_uid);

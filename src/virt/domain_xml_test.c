@@ -127,10 +127,18 @@ static void an_emulated_machine(struct sample *s)
         s->nics[0].link_down = true;
 }
 
+static void a_machine_with_room(struct sample *s)
+{
+        a_linux_machine(s);
+        s->d.max_vcpus = s->d.cores_per_socket = 16;
+        s->d.max_memory_mib = 8192;
+}
+
 static const struct {
         const char *name;
         void (*change)(struct sample *s);
 } golden[] = {
+        {"room", a_machine_with_room},
         {"linux", a_linux_machine},
         {"windows", a_windows_machine},
         {"emulated", an_emulated_machine},

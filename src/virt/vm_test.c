@@ -11,6 +11,7 @@
 #include "virt/image_header.h"
 #include "virt/image_tool.h"
 #include "virt/live_disks.h"
+#include "virt/live_size.h"
 #include "virt/pools.h"
 
 #include <fcntl.h>
@@ -783,6 +784,54 @@ static void cpu_weights_change_while_it_runs(void)
         machine_end(&m, virt);
 }
 
+static void check_size(struct virt *virt, unsigned vcpus, uint64_t memory_mib)
+{
+        for (int live = 0; live < 2; live++) {
+                g_autoptr(virt_facts) facts = NULL;
+                struct virt_error error = {};
+
+                succeed(virt_domain_facts(virt, UUID, live, &facts, &error), &error);
+                g_assert_cmpuint(facts->domain.vcpus, ==, vcpus);
+                g_assert_cmpuint(facts->domain.memory_mib, ==, memory_mib);
+                g_assert_cmpuint(virt_domain_most_vcpus(&facts->domain), ==, 4);
+                g_assert_cmpuint(facts->domain.max_memory_mib, ==, 1024);
+        }
+}
+
+/* In what runs and what is defined alike; said twice it is done once, and less takes nothing away. */
+static void a_machine_grows_while_it_runs(void)
+{
+        g_autoptr(virt) virt = open_host();
+        struct virt_error error = {};
+        struct machine m;
+
+        machine_init(&m, virt, "growing");
+        m.d.max_vcpus = m.d.cores_per_socket = 4;
+        m.d.max_memory_mib = 1024;
+        define(virt, &m);
+        g_assert_cmpint(virt_live_vcpus(virt, UUID, 2, &error), ==, VIRT_E_STATE);
+        g_assert_cmpint(virt_live_memory(virt, UUID, 256, &error), ==, VIRT_E_STATE);
+        succeed(virt_domain_start(virt, UUID, false, &error), &error);
+        check_size(virt, 1, 64);
+        for (int i = 0; i < 2; i++) {
+                succeed(virt_live_vcpus(virt, UUID, 3, &error), &error);
+                succeed(virt_live_memory(virt, UUID, 192, &error), &error);
+                check_size(virt, 3, 192);
+        }
+        succeed(virt_live_vcpus(virt, UUID, 2, &error), &error);
+        succeed(virt_live_memory(virt, UUID, 64, &error), &error);
+        check_size(virt, 3, 192);
+        g_assert_cmpint(virt_live_vcpus(virt, UUID, 5, &error), ==, VIRT_E_INVALID);
+        g_assert_cmpint(virt_live_memory(virt, UUID, 2048, &error), ==, VIRT_E_INVALID);
+        check_size(virt, 3, 192);
+        /* What was said last is what a definition anew says, too. */
+        m.d.vcpus = 3;
+        m.d.memory_mib = 192;
+        define(virt, &m);
+        check_size(virt, 3, 192);
+        machine_end(&m, virt);
+}
+
 static void check_limits(struct virt *virt, const struct virt_disk_limits *expected)
 {
         for (int live = 0; live < 2; live++) {
@@ -948,6 +997,7 @@ int main(int argc, char **argv)
         g_test_add_func("/vm/efi_variables_go_with_the_machine", efi_variables_go_with_the_machine);
         g_test_add_func("/vm/a_failed_start_has_words_and_a_diagnosis", a_failed_start_has_words_and_a_diagnosis);
         g_test_add_func("/vm/cpu_weights_change_while_it_runs", cpu_weights_change_while_it_runs);
+        g_test_add_func("/vm/a_machine_grows_while_it_runs", a_machine_grows_while_it_runs);
         g_test_add_func("/vm/limits_of_disks_change_while_it_runs", limits_of_disks_change_while_it_runs);
         g_test_add_func("/vm/a_machine_survives_the_death_of_libvirtd", a_machine_survives_the_death_of_libvirtd);
         g_test_add_func("/vm/a_hung_libvirtd_is_noticed_and_left", a_hung_libvirtd_is_noticed_and_left);

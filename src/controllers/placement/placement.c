@@ -473,6 +473,23 @@ static bool ask_node(const struct cache_object *node, void *userdata)
         return true;
 }
 
+bool placement_has_room(const struct cache *cache, const struct cache_object *node, const struct placement_request *request,
+                        struct arena *arena, const char **reterr_words)
+{
+        assert(cache && node && request && request->machine && arena && reterr_words);
+
+        struct judge judge = {.cache = cache, .request = request, .node = node, .view = node->view, .arena = arena};
+        const char *words;
+
+        judge_measure(&judge);
+        words = rule_cpu(&judge);
+        if (!words)
+                words = rule_memory(&judge);
+        if (words)
+                *reterr_words = words;
+        return !words;
+}
+
 struct placement placement_choose(const struct cache *cache, const struct placement_request *request, struct arena *arena)
 {
         assert(cache && request && request->machine && arena);

@@ -47,6 +47,14 @@ struct placement {
 /** placement_choose() - the node for a machine, and every reason against the others; everything lives in @arena. */
 struct placement placement_choose(const struct cache *cache, const struct placement_request *request, struct arena *arena);
 
+/**
+ * placement_has_room() - whether a machine that runs on @node may take @request's CPU and memory there; where it may start is not
+ * asked
+ * @reterr_words: "has 512 MiB of memory free, 2048 MiB are needed"
+ */
+bool placement_has_room(const struct cache *cache, const struct cache_object *node, const struct placement_request *request,
+                        struct arena *arena, const char **reterr_words);
+
 /** placement_words() - one sentence about why no node fits, with every node's reasons. */
 const char *placement_words(const struct placement *placement, struct arena *arena);
 

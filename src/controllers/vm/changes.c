@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/vm/context.h"
 
+#include "base/quantity.h"
 #include "schema/change_way.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* User data may hold passwords: only its hash is kept with the Instance and shown (decision 6). */
@@ -35,9 +37,15 @@ char *vm_applied_text(const struct cache_object *machine)
         return json_to_text(shown_spec(doc, machine));
 }
 
+static uint64_t mib_of(const char *size)
+{
+        uint64_t bytes = 0;
+
+        return size && quantity_parse_bytes(size, &bytes) == 0 ? (bytes + (1u << 20) - 1) >> 20 : 0;
+}
+
 struct changes {
         struct vm_context *vm;
-        struct change_machine machine;
         GArray *list; /* struct api_awaiting_change */
 };
 
@@ -69,14 +77,38 @@ static void compare_list(struct changes *changes, const char *member, const stru
         }
 }
 
+/* Whether the host was ordered to do it; else something keeps it from being ordered. */
+static bool is_under_way(const struct vm_context *vm, const char *path)
+{
+        const struct {
+                const char *path;
+                bool ordered;
+        } live[] = {
+                {"cpu.cores", vm->ordered_size.cores == vm->cores},
+                {"cpu.coreFraction", vm->ordered_size.fraction_percent == vm->fraction_percent},
+                {"memory.size", vm->ordered_size.memory_mib == vm->memory_mib},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(live); i++)
+                if (strcmp(live[i].path, path) == 0)
+                        return live[i].ordered;
+        return false;
+}
+
 /* Whether what has become of @path waits for a restart. */
 static bool waits(const struct changes *changes, const char *path, const struct json_value *current,
                   const struct json_value *desired)
 {
+        struct vm_context *vm = changes->vm;
         const char *words = NULL;
+        enum change_way way;
 
-        return !change_equal(path, current, desired) &&
-               change_judge(&changes->machine, path, current, desired, &words) == CHANGE_RESTART;
+        if (change_equal(path, current, desired))
+                return false;
+        way = change_judge(&vm->room, path, current, desired, &words);
+        if (words && !vm->live_words)
+                vm->live_words = words;
+        return way == CHANGE_RESTART || (way == CHANGE_LIVE && !is_under_way(vm, path));
 }
 
 struct part {
@@ -124,6 +156,26 @@ static void compare_member(struct changes *changes, const char *member, const st
                 changes_add(changes, member, current, desired);
 }
 
+/* What the machine was started with, and has been given since: as it is written now where that is the same. */
+static void overlay_size(struct vm_context *vm, struct json_doc *doc, struct json_value *current, const struct json_value *desired)
+{
+        struct json_value *cpu = json_ensure_object(doc, current, "cpu"), *memory = json_ensure_object(doc, current, "memory");
+        const char *wanted = json_find_string(desired, "memory", "size", NULL), *known = json_find_string(memory, "size", NULL);
+        const char *fraction = json_find_string(cpu, "coreFraction", NULL);
+        int64_t grace_s = 60;
+        char text[32];
+
+        json_set_int(doc, cpu, "cores", vm->has.cores);
+        if (vm->has.fraction_percent != (fraction ? strtoul(fraction, NULL, 10) : 100))
+                json_set_string(doc, cpu, "coreFraction", arena_printf(vm->arena, "%u%%", vm->has.fraction_percent));
+        quantity_format_bytes(vm->has.memory_mib << 20, text);
+        if (mib_of(known) != vm->has.memory_mib)
+                json_set_string(doc, memory, "size", mib_of(wanted) == vm->has.memory_mib ? wanted : text);
+        (void)json_int64(json_get(current, "terminationGracePeriodSeconds"), &grace_s);
+        if (grace_s != vm->ordered_size.grace_s)
+                json_set_int(doc, current, "terminationGracePeriodSeconds", vm->ordered_size.grace_s);
+}
+
 void vm_changes(struct vm_context *vm, struct json_doc *doc)
 {
         assert(vm && doc);
@@ -132,7 +184,8 @@ void vm_changes(struct vm_context *vm, struct json_doc *doc)
         g_autoptr(json_doc) applied = NULL;
         g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(struct api_awaiting_change));
         struct changes changes = {.vm = vm, .list = list};
-        const struct json_value *current, *desired;
+        const struct json_value *desired;
+        struct json_value *current;
 
         vm->status.restart_awaiting_changes = NULL;
         vm->status.n_restart_awaiting_changes = 0;
@@ -140,6 +193,7 @@ void vm_changes(struct vm_context *vm, struct json_doc *doc)
                 return;
         current = json_copy(doc, json_root(applied));
         desired = shown_spec(doc, vm->object);
+        overlay_size(vm, doc, current, desired);
         for (const struct json_value *v = json_first(current); v; v = json_next(v))
                 compare_member(&changes, json_key(v), v, json_get(desired, json_key(v)));
         for (const struct json_value *v = json_first(desired); v; v = json_next(v))

@@ -4,15 +4,25 @@
 #include "base/limits.h"
 #include "controllers/object.h"
 #include "controllers/vm/power.h"
+#include "schema/change_way.h"
 
 /* What one turn of a machine knows and has decided; shared by the files of this folder. */
 
 #define FINALIZER_VM       "gabbro.dev/vm-cleanup"
 #define ANNOTATION_OUTSIDE "gabbro.dev/outside-told" /* Instance: time of its status.outside that was told as an event */
 #define ANNOTATION_POWER_REQUEST                                                                                                   \
-        "gabbro.dev/power-request" /* VirtualMachine: "Start UID" or "Stop UID" of an operation that its                           \
-                                      Instance could not take yet */
-#define VM_NICS_MAX 16
+        "gabbro.dev/power-request"                    /* VirtualMachine: "Start UID" or "Stop UID" of an operation that its        \
+                                                         Instance could not take yet */
+#define ANNOTATION_LAST_START "gabbro.dev/last-start" /* Node: what took room on it last */
+#define VM_NICS_MAX           16
+
+/* What a running machine can be given while it runs. */
+struct vm_size {
+        int64_t cores;
+        unsigned fraction_percent;
+        uint64_t memory_mib;
+        int64_t grace_s;
+};
 
 struct vm_device {
         const struct api_block_device_ref *ref;
@@ -68,6 +78,11 @@ struct vm_context {
         struct power_facts facts;
         struct power_decision decision;
         bool approved; /* the decision is a restart that nobody asked for: it applies changes (D81) */
+
+        /* The size of what runs, what its host was ordered to make of it, and how far it can grow. */
+        struct vm_size has, ordered_size;
+        struct change_machine room;
+        const char *live_words; /* why a change that could come live does not, or NULL */
 
         /* The first thing that keeps the machine from starting. */
         const char *block_reason;
@@ -145,6 +160,16 @@ void vm_carry_out(struct vm_context *vm);
 /* cancel.c */
 /** vm_cancel() - operations that were deleted while they were under way: undo what can be undone, let them go. */
 void vm_cancel(struct vm_context *vm);
+
+/* change_live.c */
+/** vm_applies_live() - disruptions.applyMode is Live. */
+bool vm_applies_live(const struct vm_context *vm);
+/** vm_learn_size() - has, ordered_size and room, of the Instance as it is. */
+void vm_learn_size(struct vm_context *vm);
+/** vm_change_live() - order what can come to a running machine; true: this turn writes the Instance's specification. */
+bool vm_change_live(struct vm_context *vm);
+/** vm_grows() - an order to the host of a running machine is under way. */
+bool vm_grows(const struct vm_context *vm);
 
 /* changes.c */
 /** vm_applied_text() - the spec as it is recorded with the Instance at a start; user data only by its hash. */

@@ -167,7 +167,7 @@ static void lock_node(struct vm_context *vm)
         const struct cache_object *node = cache_get(vm->cache, &api_node_kind, NULL, vm->node);
 
         assert(node);
-        turn_set_annotation(vm->turn, node, "gabbro.dev/last-start",
+        turn_set_annotation(vm->turn, node, ANNOTATION_LAST_START,
                             arena_printf(vm->arena, "%s %" PRId64, vm->object->uid, vm->epoch));
 }
 
@@ -235,6 +235,8 @@ static struct api_instance_cpu *cpu_of(struct vm_context *vm)
                 .has_cores_per_socket = true,
                 .core_fraction_percent = vm->fraction_percent,
                 .has_core_fraction_percent = true,
+                .max_cores = change_cores_room(vm->cores),
+                .has_max_cores = vm_applies_live(vm) && change_cores_room(vm->cores) > vm->cores,
         };
         return cpu;
 }
@@ -258,6 +260,8 @@ static void instance_fill(struct vm_context *vm, struct api_machine_ref *machine
                 .cpu_model = cpu_model(vm),
                 .memory_mib = (int64_t)vm->memory_mib,
                 .has_memory_mib = true,
+                .max_memory_mib = (int64_t)change_memory_room(vm->memory_mib),
+                .has_max_memory_mib = vm_applies_live(vm) && change_memory_room(vm->memory_mib) > vm->memory_mib,
                 .firmware = vm->spec->bootloader,
                 .os_type = vm->spec->os_type,
                 .paravirtualization = !vm->spec->has_enable_paravirtualization || vm->spec->enable_paravirtualization,

@@ -374,6 +374,26 @@ static void say_migratable(struct vm_context *vm)
         conditions_say(&vm->conditions, "Migrating", "False", REASON_NOT_MIGRATING, "no migration is under way");
 }
 
+static const char *mib_text(struct vm_context *vm, uint64_t mib)
+{
+        char text[32];
+
+        return arena_strdup(vm->arena, quantity_format_bytes(mib << 20, text));
+}
+
+/* The words of what waits, and of what keeps it waiting. */
+static const char *waiting_words(struct vm_context *vm)
+{
+        const char *why = vm->approved && vm->block_words
+                                  ? arena_printf(vm->arena, "; it is not restarted now: %s", vm->block_words)
+                          : vm->live_words ? arena_printf(vm->arena, ": %s", vm->live_words)
+                                           : "";
+        size_t n = vm->status.n_restart_awaiting_changes;
+
+        return arena_printf(vm->arena, "%zu change%s wait%s for a restart, see status.restartAwaitingChanges%s", n,
+                            n == 1 ? "" : "s", n == 1 ? "s" : "", why);
+}
+
 static void say_configuration(struct vm_context *vm, bool runs)
 {
         const struct api_instance_status *host = runs && !vm->started && vm->view ? vm->view->status : NULL;
@@ -390,10 +410,16 @@ static void say_configuration(struct vm_context *vm, bool runs)
         if (n > 0) {
                 conditions_say(&vm->conditions, "ConfigurationApplied", "False", REASON_CONFIGURATION_NOT_APPLIED,
                                "%zu change%s will be applied at the next start", n, n == 1 ? "" : "s");
-                conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "True", REASON_CHANGES_PENDING_RESTART,
-                               "%zu change%s wait%s for a restart, see status.restartAwaitingChanges%s%s", n, n == 1 ? "" : "s",
-                               n == 1 ? "s" : "", vm->approved && vm->block_words ? "; it is not restarted now: " : "",
-                               vm->approved && vm->block_words ? vm->block_words : "");
+                conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "True", REASON_CHANGES_PENDING_RESTART, "%s",
+                               waiting_words(vm));
+                return;
+        }
+        if (runs && !vm->started && vm_grows(vm)) {
+                conditions_say(&vm->conditions, "ConfigurationApplied", "False", REASON_CHANGES_BEING_APPLIED,
+                               "host %s brings the running machine to %" PRId64 " cores and %s of memory", vm->node,
+                               vm->ordered_size.cores, mib_text(vm, vm->ordered_size.memory_mib));
+                conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "False", REASON_NO_RESTART_REQUIRED,
+                               "no change waits for a restart");
                 return;
         }
         if (host && host->differs) {
@@ -436,20 +462,28 @@ static const char *cores_text(struct vm_context *vm, uint64_t milli)
         return arena_strdup(vm->arena, quantity_format_milli(milli, text));
 }
 
-static const char *mib_text(struct vm_context *vm, uint64_t mib)
+/* A running machine that has more, or weighs otherwise, than it did. */
+static void tell_growth(struct vm_context *vm, const struct api_machine_resources *now)
 {
-        char text[32];
+        const struct api_machine_resources *before = vm->status.resources;
 
-        return arena_strdup(vm->arena, quantity_format_bytes(mib << 20, text));
+        if (!before || !before->cpu || !before->memory || vm->status.epoch != vm->view->spec->epoch || !vm->has_phase_before ||
+            vm->phase_before != VM_RUNNING)
+                return;
+        if (before->cpu->cores != now->cpu->cores || g_strcmp0(before->memory->size, now->memory->size) != 0 ||
+            g_strcmp0(before->cpu->core_fraction, now->cpu->core_fraction) != 0)
+                turn_event(vm->turn, vm->object, false, REASON_CHANGES_APPLIED,
+                           arena_printf(vm->arena, "the running machine has %" PRId64 " cores of %s and %s of memory now",
+                                        now->cpu->cores, now->cpu->core_fraction, now->memory->size));
 }
 
 /* Of the Instance while it runs, else what the specification asks for (D44). */
 static void set_resources(struct vm_context *vm)
 {
         bool applied = vm->instance && !vm->started && instance_active(vm->instance);
-        uint64_t cores = applied ? (uint64_t)vm->view->spec->cpu->cores : (uint64_t)vm->cores;
-        unsigned fraction = applied ? (unsigned)vm->view->spec->cpu->core_fraction_percent : vm->fraction_percent;
-        uint64_t memory = applied ? (uint64_t)vm->view->spec->memory_mib : vm->memory_mib;
+        uint64_t cores = (uint64_t)(applied ? vm->has.cores : vm->cores);
+        unsigned fraction = applied ? vm->has.fraction_percent : vm->fraction_percent;
+        uint64_t memory = applied ? vm->has.memory_mib : vm->memory_mib;
         struct api_machine_resources *resources = arena_new0(vm->arena, struct api_machine_resources);
         int sockets = 1, per_socket = (int)cores;
 
@@ -466,6 +500,14 @@ static void set_resources(struct vm_context *vm)
         resources->cpu->runtime_overhead = "0";
         resources->memory->size = mib_text(vm, memory);
         resources->memory->runtime_overhead = mib_text(vm, placement_overhead_mib(cores, memory));
+        if (applied && vm->room.cores_most > vm->has.cores) {
+                resources->cpu->max_cores = vm->room.cores_most;
+                resources->cpu->has_max_cores = true;
+        }
+        if (applied && vm->room.memory_most_mib > vm->has.memory_mib)
+                resources->memory->max_size = mib_text(vm, vm->room.memory_most_mib);
+        if (applied)
+                tell_growth(vm, resources);
         vm->status.resources = resources;
 }
 

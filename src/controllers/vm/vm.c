@@ -7,9 +7,12 @@
 #include "generated/reasons.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
 
-#define WOKEN_BY_A_LEASE 8 /* one will take it, and some of the first may be on their way out */
+#define ANNOTATION_RESTARTED_FOR                                                                                                   \
+        "gabbro.dev/restarted-for" /* Instance: metadata.generation of the machine that it was restarted for */
+#define WOKEN_BY_A_LEASE 8         /* one will take it, and some of the first may be on their way out */
 
 /* --- what is known --- */
 
@@ -109,6 +112,7 @@ static void learn(struct vm_context *vm, struct turn *turn, const struct cache_o
         vm->facts.deleting = object_deleting(object);
         learn_instance(vm);
         learn_order(vm);
+        vm_learn_size(vm);
 }
 
 /* --- steps --- */
@@ -128,11 +132,22 @@ static bool restart_is_approved(const struct vm_context *vm)
                g_strcmp0(waits->status, "True") == 0 && waits->observed_generation == vm->conditions.generation;
 }
 
+static const char *generation_text(const struct vm_context *vm)
+{
+        return arena_printf(vm->arena, "%" PRId64, vm->conditions.generation);
+}
+
+/* One version of a specification causes one restart, whatever still differs afterwards. */
+static bool was_restarted(const struct vm_context *vm)
+{
+        return g_strcmp0(object_annotation(vm->instance, ANNOTATION_RESTARTED_FOR), generation_text(vm)) == 0;
+}
+
 static void decide(struct vm_context *vm)
 {
         vm->decision = power_decide(&vm->facts);
         if (vm->decision.wish == WISH_NOTHING && vm->facts.state == VM_STATE_RUNNING && vm->power_on && vm->current &&
-            restart_is_approved(vm)) {
+            restart_is_approved(vm) && !was_restarted(vm)) {
                 vm->decision = (struct power_decision){.wish = WISH_RESTART, .reason = "Policy"};
                 vm->approved = true;
         }
@@ -141,8 +156,10 @@ static void decide(struct vm_context *vm)
 /* D81: told once, by the turn that does it; one that cannot start is no restart. */
 static void tell_approved(struct vm_context *vm)
 {
-        if (vm->approved && vm->started)
-                turn_event(vm->turn, vm->object, false, REASON_CHANGES_APPLIED, "the machine is restarted to apply its changes");
+        if (!vm->approved || !vm->started)
+                return;
+        turn_set_annotation(vm->turn, vm->instance, ANNOTATION_RESTARTED_FOR, generation_text(vm));
+        turn_event(vm->turn, vm->object, false, REASON_CHANGES_APPLIED, "the machine is restarted to apply its changes");
 }
 
 static enum turn_result vm_turn(struct turn *turn, const struct cache_object *object)
@@ -162,7 +179,7 @@ static enum turn_result vm_turn(struct turn *turn, const struct cache_object *ob
         } else {
                 decide(&vm);
                 /* What is carried out counts more, and the next turn renews again. */
-                if (vm.decision.wish == WISH_NOTHING && vm.instance && vm.power_on)
+                if (vm.decision.wish == WISH_NOTHING && vm.instance && vm.power_on && !vm_change_live(&vm))
                         vm_renew_limits(&vm);
                 vm_carry_out(&vm);
                 tell_approved(&vm);

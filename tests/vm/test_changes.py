@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of a machine that runs, in real guests: what comes live, what waits for a restart, and what libvirt says of both."""
+import base64
+import json
+import re
+
+import pytest
+
+from fleet import fleet
+
+
+def ask(machine, execute, **arguments):
+    words = json.dumps({"execute": execute, "arguments": arguments})
+    result = machine.cloud.run("virsh", "-q", "qemu-agent-command", machine.uuid(), words, "--timeout", "5", check=False)
+    return json.loads(result.stdout)["return"] if result.returncode == 0 else None
+
+
+def read(machine, path):
+    handle = ask(machine, "guest-file-open", path=path)
+    found = handle and ask(machine, "guest-file-read", handle=handle, count=65536)
+    return base64.b64decode(found["buf-b64"]).decode() if found else None
+
+
+def boot_id(machine):
+    return machine.cloud.eventually("boot id", lambda: read(machine, "/proc/sys/kernel/random/boot_id"), 60)
+
+
+def processors(machine):
+    """As the guest's kernel has them, online or not."""
+    return len(ask(machine, "guest-get-vcpus") or [])
+
+
+def memory_mib(machine):
+    """That the guest's kernel knows as memory, online or not."""
+    size = int(read(machine, "/sys/devices/system/memory/block_size_bytes"), 16) >> 20
+    return len(ask(machine, "guest-get-memory-blocks") or []) * size
+
+
+def size_in_xml(machine, *words):
+    """(processors now, processors at most, MiB) of what runs, or with --inactive of what is defined."""
+    xml = machine.cloud.virsh("dumpxml", *words, machine.uuid())
+    vcpu = re.search(r"<vcpu placement='static'(?: current='(\d+)')?>(\d+)</vcpu>", xml)
+    memory = re.search(r"<memory unit='KiB'>(\d+)</memory>", xml)
+    return int(vcpu[1] or vcpu[2]), int(vcpu[2]), int(memory[1]) >> 10
+
+
+def shown(machine):
+    has = machine.vm()["status"]["resources"]
+    return has["cpu"]["cores"], has["memory"]["size"]
+
+
+def agrees(machine, cores, mib):
+    """What is shown, what runs and what is defined are one."""
+    text = f"{mib >> 10}Gi" if mib % 1024 == 0 else f"{mib}Mi"
+    machine.until(f"{cores} cores, {text}", lambda m: shown(m) == (cores, text), 30)
+    for words in ((), ("--inactive",)):
+        found = size_in_xml(machine, *words)
+        assert (found[0], found[2]) == (cores, mib), (words, found)
+    condition = machine.condition("ConfigurationApplied")
+    assert condition["status"] == "True", condition
+    assert not machine.vm()["status"].get("restartAwaitingChanges")
+    assert not machine.intent()["status"].get("differs") and not machine.events("DefinitionChangedOutside")
+
+
+def change(machine, **spec):
+    machine.cloud.kubectl("patch", "vm", machine.name, "--type", "merge", "-p", json.dumps({"spec": spec}))
+
+
+def restart(machine):
+    machine.cloud.gabbro("restart", machine.name, "--wait", "--timeout", "60", timeout=90)
+
+
+@pytest.fixture(scope="module")
+def machine(cloud):
+    with fleet(cloud, grows="AlwaysOn") as made:
+        yield made["grows"]
+
+
+def test_D78_D79_D80_without_applyMode_a_size_waits_for_a_restart(machine):
+    change(machine, cpu={"cores": 2})
+    machine.until("NEED RESTART", lambda m: m.condition("AwaitingRestartToApplyConfiguration")["status"] == "True", 10)
+    status = machine.vm()["status"]
+    assert status["restartAwaitingChanges"] == [{"operation": "replace", "path": "cpu.cores", "currentValue": 1, "desiredValue": 2}]
+    wide = machine.cloud.kubectl("get", "vm", machine.name, "-o", "wide").stdout.splitlines()
+    assert wide[1].split()[5] == "True", wide
+    assert shown(machine) == (1, "96Mi") and size_in_xml(machine) == (1, 1, 96)
+    change(machine, cpu={"cores": 1})
+    machine.until("nothing waits", lambda m: not m.vm()["status"].get("restartAwaitingChanges"), 10)
+    change(machine, cpu={"cores": 2}, disruptions={"applyMode": "Live"})
+    machine.until("no room", lambda m: "not started with room" in m.condition("AwaitingRestartToApplyConfiguration")["message"], 10)
+    assert size_in_xml(machine) == (1, 1, 96)
+    restart(machine)
+    agrees(machine, 2, 96)
+    assert size_in_xml(machine)[1] == 16
+
+
+def test_D75_processors_and_memory_come_to_the_guest_while_it_runs(machine):
+    boot = boot_id(machine)
+    assert (processors(machine), memory_mib(machine)) == (2, 128)
+    change(machine, cpu={"cores": 4})
+    agrees(machine, 4, 96)
+    machine.until("4 processors in the guest", lambda m: processors(m) == 4, 10)
+    change(machine, memory={"size": "224Mi"})
+    agrees(machine, 4, 224)
+    machine.until("more memory in the guest", lambda m: memory_mib(m) == 256, 10)
+    assert boot_id(machine) == boot and machine.epoch() == 2
+    assert any("4 cores" in text for text in machine.events("ChangesApplied"))
