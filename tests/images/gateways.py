@@ -38,8 +38,8 @@ class Tunnel(http.client.HTTPSConnection):
 
 
 class Gateway:
-    def __init__(self, world, folder, program, options=()):
-        self.world, self.folder, self.program, self.options = world, folder, program, options
+    def __init__(self, world, folder, program, options=(), env=None):
+        self.world, self.folder, self.program, self.options, self.env = world, folder, program, options, env or {}
         self.data, self.log = folder / "data", folder / "gateway.log"
         self.kubeconfig = self.data / "admin.kubeconfig"
         self.port, self.serial = 0, 0
@@ -52,7 +52,7 @@ class Gateway:
         said = self.log.stat().st_size if self.log.exists() else 0
         argv = self.world.inside.argv(self.program, "--data-dir", self.data, "--listen", f"127.0.0.1:{self.port}", *self.options)
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **PROXIES})
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **PROXIES, **self.env})
         end = time.monotonic() + 60
         while not (serving := re.search(r"serving url=https://127.0.0.1:(\d+)", self.log.read_text()[said:])):
             assert self.process.poll() is None and time.monotonic() < end, self.words()
