@@ -42,11 +42,12 @@ class Gateway:
 
     def __init__(self, folder, *options):
         self.folder, self.options, self.port, self.process = folder, options, 0, None
-        self.config = folder / "data/admin.kubeconfig"
+        self.prefix, self.data = [], folder / "data"  # of its command; and the folder as it sees it
+        self.config = self.data / "admin.kubeconfig"
 
     def begin(self, fault=None):
         with open(self.folder / "gateway.log", "ab") as log:
-            argv = [FAULTY if fault else GATEWAY, "--data-dir", self.folder / "data", "--listen", f"127.0.0.1:{self.port}", *self.options]
+            argv = [*self.prefix, FAULTY if fault else GATEWAY, "--data-dir", self.data, "--listen", f"127.0.0.1:{self.port}", *self.options]
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=dict(os.environ, GABBRO_FAULT=fault or ""))
         until(lambda: self.ended() or (self.config.exists() and "token: " in self.config.read_text()), 60)
         text = self.config.read_text()

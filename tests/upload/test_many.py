@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A hundred uploads at once, the bounds of half uploads, and a disk that is full. B29, B30; I8."""
 import concurrent.futures
-import ctypes
 import hashlib
-import os
-import pathlib
-import subprocess
 
 import pytest
 from conftest import Gateway, begin_on_copy, image_bytes
 from reliability import outcome
+from small_disk import SmallDisk
 
-CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
 COUNT, SIZE, PIECE = 100, 2 << 20, 300000
 
 
@@ -73,40 +69,22 @@ def test_half_uploads_count_towards_the_quota(fresh):
 
 @pytest.fixture
 def small_disk(first_start, tmp_path):
-    """A tmpfs in a mount namespace of its own, that a helper process holds; this process sees it through /proc."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-
-    def alone():
-        libc = ctypes.CDLL(None, use_errno=True)
-        for r in (libc.unshare(CLONE_NEWNS), libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None),
-                  libc.mount(b"tmpfs", str(mount).encode(), b"tmpfs", 0, b"size=40m,mode=0700")):
-            if r:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-    try:
-        holder = subprocess.Popen(["cat"], stdin=subprocess.PIPE, preexec_fn=alone)
-    except subprocess.SubprocessError as error:
-        pytest.skip(f"no mount namespace: {error}")
-    outside = pathlib.Path(f"/proc/{holder.pid}/root{mount}")
-    made = begin_on_copy(first_start, Gateway(tmp_path, ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "--"], mount / "data", outside / "data"))
-    yield made
+    """A gateway on 40 MiB, and its disk."""
+    disk = SmallDisk(tmp_path / "disk", 40)
+    made = begin_on_copy(first_start, Gateway(tmp_path, disk.prefix, disk.mount / "data", disk.outside / "data"))
+    yield made, disk
     made.end()
-    holder.stdin.close()
-    holder.wait()
+    disk.end()
 
 
 def test_a_full_disk(small_disk):
     """507; what came is kept, and with room it goes on."""
-    gateway, data = small_disk, image_bytes(16 << 20, 7)
+    (gateway, disk), data = small_disk, image_bytes(16 << 20, 7)
     digest = hashlib.sha256(data).hexdigest()
     path = gateway.image("a")
     place = gateway.create(path, len(data), sha256=digest)
     assert gateway.patch(place, 0, data[:1 << 20]).status == 204
-    ballast = gateway.outside.parent / "ballast"
-    free = os.statvfs(gateway.outside)
-    with open(ballast, "wb") as file:
-        file.write(b"x" * (free.f_bavail * free.f_frsize - (8 << 20)))
+    disk.leave(8 << 20)
     try:
         answer = gateway.patch(place, 1 << 20, data[1 << 20:])
         assert answer.status == 507 and "full" in answer.json["message"], answer
@@ -117,7 +95,7 @@ def test_a_full_disk(small_disk):
     assert gateway.ask("GET", "/readyz").status == 200, "the store has room: uploads do not take the last of it"
     gateway.restart()
     assert gateway.settled(place) >= at
-    ballast.unlink()
+    disk.give_back()
     at = gateway.settled(place)
     assert gateway.patch(place, at, data[at:]).status == 204
     assert gateway.status(path)["ingest"]["digest"] == digest
