@@ -232,6 +232,9 @@ int cli_audit(struct cli *cli, int argc, char **argv);
 int cli_doctor(struct cli *cli, int argc, char **argv);
 int cli_storage(struct cli *cli, int argc, char **argv);
 int cli_pool(struct cli *cli, int argc, char **argv);
+int cli_set(struct cli *cli, int argc, char **argv);
+/** cli_restart_machine() - as `gabbro restart`; @wait_s: until it is done, 0: only until it is under way. */
+int cli_restart_machine(struct cli *cli, const char *name, int wait_s);
 int cli_explain(struct cli *cli, int argc, char **argv);
 /** cli_explain_change() - "change [FIELD]" of cli_explain(); @output: json, yaml or NULL. */
 int cli_explain_change(int argc, char **argv, const char *output);

@@ -68,6 +68,33 @@ static void print_conditions(const struct json_value *conditions)
         cli_table_free(table);
 }
 
+static char *value_text(const struct json_value *value)
+{
+        const char *text = json_string(value, NULL);
+
+        return text ? g_strdup(text) : value ? json_to_text(value) : g_strdup("");
+}
+
+/* What of a machine waits for a restart: what it has, and what it will have. */
+static void print_changes(const struct json_value *changes)
+{
+        struct cli_table *table;
+
+        if (json_length(changes) == 0)
+                return;
+        table = cli_table_new();
+        cli_table_add(table, (const char *const[]){"  FIELD", "NOW", "AFTER A RESTART", NULL});
+        for (const struct json_value *c = json_first(changes); c; c = json_next(c)) {
+                g_autofree char *path = g_strdup_printf("  spec.%s", json_find_string(c, "path", NULL) ?: "");
+                g_autofree char *now = value_text(json_get(c, "currentValue")), *then = value_text(json_get(c, "desiredValue"));
+
+                cli_table_add(table, (const char *const[]){path, now, then, NULL});
+        }
+        printf("Changes that wait for a restart\n");
+        cli_table_print(table);
+        cli_table_free(table);
+}
+
 static void print_events(struct cli *cli, const struct schema_kind *kind, const struct json_value *object)
 {
         const char *namespace = json_find_string(object, "metadata", "namespace", NULL);
@@ -129,8 +156,10 @@ static void print_description(struct cli *cli, const struct schema_kind *kind, c
         if (status) {
                 struct json_value *rest = json_copy(doc, status);
                 json_remove(rest, "conditions");
+                json_remove(rest, "restartAwaitingChanges");
                 print_part("Status", rest);
                 print_conditions(json_get(status, "conditions"));
+                print_changes(json_get(status, "restartAwaitingChanges"));
         }
         print_events(cli, kind, object);
 }

@@ -43,6 +43,7 @@ const struct cli_verb cli_verbs[] = {
         {"audit", "list|verify", "Who did what, read on the gateway's host; whether the log is whole", cli_audit},
         {"storage", "doctor", "Look for what is lost or left over in pools, volumes and the image library", cli_storage},
         {"doctor", "", "Look for what is lost, left over or in disagreement, on every host and in the store", cli_doctor},
+        {"set", "vm NAME...", "Give machines another size, and tell how it comes to them", cli_set},
         {"explain", "capability|change WHAT [OPERATION]",
          "What a pool, disk or machine can do, why not the rest; how changes apply", cli_explain},
         {"version", "", "Versions of this program and of the gateway", cli_version},

@@ -154,6 +154,11 @@ static int operate_one(struct cli *cli, const struct operation *operation, const
         return code;
 }
 
+int cli_restart_machine(struct cli *cli, const char *name, int wait_s)
+{
+        return operate_one(cli, find_operation("restart"), name, &(struct asking){.wait = wait_s > 0, .timeout_s = wait_s});
+}
+
 static int operate(struct cli *cli, const char *verb, int argc, char **argv)
 {
         const struct operation *operation = find_operation(verb);

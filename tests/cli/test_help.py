@@ -9,7 +9,7 @@ from conftest import BIN, OK, ROOT, USAGE
 
 VERBS = ["get", "describe", "apply", "delete", "create", "start", "stop", "restart", "force-off", "suspend", "resume", "reset", "redeploy", "clone", "undefine",
          "attach", "detach", "wait", "console", "guest", "image", "disk", "callbacks",
-         "events", "pool", "node", "role", "login", "logout", "whoami", "user", "token", "audit", "storage", "doctor", "explain",
+         "events", "pool", "node", "role", "login", "logout", "whoami", "user", "token", "audit", "storage", "doctor", "set", "explain",
          "version", "completion"]
 
 

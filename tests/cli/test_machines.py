@@ -263,3 +263,26 @@ def test_an_attachment_cannot_be_changed(user):
     changed = user.get("vmbda", "web-data")
     changed["spec"]["virtualMachineName"] = "db"
     assert "immutable" in user.gabbro("apply", "-f", "-", input=json.dumps(changed), code=FAILED).err
+
+
+def test_set_tells_how_it_comes_and_changes_what_it_says(user):
+    """(D75, D78) A machine that is off takes its size with the next start; a dry run changes nothing, and what is refused is not half done."""
+    user.apply(machine("sized"), disk("sized-root"))
+    def spec():
+        return json.loads(user.gabbro("get", "vm", "sized", "-o", "json").out)["spec"]
+    before = spec()
+    told = user.gabbro("set", "vm", "sized", "--cores", "4", "--memory", "2Gi", "--dry-run").out
+    assert "spec.cpu.cores" in told and "with the next start" in told and "dry run" in told
+    assert spec() == before
+    told = user.gabbro("set", "vm/sized", "--cores", "4", "--memory", "2Gi", "--grace-period", "5", "--live").out
+    assert "virtualmachine/sized changed" in told
+    now = spec()
+    assert (now["cpu"]["cores"], now["memory"]["size"], now["terminationGracePeriodSeconds"]) == (4, "2Gi", 5)
+    assert now["disruptions"]["applyMode"] == "Live" and now["blockDeviceRefs"] == before["blockDeviceRefs"]
+    assert "as it is" in user.gabbro("set", "vm", "sized", "--cores", "4").out
+    for words in (["--cores", "17"], ["--memory", "lots"], ["--core-fraction", "half"]):
+        assert user.gabbro("set", "vm", "sized", *words, code=FAILED).err, words
+    for words in (["vm", "sized"], ["vm", "sized", "--cores", "-1"], ["vd", "sized-root", "--cores", "2"], ["--cores", "2"]):
+        user.gabbro("set", *words, code=USAGE)
+    user.gabbro("set", "vm", "absent", "--cores", "2", code=NOT_FOUND)
+    assert spec() == now
