@@ -3,6 +3,7 @@
 
 #include "agent/core.h"
 #include "agent/frozen.h"
+#include "agent/usage.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/limits.h"
@@ -11,6 +12,7 @@
 #include "generated/reasons.h"
 #include "virt/guest_exec.h"
 #include "virt/guest_orders.h"
+#include "virt/picture.h"
 
 #include <string.h>
 
@@ -46,7 +48,8 @@ struct guest_call {
         int outcome;
         struct virt_error error;
 
-        int64_t pid; /* exec; 0: not begun */
+        struct usage *usage; /* (threads) */
+        int64_t pid;         /* exec; 0: not begun */
         uint64_t pause_us, deadline_us;
 };
 
@@ -55,11 +58,13 @@ struct call_kind {
         int (*step)(struct guest_call *call);   /* on a pool thread; an outcome of src/virt */
         bool (*begin)(struct guest_call *call); /* on the loop, before the first step; false: it has refused. Or NULL */
         void (*end)(struct guest_call *call);   /* on the loop, after the last, whoever waits. Or NULL */
+        bool of_host;                           /* it is asked of the host, not of a machine */
 };
 
 struct guest_calls {
         struct agent *agent;
         struct loop_pool *pool;
+        struct usage *usage;
         GPtrArray *calls;
 };
 
@@ -160,6 +165,34 @@ static int step_password(struct guest_call *call)
                 begin_answer(call);
         }
         return r;
+}
+
+static int step_screenshot(struct guest_call *call)
+{
+        int r = virt_domain_screenshot(call->agent->virt, call->uuid, &call->bytes, &call->error);
+
+        if (!r) {
+                begin_answer(call);
+        }
+        return r;
+}
+
+/* Of a machine, or of the host and how many domains run there. */
+static int step_usage(struct guest_call *call)
+{
+        int r = usage_look(call->usage, call->agent->virt, &call->again_us, &call->error);
+        struct json_value *body;
+
+        if (r || call->again_us) {
+                return r;
+        }
+        body = begin_answer(call);
+        if (usage_tell(call->usage, call->uuid, call->answer, body)) {
+                return 0;
+        }
+        call->error.reason = REASON_DOMAIN_LOST;
+        g_strlcpy(call->error.words, "the machine does not run on this host", sizeof(call->error.words));
+        return VIRT_E_MISSING;
 }
 
 static int step_info(struct guest_call *call)
@@ -308,8 +341,14 @@ static void end_thaw(struct guest_call *call)
 }
 
 static const struct call_kind kinds[] = {
-        {"exec", step_exec, NULL, NULL},     {"password", step_password, NULL, NULL},           {"info", step_info, NULL, NULL},
-        {"thaw", step_thaw, NULL, end_thaw}, {"freeze", step_freeze, begin_freeze, end_freeze},
+        {.name = "exec", .step = step_exec},
+        {.name = "freeze", .step = step_freeze, .begin = begin_freeze, .end = end_freeze},
+        {.name = "host-usage", .step = step_usage, .of_host = true},
+        {.name = "info", .step = step_info},
+        {.name = "password", .step = step_password},
+        {.name = "screenshot", .step = step_screenshot},
+        {.name = "thaw", .step = step_thaw, .end = end_thaw},
+        {.name = "usage", .step = step_usage},
 };
 
 /* --- steps, on the loop ----------------------------------------------------------------------------------------------------------
@@ -367,14 +406,15 @@ static const char *find_domain(struct agent *agent, const char *machine_uid)
         return NULL;
 }
 
-static unsigned count_of(const struct guest_calls *calls, const char *uuid)
+/* Orders that were taken up, of a machine or ("") of the host. */
+static unsigned count_of(const struct guest_calls *calls, const char *machine_uid)
 {
         unsigned n = 0;
 
         for (unsigned i = 0; i < calls->calls->len; i++) {
                 const struct guest_call *call = calls->calls->pdata[i];
 
-                n += call->uuid && g_str_equal(call->uuid, uuid);
+                n += call->kind && g_str_equal(call->machine_uid, machine_uid);
         }
         return n;
 }
@@ -397,9 +437,9 @@ static void begin(struct guest_call *call, const char *data, size_t len)
         if (!call->kind) {
                 refuse(call, 501, REASON_PROTOCOL_MISMATCH,
                        "the agent of the host does not know this order; it is older than the gateway");
-        } else if (!agent->virt || !uuid) {
+        } else if (!agent->virt || (!uuid && !call->kind->of_host)) {
                 refuse(call, 409, REASON_AGENT_NOT_READY, "the machine does not run on this host");
-        } else if (count_of(call->owner, uuid) >= LIMIT_GUEST_CALLS_PER_MACHINE) {
+        } else if (count_of(call->owner, call->machine_uid) >= LIMIT_GUEST_CALLS_PER_MACHINE + 1) {
                 refuse(call, 429, "TooManyRequests", "too much is asked of this guest at once");
         } else {
                 call->uuid = g_strdup(uuid);
@@ -444,6 +484,7 @@ void guest_calls_open(struct guest_calls *calls, const char *nonce, const char *
         call = g_new0(struct guest_call, 1);
         call->owner = calls;
         call->agent = agent;
+        call->usage = calls->usage;
         call->machine_uid = g_strdup(machine_uid);
         if (loop_timer(agent->loop, UINT64_MAX, on_timer, call, &call->timer) < 0 ||
             gateway_dial(agent->gateway, path, &handlers, call, &call->ws) < 0) {
@@ -461,6 +502,7 @@ int guest_calls_new(struct agent *agent, struct guest_calls **ret_calls)
 
         calls->agent = agent;
         calls->calls = g_ptr_array_new();
+        calls->usage = usage_new();
         r = loop_pool_new(agent->loop, THREADS, &calls->pool);
         if (r < 0) {
                 guest_calls_free(calls);
@@ -485,6 +527,7 @@ struct guest_calls *guest_calls_free(struct guest_calls *calls)
                 }
         }
         loop_pool_free(calls->pool);
+        usage_free(calls->usage);
         g_ptr_array_unref(calls->calls);
         g_free(calls);
         return NULL;

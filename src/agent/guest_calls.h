@@ -7,8 +7,9 @@
 #include <glib.h>
 
 /*
- * What users ask of a running guest, or see of it, and wait for: exec, password, info. The gateway names a nonce; the agent dials a
- * stream for it, gets one order, carries it out and sends one answer. Each order is one row of a table here.
+ * What users ask of a running guest, of its host's view of it, or of the host, and wait for: exec, password, info, screenshot,
+ * usage. The gateway names a nonce; the agent dials a stream for it, gets one order, carries it out and sends one answer. Each
+ * order is one row of a table here.
  */
 struct guest_calls;
 

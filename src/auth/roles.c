@@ -89,16 +89,20 @@ static void add_kinds(struct json_doc *doc, bool (*chooses)(const struct schema_
 
 static void fill_viewer(struct json_doc *doc)
 {
-        static const char *const told[] = {"virtualmachines/guestinfo", NULL}, *const get[] = {"get", NULL};
+        static const char *const told[] = {"virtualmachines/guestinfo", "virtualmachines/usage", NULL}, *const get[] = {"get",
+                                                                                                                        NULL};
+        static const char *const hosts[] = {"nodes/usage", NULL};
 
         add_kinds(doc, is_plain, true, read_verbs);
         add_resource_rule(doc, "gabbro.dev", told, get);
+        add_resource_rule(doc, "", hosts, get);
 }
 
 static void fill_operator(struct json_doc *doc)
 {
         static const char *const operations[] = {"virtualmachineoperations", NULL}, *const evictions[] = {"pods/eviction", NULL};
-        static const char *const consoles[] = {"virtualmachines/console", "virtualmachines/vnc", NULL};
+        static const char *const consoles[] = {"virtualmachines/console", "virtualmachines/screenshot", "virtualmachines/vnc",
+                                               NULL};
         static const char *const create_delete[] = {"create", "delete", NULL}, *const create[] = {"create", NULL};
         static const char *const open[] = {"create", "get", NULL};
 

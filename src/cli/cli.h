@@ -217,6 +217,8 @@ int cli_detach(struct cli *cli, int argc, char **argv);
 int cli_wait(struct cli *cli, int argc, char **argv);
 int cli_console(struct cli *cli, int argc, char **argv);
 int cli_guest(struct cli *cli, int argc, char **argv);
+int cli_screenshot(struct cli *cli, int argc, char **argv);
+int cli_top(struct cli *cli, int argc, char **argv);
 int cli_image(struct cli *cli, int argc, char **argv);
 int cli_disk(struct cli *cli, int argc, char **argv);
 int cli_callbacks(struct cli *cli, int argc, char **argv);

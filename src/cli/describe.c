@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/lastapplied.h"
+#include "cli/story.h"
 #include "generated/api_types.h"
 
 #include <assert.h>
@@ -161,7 +162,10 @@ static void print_description(struct cli *cli, const struct schema_kind *kind, c
                 print_conditions(json_get(status, "conditions"));
                 print_changes(json_get(status, "restartAwaitingChanges"));
         }
-        print_events(cli, kind, object);
+        if (kind == &api_virtual_machine_kind)
+                story_tell(cli, object);
+        else
+                print_events(cli, kind, object);
 }
 
 static int describe_all(struct cli *cli, const struct schema_kind *kind)

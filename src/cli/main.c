@@ -25,6 +25,8 @@ const struct cli_verb cli_verbs[] = {
         {"detach", "MACHINE DISK...", "Detach what was attached", cli_detach},
         {"wait", "KIND NAME... --for WHAT", "Wait for phase=X, condition=TYPE[=STATUS] or delete", cli_wait},
         {"console", "MACHINE", "Serial console; Ctrl+] leaves", cli_console},
+        {"screenshot", "MACHINE -o FILE", "What a machine shows on its screen, as a picture (PNG)", cli_screenshot},
+        {"top", "vm|node [NAME...]", "What machines or hosts use now: processor, memory, disks, network", cli_top},
         {"guest", "exec|info|... MACHINE", "Ask the agent in a guest: commands, facts, passwords, freezing of file systems",
          cli_guest},
         {"image", "upload FILE | import URL", "Bring an image into the library", cli_image},

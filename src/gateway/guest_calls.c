@@ -101,8 +101,8 @@ static bool is_allowed(const struct guest_call *call)
 {
         const struct auth_attributes attributes = {
                 .verb = call->kind->verb,
-                .group = api_virtual_machine_kind.group,
-                .resource = api_virtual_machine_kind.plural,
+                .group = call->kind->kind->group,
+                .resource = call->kind->kind->plural,
                 .subresource = call->kind->subresource,
                 .namespace = call->namespace,
                 .name = call->machine,
@@ -226,6 +226,7 @@ static void handle_dial(struct http_request *request, const struct auth_identity
 /* --- the user's end
  * -------------------------------------------------------------------------------------------------------------------- */
 
+/* What is asked of a machine, or of hosts ("") together. */
 static unsigned count_of_machine(const struct guest_calls *calls, const char *machine_uid)
 {
         GHashTableIter iter;
@@ -244,7 +245,7 @@ static void send(struct guest_call *call)
         struct gateway *gateway = calls->gateway;
 
         if (g_hash_table_size(calls->by_nonce) >= LIMIT_GUEST_CALLS ||
-            count_of_machine(calls, call->machine_uid) >= LIMIT_GUEST_CALLS_PER_MACHINE) {
+            (*call->machine_uid && count_of_machine(calls, call->machine_uid) >= LIMIT_GUEST_CALLS_PER_MACHINE)) {
                 refuse(call, 429, "TooManyRequests", "too much is asked of guests at once");
                 return;
         }
@@ -273,27 +274,38 @@ static void on_body(struct http_request *request, const char *body, size_t len, 
                 refuse(call, 400, "BadRequest", fault);
 }
 
-static void handle(struct http_request *request, const struct auth_identity *identity, const struct store_object *vm,
+/* The host to ask; NULL after refusing, for a machine that runs nowhere. */
+static const char *host_of(struct http_request *request, const struct store_object *object, const struct guest_order *kind)
+{
+        const char *node = json_find_string(object->root, "status", "nodeName", NULL);
+        const char *phase = json_find_string(object->root, "status", "phase", NULL);
+        g_autofree char *words = NULL;
+
+        if (kind->kind == &api_node_kind)
+                return object->name;
+        if (node && *node && phase && !g_str_equal(phase, "Stopped") && !g_str_equal(phase, "Pending"))
+                return node;
+        words = g_strdup_printf("the machine does not run (it is %s)", phase ?: "new");
+        api_reply_status(request, 409, "Conflict", words, NULL);
+        return NULL;
+}
+
+static void handle(struct http_request *request, const struct auth_identity *identity, const struct store_object *object,
                    const struct guest_order *kind, struct gateway *gateway)
 {
-        const char *node = json_find_string(vm->root, "status", "nodeName", NULL);
-        const char *phase = json_find_string(vm->root, "status", "phase", NULL);
-        g_autofree char *words = NULL;
+        const char *node = host_of(request, object, kind);
         struct guest_call *call;
 
-        if (!node || !*node || !phase || g_str_equal(phase, "Stopped") || g_str_equal(phase, "Pending")) {
-                words = g_strdup_printf("the machine does not run (it is %s)", phase ?: "new");
-                api_reply_status(request, 409, "Conflict", words, NULL);
+        if (!node)
                 return;
-        }
         call = g_new0(struct guest_call, 1);
         *call = (struct guest_call){
                 .owner = gateway->guest_calls,
                 .kind = kind,
                 .node = g_strdup(node),
-                .namespace = g_strdup(vm->namespace),
-                .machine = g_strdup(vm->name),
-                .machine_uid = g_strdup(vm->uid),
+                .namespace = g_strdup(object->namespace),
+                .machine = g_strdup(object->name),
+                .machine_uid = g_strdup(kind->kind == &api_node_kind ? "" : object->uid),
                 .identity = auth_identity_copy(identity),
                 .request = request,
         };
@@ -308,12 +320,12 @@ struct served {
         const struct guest_order *kind;
 };
 
-static void handle_order(struct http_request *request, const struct auth_identity *identity, const struct store_object *vm,
+static void handle_order(struct http_request *request, const struct auth_identity *identity, const struct store_object *object,
                          void *userdata)
 {
         const struct served *served = userdata;
 
-        handle(request, identity, vm, served->kind, served->gateway);
+        handle(request, identity, object, served->kind, served->gateway);
 }
 
 void guest_calls_init(struct gateway *gateway)
@@ -327,7 +339,7 @@ void guest_calls_init(struct gateway *gateway)
         gateway->guest_calls->by_nonce = g_hash_table_new(g_str_hash, g_str_equal);
         for (size_t i = 0; i < GUEST_ORDER_COUNT; i++) {
                 served[i] = (struct served){.gateway = gateway, .kind = &guest_orders[i]};
-                api_add_subresource(gateway->api, &(struct api_subresource){.kind = &api_virtual_machine_kind,
+                api_add_subresource(gateway->api, &(struct api_subresource){.kind = guest_orders[i].kind,
                                                                             .name = guest_orders[i].subresource,
                                                                             .method = guest_orders[i].method,
                                                                             .verb = guest_orders[i].verb,

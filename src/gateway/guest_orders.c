@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/guest_orders.h"
 
+#include "generated/api_types.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -94,12 +96,18 @@ static const char *const password_members[] = {"user", "password", "hashed", NUL
 static const char *const freeze_members[] = {"seconds", NULL};
 static const char *const no_members[] = {NULL};
 
+#define OF_MACHINES &api_virtual_machine_kind
+#define OF_NODES    &api_node_kind
+
 const struct guest_order guest_orders[GUEST_ORDER_COUNT] = {
-        {"exec", "POST", "create", "exec", NULL, build_exec, exec_members},
-        {"guestpassword", "POST", "create", "password", NULL, build_password, password_members},
-        {"freeze", "POST", "create", "freeze", NULL, build_freeze, freeze_members},
-        {"thaw", "POST", "create", "thaw", NULL, build_plain, no_members},
-        {"guestinfo", "GET", "get", "info", NULL, build_plain, no_members},
+        {OF_MACHINES, "exec", "POST", "create", "exec", NULL, build_exec, exec_members},
+        {OF_MACHINES, "guestpassword", "POST", "create", "password", NULL, build_password, password_members},
+        {OF_MACHINES, "freeze", "POST", "create", "freeze", NULL, build_freeze, freeze_members},
+        {OF_MACHINES, "thaw", "POST", "create", "thaw", NULL, build_plain, no_members},
+        {OF_MACHINES, "guestinfo", "GET", "get", "info", NULL, build_plain, no_members},
+        {OF_MACHINES, "screenshot", "GET", "get", "screenshot", "image/png", build_plain, no_members},
+        {OF_MACHINES, "usage", "GET", "get", "usage", NULL, build_plain, no_members},
+        {OF_NODES, "usage", "GET", "get", "host-usage", NULL, build_plain, no_members},
 };
 
 /* --- orders

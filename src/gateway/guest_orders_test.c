@@ -36,6 +36,7 @@ static void bodies_become_orders_or_are_refused(void)
                 {"guestpassword", "{\"user\":\"root\",\"password\":\"p\",\"hashed\":1}", NULL, "true or false"},
                 {"freeze", "null", "{\"call\":\"freeze\",\"seconds\":10}", NULL},
                 {"freeze", "{\"seconds\":61}", NULL, "1 to 60"},
+                {"screenshot", "null", "{\"call\":\"screenshot\"}", NULL},
                 {"guestinfo", "null", "{\"call\":\"info\"}", NULL},
                 {"guestinfo", "{\"all\":true}", NULL, "unknown field \"all\""},
         };

@@ -362,7 +362,8 @@ static void say_agent(struct vm_context *vm, bool runs)
                 conditions_say(&vm->conditions, "AgentReady", "True", REASON_AGENT_READY, "the guest agent answers");
         } else {
                 conditions_say(&vm->conditions, "AgentReady", "False", REASON_AGENT_NOT_READY, "%s",
-                               runs ? "the guest agent does not answer: it is not installed, or the guest is still starting"
+                               runs ? "the guest agent does not answer: it is not installed, or the guest is still starting "
+                                      "(doc/how-to/troubleshooting.md)"
                                     : "the machine does not run");
         }
 }

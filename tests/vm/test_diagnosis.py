@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What somebody sees who asks what a machine does, has done, and why not: describe, top, screenshot."""
+import json
+import re
+import struct
+import zlib
+
+import pytest
+
+from cloud import BIN
+from fleet import fleet
+
+
+@pytest.fixture(scope="module")
+def busy(cloud):
+    with fleet(cloud, looked="AlwaysOnUnlessStoppedManually") as made:
+        cloud.wait("vm", "looked", "condition=AgentReady", 60)
+        yield made["looked"]
+
+
+def describe(machine):
+    return machine.cloud.gabbro("describe", "vm", machine.name).stdout
+
+
+def part(text, heading):
+    """The lines below a heading."""
+    return re.search(rf"^{heading}.*\n((?:  .*\n?)*)", text, re.M).group(1).splitlines()
+
+
+def test_describe_tells_the_story_in_order(busy):
+    """(D58, D73, C5) What happened, how the host sees it, what waits, what to do next."""
+    cloud = busy.cloud
+    cloud.gabbro("suspend", busy.name, "--wait", "--timeout", "60", timeout=90)
+    text = describe(busy)
+    story = part(text, "Events, operations and conditions, in order")
+    times = [line.split()[0] for line in story]
+    assert times == sorted(times) and len(times) > 8
+    words = "\n".join(story)
+    order = [words.index(it) for it in ("it was made", "Suspend was asked for", "Suspend: Completed")]
+    assert order == sorted(order), words
+    host = "\n".join(part(text, "Its host's view"))
+    assert busy.domain() in host and "paused, start 1" in host and "On, start 1" in host, host
+    assert part(text, "What to do next") == [f"               it stands still: gabbro resume {busy.name}"]
+    cloud.gabbro("resume", busy.name, "--wait", "--timeout", "60", timeout=90)
+    cloud.kubectl("patch", "vm", busy.name, "--type=merge", "-p", '{"spec":{"cpu":{"cores":2}}}')
+    cloud.wait("vm", busy.name, "condition=AwaitingRestartToApplyConfiguration", 30)
+    text = describe(busy)
+    assert any("cores" in line and "1, will be 2" in line for line in part(text, "Waits for a restart")), text
+    assert any(f"gabbro restart {busy.name}" in line for line in part(text, "What to do next")), text
+    cloud.kubectl("patch", "vm", busy.name, "--type=merge", "-p", '{"spec":{"cpu":{"cores":1}}}')
+
+
+def test_describe_says_what_hinders_and_where_to_read_on(cloud):
+    """(D58, C38) The first condition that is not met, its cause and the page about it."""
+    vm = {"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachine", "metadata": {"name": "stuck"},
+          "spec": {"virtualMachineClassName": "generic", "cpu": {"cores": 1}, "memory": {"size": "64Mi"},
+                   "blockDeviceRefs": [{"kind": "VirtualDisk", "name": "not-there"}]}}
+    cloud.kubectl("create", "-f", "-", input=json.dumps(vm))
+    cloud.wait("vm", "stuck", "condition=BlockDevicesReady=False", 30)
+    text = cloud.gabbro("describe", "vm", "stuck").stdout
+    following = "\n".join(part(text, "What to do next"))
+    assert "BlockDevicesReady" in following and "not-there" in following and "doc/how-to/disks.md" in following, following
+    assert "no host has anything of it" in text
+    cloud.kubectl("delete", "vm", "stuck")
+
+
+def test_top_shows_what_a_machine_and_its_host_use(busy):
+    """(D58) A guest that computes shows as a busy core; one that is asked twice costs the host one look."""
+    cloud = busy.cloud
+    path = f"/apis/gabbro.dev/v1/namespaces/default/virtualmachines/{busy.name}/usage"
+    cloud.gabbro("guest", "exec", busy.name, "--", "sh", "-c",
+                 "(while :; do :; done) </dev/null >/dev/null 2>&1 3>&- 5>&- 6>&- 7>&- & echo $! >/run/spin")
+    cloud.gabbro("guest", "exec", busy.name, "--", "dd", "if=/dev/zero", "of=/spill", "bs=1M", "count=8", "conv=fsync")
+    usage = cloud.eventually("a busy core", lambda: (lambda u: u if u["cpuMillicores"] > 100 else None)(json.loads(cloud.kubectl("get", "--raw", path).stdout)), 20)
+    assert usage["memoryBytes"] == 96 << 20 and 900 <= usage["windowMilliseconds"] <= 15000
+    assert {"readBytesPerSecond", "writeBytesPerSecond", "receivedBytesPerSecond", "sentBytesPerSecond"} <= usage.keys()
+    rows = [line.split() for line in cloud.gabbro("top", "vm", busy.name).stdout.splitlines()]
+    assert rows[0][:3] == ["NAMESPACE", "NAME", "CPU"] and rows[1][:2] == ["default", busy.name] and int(rows[1][2].rstrip("m")) > 50, rows
+    node = cloud.gabbro("top", "node").stdout.splitlines()
+    assert node[0].split()[:3] == ["NAME", "CPU", "CPUS"] and int(node[1].split()[1].rstrip("m")) > 50, node
+    cloud.gabbro("guest", "exec", busy.name, "--", "sh", "-c", "kill $(cat /run/spin); rm /spill")
+
+
+def pixels(png):
+    """(width, height, colours) of an RGB picture."""
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    at, data, size = 8, b"", None
+    while at < len(png):
+        length, kind = struct.unpack(">I4s", png[at:at + 8])
+        if kind == b"IHDR":
+            size = struct.unpack(">II", png[at + 8:at + 16])
+        if kind == b"IDAT":
+            data += png[at + 8:at + 8 + length]
+        at += length + 12
+    return (*size, len(set(zlib.decompress(data))))
+
+
+def test_screenshot_is_a_picture_and_a_right_of_its_own(busy):
+    """(E54) PNG of the guest's screen; whoever may only read machines does not see their screens."""
+    cloud = busy.cloud
+    file = cloud.folder / "looked.png"
+    assert "shows the screen" in cloud.gabbro("screenshot", busy.name, "-o", file).stdout
+    width, height, colours = pixels(file.read_bytes())
+    assert width >= 320 and height >= 200 and colours > 1, (width, height, colours)
+    assert file.stat().st_mode & 0o077 == 0
+    cloud.gabbro("user", "create", "vera", "--no-password")
+    kubeconfig = cloud.folder / "vera.kubeconfig"
+    cloud.gabbro("user", "certificate", "vera", "--to", kubeconfig)
+    cloud.gabbro("role", "grant", "viewer", "--user", "vera", "-n", "default")
+
+    def vera(*words):
+        return cloud.run(BIN / "gabbro", "--kubeconfig", kubeconfig, "-n", "default", *words, check=False)
+
+    refused = vera("screenshot", busy.name, "-o", cloud.folder / "vera.png")
+    assert refused.returncode == 1 and "cannot get" in refused.stderr and not (cloud.folder / "vera.png").exists(), refused.stderr
+    assert vera("top", "vm").returncode == 0
+    assert "you may not see it" in vera("describe", "vm", busy.name).stdout
