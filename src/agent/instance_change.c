@@ -128,7 +128,9 @@ enum instance_growth instance_grow(struct instance_turn *turn, const struct virt
                 return INSTANCE_REFUSED;
         }
         for (size_t i = 0; i < G_N_ELEMENTS(steps) && result != INSTANCE_LATER; i++) {
-                result = MAX(result, steps[i](turn, wanted, found));
+                enum instance_growth one = steps[i](turn, wanted, found);
+
+                result = MAX(result, one);
         }
         return result;
 }

@@ -50,15 +50,9 @@ bool instance_started_outside(const struct instance_turn *turn)
 /* --- the definition --------------------------------------------------------------------------------------------------------------
  */
 
-/* What has still to come to the running domain is not waited for. */
-static bool inputs_known(const struct instance_turn *turn)
+static bool inputs_known(const struct job *job)
 {
-        const struct job *job = turn->job;
-
         for (size_t i = 0; i < job->n_volumes; i++) {
-                if (turn->instance->spec->disks[i].attachment || job->volumes[i].empty) {
-                        continue;
-                }
                 if (!job->volumes[i].path || !job->volumes[i].format) {
                         return false;
                 }
@@ -226,21 +220,6 @@ static bool compare(struct instance_turn *turn)
         return !words || g_strcmp0(words, turn->job->tolerated) == 0 || put_right(turn, &wanted, words, ordered);
 }
 
-/* A device is on its way, and a guest may take its time: the limits of the disks that stay do not wait for it. */
-static void limit_running(struct instance_turn *turn)
-{
-        g_autoptr(virt_facts) facts = NULL, after = NULL;
-        struct virt_error error = {};
-        struct virt_domain wanted;
-
-        if (!turn->entry.active || describe(turn, &wanted, &error) || read_running(turn, &facts)) {
-                return;
-        }
-        if (instance_put_limits_right(turn, &wanted, &facts->domain) && read_running(turn, &after) == 0) {
-                instance_note_limits(turn, &after->domain);
-        }
-}
-
 bool instance_see_definition(struct instance_turn *turn)
 {
         bool known = turn->fact.epoch >= 0 && turn->fact.epoch == turn->wish.epoch;
@@ -249,16 +228,12 @@ bool instance_see_definition(struct instance_turn *turn)
         if (turn->entry.active && !turn->entry.persistent && turn->exists) {
                 return keep(turn);
         }
-        if (!inputs_known(turn)) {
+        if (!inputs_known(turn->job)) {
                 return true;
         }
         if (!turn->exists) {
                 return turn->wish.power_on || turn->fact.epoch < 0 || define_again(turn);
         }
         /* The specification of another epoch may differ as it likes. */
-        if (known && turn->job->compare && turn->unsettled) {
-                limit_running(turn);
-                return true;
-        }
-        return !known || !turn->job->compare || compare(turn);
+        return !known || !turn->job->compare || turn->unsettled || compare(turn);
 }

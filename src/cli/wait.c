@@ -129,11 +129,20 @@ static void follow(struct goal *goal, const struct json_value *object)
                 cli_bar_show(&goal->bar, (uint64_t)percent, 100);
 }
 
+/* What is said of an older version of the specification says nothing of this one. */
+static bool is_stale(const struct json_value *condition, const struct json_value *object)
+{
+        int64_t of = 0, now = 0;
+
+        return json_int64(json_get(condition, "observedGeneration"), &of) == 0 &&
+               json_int64(json_find(object, "metadata", "generation", NULL), &now) == 0 && of < now;
+}
+
 static bool condition_holds(const struct goal *goal, const struct json_value *object)
 {
         for (const struct json_value *c = json_first(json_find(object, "status", "conditions", NULL)); c; c = json_next(c))
                 if (g_strcmp0(json_find_string(c, "type", NULL), goal->type) == 0)
-                        return g_strcmp0(json_find_string(c, "status", NULL), goal->value) == 0;
+                        return g_strcmp0(json_find_string(c, "status", NULL), goal->value) == 0 && !is_stale(c, object);
         return false;
 }
 

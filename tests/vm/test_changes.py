@@ -105,3 +105,16 @@ def test_D75_processors_and_memory_come_to_the_guest_while_it_runs(machine):
     machine.until("more memory in the guest", lambda m: memory_mib(m) == 256, 10)
     assert boot_id(machine) == boot and machine.epoch() == 2
     assert any("4 cores" in text for text in machine.events("ChangesApplied"))
+
+
+def test_D79_a_processor_is_not_taken_away_and_the_reason_is_told(machine):
+    """Nor memory; what is shown, runs and is defined stays what it was, and a wish that is taken back leaves no trace."""
+    told = machine.cloud.gabbro("set", "vm", machine.name, "--cores", "3", "--dry-run").stdout
+    assert "by a restart" in told and "processors are not taken from a machine that runs" in told, told
+    machine.cloud.gabbro("set", "vm", machine.name, "--cores", "3")
+    machine.until("the reason", lambda m: "processors are not taken" in m.condition("AwaitingRestartToApplyConfiguration")["message"], 10)
+    described = machine.cloud.gabbro("describe", "vm", machine.name).stdout
+    assert re.search(r"Changes that wait for a restart\n.*\n  spec.cpu.cores +4 +3", described), described
+    assert shown(machine) == (4, "224Mi") and size_in_xml(machine)[0] == size_in_xml(machine, "--inactive")[0] == 4
+    machine.cloud.gabbro("set", "vm", machine.name, "--cores", "4", "--wait")
+    agrees(machine, 4, 224)
