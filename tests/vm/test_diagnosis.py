@@ -28,7 +28,7 @@ def part(text, heading):
 
 
 def test_describe_tells_the_story_in_order(busy):
-    """(D58, D73, C5) What happened, how the host sees it, what waits, what to do next."""
+    """(D58, D73) What happened, how the host sees it, what waits, what to do next."""
     cloud = busy.cloud
     cloud.gabbro("suspend", busy.name, "--wait", "--timeout", "60", timeout=90)
     text = describe(busy)
@@ -96,7 +96,7 @@ def pixels(png):
 
 
 def test_screenshot_is_a_picture_and_a_right_of_its_own(busy):
-    """(E54) PNG of the guest's screen; whoever may only read machines does not see their screens."""
+    """(D58) PNG of the guest's screen; whoever may only read machines does not see their screens."""
     cloud = busy.cloud
     file = cloud.folder / "looked.png"
     assert "shows the screen" in cloud.gabbro("screenshot", busy.name, "-o", file).stdout

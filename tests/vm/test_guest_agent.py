@@ -42,7 +42,7 @@ def test_a_command_runs_in_the_guest_and_its_exit_code_is_passed_on(guest):
 
 
 def test_a_command_is_bounded_in_size_and_time(guest):
-    """(A7) What a command writes and how long it takes is bounded inside the guest; its agent serves on."""
+    """(D61) What a command writes and how long it takes is bounded inside the guest; its agent serves on."""
     done = run(guest, "--", "cat", "/dev/zero")
     assert done.returncode == 141 and len(done.stdout) == 256 << 10 and "more than 256 KiB" in done.stderr
     begun = time.monotonic()
@@ -52,7 +52,7 @@ def test_a_command_is_bounded_in_size_and_time(guest):
 
 
 def test_each_thing_asked_of_a_guest_is_a_right_of_its_own_and_audited(guest):
-    """(E54) An operator opens consoles and may not run commands in guests; the log tells who did."""
+    """(D61) An operator opens consoles and may not run commands in guests; the log tells who did."""
     cloud = guest.cloud
     cloud.gabbro("user", "create", "otto", "--no-password")
     kubeconfig = cloud.folder / "otto.kubeconfig"
