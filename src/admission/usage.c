@@ -48,7 +48,8 @@ static void machine(const struct json_value *root, const struct count *count)
         add(count, QUOTA_MEMORY, bytes_of(json_find(spec, "memory", "size", NULL)));
 }
 
-/* A disk counts with the larger of what it asks for and what it has: a size or pool that it leaves out is known later. */
+/* A disk counts with the larger of what it asks for and what it has: a size or pool that it leaves out is known later. The file
+ * that it was uploaded or fetched as lies in the library until it has a volume. */
 static void disk(const struct json_value *root, const struct count *count)
 {
         const struct json_value *claim = json_find(root, "spec", "persistentVolumeClaim", NULL);
@@ -59,6 +60,8 @@ static void disk(const struct json_value *root, const struct count *count)
         g_autofree char *disks = pool ? g_strconcat(pool, QUOTA_POOL_DISKS, NULL) : NULL;
 
         add(count, QUOTA_STORAGE, MAX(wanted, has));
+        if (!json_find(root, "status", "target", NULL))
+                add(count, QUOTA_IMAGE_STORAGE, whole(json_find(root, "status", "ingest", "sizeBytes", NULL)));
         if (!pool)
                 return;
         add(count, storage, MAX(wanted, has));

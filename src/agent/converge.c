@@ -195,9 +195,11 @@ static void gather_volumes(struct agent *agent, struct job *job, const struct ap
         job->n_volumes = spec->n_disks;
         job->volumes = arena_array(job->arena, spec->n_disks, sizeof(*job->volumes));
         for (size_t i = 0; i < spec->n_disks; i++) {
-                const struct intent *volume = intents_get(agent->intents, &api_volume_kind, spec->disks[i].volume);
+                const char *name = spec->disks[i].volume;
+                const struct intent *volume = name ? intents_get(agent->intents, &api_volume_kind, name) : NULL;
                 struct job_volume *entry = &job->volumes[i];
 
+                entry->ready = entry->empty = !name;
                 entry->name = arena_strdup(job->arena, spec->disks[i].volume);
                 if (volume && !volume->doc->deleted) {
                         entry->ready = volume->ready;

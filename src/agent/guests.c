@@ -19,6 +19,8 @@
 #define TICK_US            1000000ull
 #define QUIET_INTERVAL_US  10000000ull /* no agent seen so far */
 #define SEEN_INTERVAL_US   60000000ull
+#define SILENT_MOST        5 /* 10 s, doubled so often at most: agents that never answer must not keep the others waiting */
+#define SILENT_US          1000000
 #define ANSWER_S           3
 #define SEED_AFTER_AGENT_S 10
 #define SEED_AT_MOST_S     600
@@ -35,6 +37,7 @@ struct poll {
         char *name, *uuid, *seed_path;
         struct json_doc *guest; /* status members */
         bool connected;
+        bool silent;    /* it let us wait; one that is not connected does not */
         bool seed_left; /* the seed image still lies there */
         bool set_clock; /* the guest stood still */
         int64_t epoch;  /* of the domain that is asked */
@@ -106,11 +109,16 @@ static int poll_work(void *userdata)
         struct api_guest_os_info info;
         struct guest_os os = {};
         struct virt_error error;
+        gint64 begun_us;
+        int r;
 
-        poll->connected = guest_agent_ping(poll->agent->virt, poll->uuid, ANSWER_S, &error) == 0;
+        begun_us = g_get_monotonic_time();
+        r = guest_agent_ping(poll->agent->virt, poll->uuid, ANSWER_S, &error);
+        poll->connected = r == 0;
+        poll->silent = r && g_get_monotonic_time() - begun_us >= SILENT_US;
         status.agent_connected = poll->connected;
         if (poll->connected && poll->set_clock) {
-                int r = guest_set_time(poll->agent->virt, poll->uuid, &error);
+                r = guest_set_time(poll->agent->virt, poll->uuid, &error);
 
                 log_info(r ? "the clock of a guest that stood still was not set" : "the clock of a guest that stood still is set",
                          "uuid", poll->uuid, "error", r ? error.words : NULL);
@@ -140,8 +148,10 @@ static void poll_done(int result, void *userdata)
                 intent->stood_still = false;
         }
         if (intent) {
+                intent->guest_silent = poll->silent ? MIN(intent->guest_silent + 1, SILENT_MOST) : 0;
                 intent->guest_due_us =
-                        loop_now_us(agent->loop) + (poll->connected && !poll->seed_left ? SEEN_INTERVAL_US : QUIET_INTERVAL_US);
+                        loop_now_us(agent->loop) +
+                        (poll->connected && !poll->seed_left ? SEEN_INTERVAL_US : QUIET_INTERVAL_US << intent->guest_silent);
         }
         if (result == 0 && intent && intent->active && intent->epoch == poll->epoch) {
                 json_doc_free(intent->guest);
@@ -242,6 +252,9 @@ void guests_sweep_seeds(struct agent *agent)
 
 void guests_look(struct guests *guests, struct intent *intent)
 {
-        intent->guest_due_us = 0;
+        uint64_t soon = loop_now_us(guests->agent->loop) + QUIET_INTERVAL_US;
+
+        /* A guest that lets its host wait may also open and close its channel as often as it likes. */
+        intent->guest_due_us = intent->guest_silent ? MIN(intent->guest_due_us, soon) : 0;
         loop_timer_set(guests->timer, TICK_US / 10);
 }

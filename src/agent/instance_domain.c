@@ -42,6 +42,12 @@ bool instance_takes(const struct api_instance_disk *disk, const struct job_volum
         return !disk->attachment || (!disk->unplug && volume->ready && volume->path && !volume->locked);
 }
 
+const char *instance_drive(const struct api_instance_disk *disk)
+{
+        assert(disk);
+        return disk->drive ? disk->drive : disk->name;
+}
+
 const char *instance_uuid(const struct api_instance *instance)
 {
         const char *recorded = json_find_string(instance_record(instance, NULL), "uuid", NULL);
@@ -123,7 +129,7 @@ static struct virt_disk describe_disk(struct job *job, const struct api_instance
         bool cdrom = g_strcmp0(disk->kind, "Cdrom") == 0;
 
         return (struct virt_disk){
-                .name = disk->name,
+                .name = instance_drive(disk),
                 .path = volume->path,
                 .format = g_strcmp0(volume->format, "qcow2") == 0 ? VIRT_FORMAT_QCOW2 : VIRT_FORMAT_RAW,
                 .bus = !paravirtual ? VIRT_BUS_SATA

@@ -50,9 +50,15 @@ bool instance_started_outside(const struct instance_turn *turn)
 /* --- the definition --------------------------------------------------------------------------------------------------------------
  */
 
-static bool inputs_known(const struct job *job)
+/* What has still to come to the running domain is not waited for. */
+static bool inputs_known(const struct instance_turn *turn)
 {
+        const struct job *job = turn->job;
+
         for (size_t i = 0; i < job->n_volumes; i++) {
+                if (turn->instance->spec->disks[i].attachment || job->volumes[i].empty) {
+                        continue;
+                }
                 if (!job->volumes[i].path || !job->volumes[i].format) {
                         return false;
                 }
@@ -220,6 +226,21 @@ static bool compare(struct instance_turn *turn)
         return !words || g_strcmp0(words, turn->job->tolerated) == 0 || put_right(turn, &wanted, words, ordered);
 }
 
+/* A device is on its way, and a guest may take its time: the limits of the disks that stay do not wait for it. */
+static void limit_running(struct instance_turn *turn)
+{
+        g_autoptr(virt_facts) facts = NULL, after = NULL;
+        struct virt_error error = {};
+        struct virt_domain wanted;
+
+        if (!turn->entry.active || describe(turn, &wanted, &error) || read_running(turn, &facts)) {
+                return;
+        }
+        if (instance_put_limits_right(turn, &wanted, &facts->domain) && read_running(turn, &after) == 0) {
+                instance_note_limits(turn, &after->domain);
+        }
+}
+
 bool instance_see_definition(struct instance_turn *turn)
 {
         bool known = turn->fact.epoch >= 0 && turn->fact.epoch == turn->wish.epoch;
@@ -228,12 +249,16 @@ bool instance_see_definition(struct instance_turn *turn)
         if (turn->entry.active && !turn->entry.persistent && turn->exists) {
                 return keep(turn);
         }
-        if (!inputs_known(turn->job)) {
+        if (!inputs_known(turn)) {
                 return true;
         }
         if (!turn->exists) {
                 return turn->wish.power_on || turn->fact.epoch < 0 || define_again(turn);
         }
         /* The specification of another epoch may differ as it likes. */
-        return !known || !turn->job->compare || turn->unsettled || compare(turn);
+        if (known && turn->job->compare && turn->unsettled) {
+                limit_running(turn);
+                return true;
+        }
+        return !known || !turn->job->compare || compare(turn);
 }

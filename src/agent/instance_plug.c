@@ -289,18 +289,100 @@ static void see_defined(struct plugging *plugging, const char *name, const struc
         }
 }
 
+/* --- media of CD drives ----------------------------------------------------------------------------------------------------------
+ */
+
+/* So that a start by hand finds the same; the agent may have been killed between the two. */
+static void define_medium(struct plugging *plugging, const char *drive, const char *path)
+{
+        struct instance_turn *turn = plugging->turn;
+        g_autoptr(virt_facts) facts = NULL;
+        struct virt_error ignored = {};
+        const struct virt_disk *defined;
+        struct virt_disk disk;
+
+        if (virt_domain_facts(virt_of(plugging), turn->uuid, false, &facts, &ignored)) {
+                return;
+        }
+        defined = find_own(&facts->domain, drive);
+        if (defined && g_strcmp0(defined->path, path) != 0) {
+                disk = *defined;
+                disk.path = path;
+                (void)virt_domain_change_medium(virt_of(plugging), turn->uuid, &disk, VIRT_WHERE_DEFINITION, &ignored);
+        }
+}
+
+static int change_medium(struct plugging *plugging, const struct virt_disk *found, const char *path, struct virt_error *reterr)
+{
+        struct instance_turn *turn = plugging->turn;
+        struct virt_disk disk = *found;
+        int r;
+
+        disk.path = path;
+        (void)job_pass(turn->job, "medium", "before");
+        r = virt_domain_change_medium(virt_of(plugging), turn->uuid, &disk, VIRT_WHERE_LIVE, reterr);
+        (void)job_pass(turn->job, "medium", "changed");
+        if (!r) {
+                define_medium(plugging, found->name, path);
+                (void)job_pass(turn->job, "medium", "defined");
+                log_info(path ? "a medium was inserted" : "a medium was ejected", "machine", turn->instance->spec->machine->name,
+                         "drive", found->target, "file", path ? path : found->path);
+        }
+        return r;
+}
+
+/* The drive of the specification holds what it shall, or nothing. What was there once is left to the guest, which may eject it. */
+static void take_medium(struct plugging *plugging, const struct api_instance_disk *wanted, const struct job_volume *volume,
+                        const struct virt_disk *found)
+{
+        struct instance_turn *turn = plugging->turn;
+        const char *path = volume->empty ? NULL : volume->path;
+        const char *target = arena_strdup(turn->job->arena, found->target);
+        bool was_there = path && was_told(plugging, wanted->name, "Attached");
+        struct virt_error error = {};
+        int r;
+
+        if (!volume->empty && (!volume->ready || !volume->path || !volume->format)) {
+                turn->unsettled = true;
+                note(plugging, wanted->name, target, "Attaching");
+                return;
+        }
+        if (was_there || g_strcmp0(path, found->path) == 0) {
+                if (!was_there) {
+                        define_medium(plugging, found->name, path);
+                }
+                if (path) {
+                        note(plugging, wanted->name, target, "Attached");
+                }
+                return;
+        }
+        turn->unsettled = true;
+        r = change_medium(plugging, found, path, &error);
+        plugging->unreachable |= r == VIRT_E_UNREACHABLE;
+        if (!r && read_live(turn, &error) == 0) {
+                if (path) {
+                        note(plugging, wanted->name, target, "Attached");
+                }
+                return;
+        }
+        again(plugging, PLUG_AGAIN_US);
+        note_trouble(plugging, wanted->name, target, path ? "Attaching" : "Detaching", REASON_MEDIUM_NOT_CHANGED, error.words);
+}
+
 /* --- the whole -------------------------------------------------------------------------------------------------------------------
  */
 
 static void take_disk(struct plugging *plugging, size_t i)
 {
         const struct api_instance_disk *wanted = &plugging->turn->instance->spec->disks[i];
-        const struct virt_disk *found = find_own(&plugging->turn->live->domain, wanted->name);
+        const struct virt_disk *found = find_own(&plugging->turn->live->domain, instance_drive(wanted));
         size_t before = plugging->n;
 
         if (wanted->unplug) {
                 plugging->turn->unsettled = true;
                 (void)unplug(plugging, wanted->name);
+        } else if (found && found->cdrom && !wanted->attachment) {
+                take_medium(plugging, wanted, &plugging->turn->job->volumes[i], found);
         } else if (found) {
                 if (wanted->attachment) {
                         see_defined(plugging, wanted->name, found);

@@ -105,7 +105,7 @@ static bool inputs_ready(struct instance_turn *turn)
                 if (turn->instance->spec->disks[i].attachment) {
                         continue; /* it comes later when it is not ready now */
                 }
-                if (!job->volumes[i].ready || !job->volumes[i].path) {
+                if (!job->volumes[i].empty && (!job->volumes[i].ready || !job->volumes[i].path)) {
                         instance_wait(turn, "volume", NULL);
                         return false;
                 }

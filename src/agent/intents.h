@@ -81,6 +81,7 @@ struct intent {
         char *definition_tolerated; /* Instance: a difference that defining anew did not remove */
         struct json_doc *guest;     /* Instance: what the guest agent told last (object of status members) */
         uint64_t guest_due_us;      /* next poll */
+        unsigned guest_silent;      /* Instance: polls in a row that its agent took up and did not answer */
         bool stood_still;           /* Instance: its guest was paused and goes on, and its clock was not set since */
         bool active;                /* Instance: its domain runs */
         bool adopting;              /* Instance: of the first manifest, and not looked at yet */

@@ -20,6 +20,7 @@ enum job_result {
 struct job_volume {
         const char *name; /* of the intent; in the job's arena */
         bool ready;
+        bool empty; /* a CD drive without a medium: there is no volume */
         const char *path, *format;
         /* It shall grow before a domain opens it; 0: it is large enough. */
         uint64_t grow_bytes;
@@ -125,6 +126,9 @@ void converge_task(struct job *job);
 
 /** instance_takes() - whether the domain is started with a disk of its Instance: one that was attached waits for no volume. */
 bool instance_takes(const struct api_instance_disk *disk, const struct job_volume *volume);
+
+/** instance_drive() - the name that a disk of the Instance has in the domain: that of its drive. */
+const char *instance_drive(const struct api_instance_disk *disk);
 
 /** instance_has_attachments() - whether a disk came by an attachment. */
 bool instance_has_attachments(const struct api_instance_spec *spec);

@@ -91,7 +91,11 @@ static void show_stream(int fd, const struct json_value *body, const char *key)
         g_autofree guchar *bytes = g_base64_decode(json_string(json_get(body, key), ""), &len);
 
         if (cli_is_terminal(fd)) {
-                g_autofree char *text = g_strndup((const char *)bytes, len), *clean = cli_clean(text, true);
+                g_autoptr(GString) text = g_string_new_len((const char *)bytes, (gssize)len);
+                g_autofree char *clean = NULL;
+
+                g_string_replace(text, "\t", "        ", 0);
+                clean = cli_clean(text->str, true);
 
                 write_all(fd, clean, strlen(clean));
         } else {

@@ -144,9 +144,11 @@ static bool parts_ready(struct cloud *cloud, const struct store_object *object)
         const struct json_value *spec = json_get(object->root, "spec");
 
         for (const struct json_value *disk = json_first(json_get(spec, "disks")); disk; disk = json_next(disk)) {
-                autostoreobject volume =
-                        store_get_newest(cloud->store, &api_volume_kind, NULL, json_find_string(disk, "volume", NULL));
+                const char *name = json_find_string(disk, "volume", NULL);
+                autostoreobject volume = name ? store_get_newest(cloud->store, &api_volume_kind, NULL, name) : NULL;
 
+                if (!name)
+                        continue; /* a CD drive without a medium */
                 if (!volume || strcmp(state_of(volume), "Ready") != 0)
                         return false;
         }
@@ -209,7 +211,7 @@ static char *disks_of(struct cloud *cloud, const struct store_object *object)
                 bool unplug = json_bool(json_get(disk, "unplug"), false);
                 size_t n = 0;
 
-                if (unplug && !cloud->stubborn)
+                if ((unplug && !cloud->stubborn) || !json_find_string(disk, "volume", NULL))
                         continue;
                 for (const char *c = text->str; *c; c++)
                         n += *c == '{';

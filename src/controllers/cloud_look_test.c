@@ -235,8 +235,8 @@ void cloud_image(struct cloud *cloud, const char *name)
         g_autofree char *digest = g_compute_checksum_for_string(G_CHECKSUM_SHA256, name, -1);
         g_autofree char *ingest =
                 g_strdup_printf("{\"ingest\": {\"progressPercent\": 100, \"digest\": \"%s\", \"sizeBytes\": 20000000,"
-                                " \"virtualSizeBytes\": 1073741824, \"format\": \"qcow2\"}}",
-                                digest);
+                                " \"virtualSizeBytes\": 1073741824, \"format\": \"%s\"}}",
+                                digest, g_str_has_suffix(name, "-iso") ? "iso" : "qcow2");
 
         cloud_applyf(cloud,
                      "{apiVersion: gabbro.dev/v1, kind: ClusterVirtualImage, metadata: {name: %s},\n"

@@ -97,7 +97,8 @@ char *cloud_digest(const struct cloud *cloud);
 #define VMBDA (&api_virtual_machine_block_device_attachment_kind)
 #define VMIP  (&api_virtual_machine_ip_address_kind)
 
-/** cloud_image() - the YAML of a ready ClusterVirtualImage is applied and its ingest finished: 1 GiB qcow2. */
+/** cloud_image() - the YAML of a ready ClusterVirtualImage is applied and its ingest finished: 1 GiB qcow2, or an ISO image when
+ * its name ends in "-iso". */
 void cloud_image(struct cloud *cloud, const char *name);
 /** cloud_machine() - a machine of class generic with one core, 1Gi and one disk "<name>-root" made of image "tiny"; @more: further
  * lines of its spec. Makes image and disk when they are absent. */

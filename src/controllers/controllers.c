@@ -96,7 +96,8 @@ static void instance_by_volume(const struct cache_object *object, struct cache_i
         const struct api_instance *view = object->view;
 
         for (size_t i = 0; view->spec && i < view->spec->n_disks; i++)
-                cache_index_add(keys, view->spec->disks[i].volume);
+                if (view->spec->disks[i].volume)
+                        cache_index_add(keys, view->spec->disks[i].volume);
 }
 
 static void port_by_machine(const struct cache_object *object, struct cache_index_keys *keys)

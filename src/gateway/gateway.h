@@ -172,6 +172,8 @@ void streams_end_node(struct streams *streams, const char *node);
 /** guest_calls_init() - .../virtualmachines/<name>/exec, guestpassword, guestinfo ... and the agents' ends of them. */
 void guest_calls_init(struct gateway *gateway);
 struct guest_calls *guest_calls_free(struct guest_calls *calls);
+/** guest_calls_end_node() - nobody waits any more for what @node was asked, which is trusted no more. */
+void guest_calls_end_node(struct guest_calls *calls, const char *node);
 
 /* --- small things that several facades use
  * ------------------------------------------------------------------------------------------- */

@@ -129,6 +129,22 @@ static void on_rights_changed(void *userdata)
         g_list_free(all);
 }
 
+void guest_calls_end_node(struct guest_calls *calls, const char *node)
+{
+        GList *all = g_hash_table_get_values(calls->by_nonce);
+
+        for (const GList *it = all; it; it = it->next) {
+                struct guest_call *call = it->data;
+
+                if (strcmp(call->node, node) != 0)
+                        continue;
+                refuse(call, 503, "ServiceUnavailable", "the host of the machine is disabled");
+                if (call->agent)
+                        http_ws_close(call->agent, CLOSE_GOING_AWAY, "the node is not trusted");
+        }
+        g_list_free(all);
+}
+
 static void on_timeout(struct loop_source *source, void *userdata)
 {
         struct guest_call *call = userdata;

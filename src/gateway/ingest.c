@@ -95,7 +95,7 @@ void ingest_report_none(struct gateway *gateway, const struct ingest_target *tar
 uint64_t ingest_room(const struct gateway *gateway, const struct ingest_target *target, const char **ret_quota)
 {
         *ret_quota = NULL;
-        if (target->kind != &api_virtual_image_kind || !gateway->quota)
+        if (!target->namespace || !gateway->quota)
                 return UINT64_MAX;
         return quota_left(gateway->quota, target->namespace, QUOTA_IMAGE_STORAGE, ret_quota);
 }

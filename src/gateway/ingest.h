@@ -38,6 +38,8 @@ extern const struct schema_kind *const ingest_kinds[];
 
 /** uploads_init() - the subresource "upload" of images and disks: PUT or POST of the bytes, ?sha256= of them. */
 void uploads_init(struct gateway *gateway);
+/** uploads_start() - once half uploads are known: objects that still tell of a plain upload, which a kill broke off, wait again. */
+void uploads_start(struct gateway *gateway);
 /** uploads_stop() - what is unpacked ends now: before gateway->pool goes. NULL is accepted. */
 void uploads_stop(struct uploads *uploads);
 struct uploads *uploads_free(struct uploads *uploads);
@@ -54,6 +56,8 @@ void resumable_stop(struct resumable *resumable);
 struct resumable *resumable_free(struct resumable *resumable);
 /** resumable_is_busy() - whether bytes come, or are looked at, for the object with this uid. */
 bool resumable_is_busy(const struct gateway *gateway, const char *uid);
+/** resumable_has() - whether there is a half upload for it that can be gone on with. */
+bool resumable_has(const struct gateway *gateway, const char *uid);
 
 /** imports_init() - follow images and disks whose source is a URL, and fetch what is missing. */
 int imports_init(struct gateway *gateway);

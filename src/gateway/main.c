@@ -532,6 +532,8 @@ static int start(struct program *program)
                 r = say(callbacks_init(gateway), "cannot tell callbacks");
         if (r == 0 && !program->options.admin_reset)
                 r = say(resumable_start(gateway), "cannot go on with uploads");
+        if (r == 0 && !program->options.admin_reset)
+                uploads_start(gateway);
         return r;
 }
 

@@ -166,8 +166,10 @@ static void on_identity(const struct store_event *event, void *userdata)
                 if (g_str_equal(stream->node, event->object->name) && (refused || !known))
                         stream_end(stream);
         }
-        if (refused)
+        if (refused) {
                 streams_end_node(manifests->gateway->streams, event->object->name);
+                guest_calls_end_node(manifests->gateway->guest_calls, event->object->name);
+        }
 }
 
 /* @text NULL: from now on, after a list. False: not a revision that there has been. */

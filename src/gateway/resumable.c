@@ -275,3 +275,8 @@ bool resumable_is_busy(const struct gateway *gateway, const char *uid)
 
         return half && (half->receiving || half->state == HALF_FINISHING);
 }
+
+bool resumable_has(const struct gateway *gateway, const char *uid)
+{
+        return g_hash_table_contains(gateway->resumable->by_object, uid);
+}

@@ -383,8 +383,7 @@ static uint64_t count_project(const struct resumable *resumable, const char *nam
                 if (half == but || g_strcmp0(half->grant.namespace, namespace) != 0)
                         continue;
                 ++*ret_count;
-                if (half->grant.kind == &api_virtual_image_kind)
-                        bytes += half->grant.size_bytes;
+                bytes += half->grant.size_bytes;
         }
         return bytes;
 }

@@ -6,6 +6,7 @@
 #include "gateway/ingest.h"
 #include "generated/reasons.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ struct upload {
         int64_t expected_bytes; /* -1: not told */
         int last_percent;
         bool busy, ended, over_quota;
+        bool told;          /* the object says what came of it */
         atomic_ullong room; /* what quotas leave for it */
         int write_error;
         struct blob_facts facts;
@@ -36,8 +38,11 @@ struct uploads {
         atomic_bool stopping;
 };
 
+/* One that broke off leaves nothing: its object waits for a file as before. */
 static void upload_free(struct upload *upload)
 {
+        if (!upload->told && upload->last_percent > 0 && !atomic_load(&upload->gateway->uploads->stopping))
+                ingest_report_none(upload->gateway, &upload->target);
         g_hash_table_remove(upload->gateway->uploads->by_uid, upload->target.uid);
         blob_intake_free(upload->intake);
         buffers_clear(&upload->buffers);
@@ -99,6 +104,7 @@ static void answer_done(int result, const struct store_object *const *objects, s
 {
         struct upload *upload = userdata;
 
+        upload->told = result == 0;
         if (upload->request && result == 0 && n_objects > 0)
                 api_reply_object(upload->request, 200, objects[0]);
         else if (upload->request)
@@ -122,7 +128,7 @@ static void refuse_for_quota(struct upload *upload)
 
         if (!upload->over_quota)
                 ingest_report_fault(upload->gateway, &upload->target, REASON_QUOTA_EXCEEDED, words);
-        upload->over_quota = true;
+        upload->over_quota = upload->told = true;
         refuse(upload, 403, "Forbidden", words);
 }
 
@@ -139,6 +145,7 @@ static void finish_done(int result, void *userdata)
                 g_autoptr(schema_faults) faults = schema_faults_new();
                 schema_faults_add(faults, "body", upload->fault.reason, "%s", upload->fault.message);
                 ingest_report_fault(upload->gateway, &upload->target, upload->fault.reason, upload->fault.message);
+                upload->told = true;
                 if (upload->request)
                         api_reply_status(upload->request, 422, "Invalid", upload->fault.message, faults);
                 else
@@ -155,6 +162,7 @@ static void finish_done(int result, void *userdata)
         int r = ingest_report_facts(upload->gateway, &upload->target, &upload->facts, answer_done, upload);
         if (r == -EDQUOT) {
                 upload->busy = false;
+                upload->told = true;
                 library_release(upload->gateway, upload->facts.digest);
                 refuse(upload, 403, "Forbidden", "the file is larger than what the project's quota leaves of images.storage");
         } else if (r) {
@@ -323,6 +331,44 @@ void uploads_init(struct gateway *gateway)
                                                          .userdata = gateway};
                         api_add_subresource(gateway->api, &upload);
                 }
+        }
+}
+
+/* --- what a kill broke off
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static bool collect_broken(const struct store_object *object, void *userdata)
+{
+        const struct json_value *ingest = json_find(object->root, "status", "ingest", NULL);
+
+        if (ingest && !json_get(ingest, "digest") && !json_get(ingest, "error") &&
+            g_strcmp0(json_find_string(object->root, "spec", "dataSource", "type", NULL), "Upload") == 0) {
+                struct ingest_target *target = g_new0(struct ingest_target, 1);
+
+                ingest_target_set(target, object);
+                g_ptr_array_add(userdata, target);
+        }
+        return true;
+}
+
+static void free_target(void *data)
+{
+        ingest_target_clear(data);
+        g_free(data);
+}
+
+void uploads_start(struct gateway *gateway)
+{
+        g_autoptr(GPtrArray) targets = g_ptr_array_new_with_free_func(free_target);
+
+        assert(gateway);
+        for (size_t i = 0; ingest_kinds[i]; i++)
+                store_list(gateway->store, ingest_kinds[i], NULL, NULL, collect_broken, targets);
+        for (guint i = 0; i < targets->len; i++) {
+                const struct ingest_target *target = targets->pdata[i];
+
+                if (!resumable_has(gateway, target->uid) && !g_hash_table_contains(gateway->uploads->by_uid, target->uid))
+                        ingest_report_none(gateway, target);
         }
 }
 

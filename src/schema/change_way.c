@@ -38,7 +38,8 @@ const struct change_field change_fields[] = {
         {"memory.size", CHANGE_RESTART, CHANGE_LIVE, CHANGE_MEMORY,
          "more comes live in steps of 128Mi, up to the room that the machine was started with; less waits for a restart"},
         {"blockDeviceRefs", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE,
-         "disks that come and go while it runs are VirtualMachineBlockDeviceAttachments"},
+         "disks that come and go while it runs are VirtualMachineBlockDeviceAttachments; with Live the ISO image of a CD drive is "
+         "exchanged at once"},
         {"provisioning", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "the guest reads it when it boots"},
         {"liveMigrationPolicy", CHANGE_AT_ONCE, CHANGE_AT_ONCE, CHANGE_NO_RULE, "it speaks of the next migration"},
         {"networks", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "interfaces are made when the machine starts"},

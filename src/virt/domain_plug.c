@@ -109,3 +109,22 @@ int virt_domain_unplug(struct virt *virt, const char *uuid, const struct virt_di
                 return 0;
         return fail_unless_stopped(domain, "DetachFailed", reterr);
 }
+
+int virt_domain_change_medium(struct virt *virt, const char *uuid, const struct virt_disk *disk, enum virt_where where,
+                              struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = NULL;
+        g_autofree char *xml = NULL;
+        AUTO_DOMAIN domain = NULL;
+        int r;
+
+        assert(disk && disk->cdrom && *disk->target);
+        r = virt_disk_to_xml(disk, &xml, reterr);
+        if (!r)
+                r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        if (r)
+                return r;
+        return virDomainUpdateDeviceFlags(domain, xml, flags_of(where)) < 0
+                       ? fail_unless_stopped(domain, "MediumNotChanged", reterr)
+                       : 0;
+}

@@ -27,6 +27,14 @@ int virt_domain_plug(struct virt *virt, const char *uuid, const struct virt_disk
                      struct virt_error *reterr);
 
 /**
+ * virt_domain_change_medium() - the CD drive @disk, as it was read from the domain, holds @disk->path from now on (NULL: nothing)
+ *
+ * A guest that has locked the tray is asked and may refuse: VIRT_E_FAILED with libvirt's words. VIRT_E_STATE: it does not run.
+ */
+int virt_domain_change_medium(struct virt *virt, const char *uuid, const struct virt_disk *disk, enum virt_where where,
+                              struct virt_error *reterr);
+
+/**
  * virt_domain_unplug() - detach a disk, as it was read from the domain
  *
  * From a running domain: asks the guest and waits for libvirt's few seconds. 0 says that it was asked, not that the disk is gone:

@@ -201,7 +201,7 @@ int guest_tell(struct virt *virt, const char *uuid, struct json_doc *doc, struct
                 int outcome = guest_agent_command(virt, uuid, commands[i], ANSWER_S, &docs[i], reterr);
 
                 /* An older agent does not know them all; one that does not answer will not answer the next either. */
-                if (outcome && (i == 0 || outcome == VIRT_E_TIMEOUT || outcome == VIRT_E_UNREACHABLE))
+                if (outcome && (i == 0 || outcome != VIRT_E_FAILED))
                         r = outcome;
                 roots[i] = docs[i] ? json_root(docs[i]) : NULL;
         }

@@ -55,7 +55,9 @@ static size_t clean(const char *text, char *buffer, size_t room)
 
         for (const char *p = valid; *p; p = g_utf8_next_char(p)) {
                 size_t len = (size_t)(g_utf8_next_char(p) - p);
-                bool blank = *p == ' ' || g_unichar_iscntrl(g_utf8_get_char(p));
+                gunichar character = g_utf8_get_char(p);
+                /* What turns the direction of a line, or is not seen, is no more plain than an escape. */
+                bool blank = *p == ' ' || g_unichar_iscntrl(character) || g_unichar_type(character) == G_UNICODE_FORMAT;
 
                 if (n + (blank ? 1 : len) >= room)
                         break;

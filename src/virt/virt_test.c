@@ -910,7 +910,7 @@ static void the_end_of_a_command_is_read_or_refused(void)
 /* Attack 23: lists without end, names with markup and escapes, values of other kinds. */
 static void what_a_guest_tells_is_plain_and_bounded(void)
 {
-        g_autofree char *many = repeated("[{\"user\":\"a\"}", ",{\"user\":\"\\u001b[31m<b>root\"}", 3000, "]");
+        g_autofree char *many = repeated("[{\"user\":\"a\"}", ",{\"user\":\"\\u001b[31m<b>\\u202eroot\"}", 3000, "]");
         g_autofree char *addresses = repeated("[{\"name\":\"eth0\",\"ip-addresses\":[{\"ip-address\":\"::1\"}",
                                               ",{\"ip-address\":\"10.0.0.1\\n\"}", 3000, "]}]");
         const char *const texts[] = {many, addresses, "{\"version\":[1],\"host-name\":7}",
@@ -933,6 +933,7 @@ static void what_a_guest_tells_is_plain_and_bounded(void)
         g_assert_cmpuint(json_length(json_get(json_first(json_get(told, "interfaces")), "addresses")), ==, GUEST_LIST_MAX);
         text = json_to_text(told);
         g_assert_null(strstr(text, "\\u001b"));
+        g_assert_null(strstr(text, "\u202e"));
         g_assert_null(strstr(text, "\\n"));
         g_assert_null(json_get(told, "agentVersion"));
         g_assert_null(json_get(told, "hostName"));

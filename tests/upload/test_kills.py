@@ -180,3 +180,27 @@ def test_a_packed_image_is_unpacked_after_a_restart(fresh, end):
     assert fresh.blobs() == [hashlib.sha256(plain).hexdigest()] and not list(intake.iterdir())
     assert fresh.head(upload).offset == len(packed)
     fresh.await_uploads([upload[-32:] + ".record"])
+
+
+@pytest.mark.parametrize("end", ["client", "gateway"])
+def test_a_plain_upload_that_breaks_off_leaves_nothing(fresh, end):
+    """It cannot be gone on with: the image waits for its file again, and takes it."""
+    path, data = fresh.image("plain"), image_bytes(8 << 20, 3)
+    fresh.await_phase(path, "WaitForUserUpload")
+    connection = fresh.connect()
+    connection.putrequest("PUT", f"{path}/upload")
+    connection.putheader("Authorization", f"Bearer {fresh.token}")
+    connection.putheader("Content-Length", str(len(data)))
+    connection.endheaders()
+    connection.send(data[:5 << 20])
+    fresh.await_phase(path, "Provisioning")
+    intake = fresh.data / "blobs/intake"
+    assert len(list(intake.iterdir())) == 1
+    if end == "gateway":
+        fresh.restart()
+    connection.close()
+    assert "ingest" not in fresh.await_phase(path, "WaitForUserUpload")
+    assert list(intake.iterdir()) == [] and fresh.blobs() == []
+    assert fresh.send("PUT", f"{path}/upload", data, {"Authorization": f"Bearer {fresh.token}"}).status == 200
+    assert fresh.await_phase(path, "Ready")["ingest"]["digest"] == hashlib.sha256(data).hexdigest()
+    outcome(f"{end} killed in the middle", "image: plain upload by PUT", "nothing is left of the half file; the image waits for its file again")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent in a guest: what it tells, what is asked of it, who may ask. Debian's qemu-ga in the tiny guest answers."""
 import json
+import subprocess
 import time
 
 import pytest
@@ -72,6 +73,24 @@ def test_each_thing_asked_of_a_guest_is_a_right_of_its_own_and_audited(guest):
     lines = [json.loads(line) for line in (cloud.demo / "gateway/audit.log").read_text().splitlines()]
     told = [(line["allowed"], line["name"]) for line in lines if line.get("subresource") == "exec" and line["user"] == "otto"]
     assert told == [(False, guest.name), (True, guest.name)]
+
+
+def test_a_command_whose_answer_is_lost_is_not_sent_again(guest):
+    """(A4) The agent, then the gateway is killed while a command runs: the caller is told, and it ran once."""
+    cloud = guest.cloud
+    for i, (name, code, words) in enumerate((("agent", 1, "whether it was done is not known"), ("gateway", 4, "cannot reach"))):
+        daemon = Daemon(cloud, name)
+        argv = cloud.argv(BIN / "gabbro", "--kubeconfig", cloud.kubeconfig, "guest", "exec", guest.name, "--", "sh", "-c",
+                          f"echo x >>/run/once{i}; sleep 3")
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asked:
+            cloud.eventually("it runs", lambda: run(guest, "--", "cat", f"/run/once{i}").stdout, 20)
+            daemon.end()
+            _, complaints = asked.communicate(timeout=60)
+        daemon.begin()
+        cloud.gateway_serves()
+        assert asked.returncode == code and words in complaints, complaints
+        cloud.eventually("asked again", lambda: run(guest, "--", "true").returncode == 0, 30)
+        assert run(guest, "--", "cat", f"/run/once{i}").stdout == "x\n"
 
 
 def test_a_password_is_set_and_kept_nowhere(guest):

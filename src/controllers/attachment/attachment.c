@@ -154,6 +154,18 @@ static enum turn_result follow(struct attachment *a)
                     arena_printf(arena, "host %s was told to attach it", node));
 }
 
+/* A drive whose medium was exchanged keeps the name that it was started with. */
+static bool names_drive(const struct attachment *a)
+{
+        const struct api_instance_spec *spec = a->instance ? ((const struct api_instance *)a->instance->view)->spec : NULL;
+        const char *name = attachment_disk_name(turn_arena(a->turn), a->look.kind, a->look.name);
+
+        for (size_t i = 0; spec && a->runs && i < spec->n_disks; i++)
+                if (g_strcmp0(spec->disks[i].drive, name) == 0)
+                        return true;
+        return false;
+}
+
 static enum turn_result judge(struct attachment *a)
 {
         struct arena *arena = turn_arena(a->turn);
@@ -173,6 +185,9 @@ static enum turn_result judge(struct attachment *a)
                             arena_printf(arena, "waits for %s %s: %s", a->look.kind, a->look.name, a->look.words));
         if (!room)
                 return tell(a, "Pending", false, REASON_CAPACITY_REACHED, "waits until the machine has fewer devices");
+        if (names_drive(a))
+                return tell(a, "Pending", false, REASON_NOT_ATTACHED,
+                            "a CD drive of the machine was started with it and bears its name: it comes at the next start");
         return tell(a, "Pending", false, REASON_NOT_ATTACHED,
                     a->runs ? "the machine is about to get it" : "waits until the machine runs");
 }

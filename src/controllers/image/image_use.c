@@ -298,7 +298,8 @@ static void enqueue_instance_volumes(const struct cache *cache, const struct cac
         const struct api_instance *view = instance->view;
 
         for (size_t i = 0; view->spec && i < view->spec->n_disks; i++) {
-                const struct cache_object *volume = cache_get(cache, &api_volume_kind, NULL, view->spec->disks[i].volume);
+                const char *name = view->spec->disks[i].volume;
+                const struct cache_object *volume = name ? cache_get(cache, &api_volume_kind, NULL, name) : NULL;
 
                 if (volume)
                         image_enqueue_owner(cache, volume, kind, queue);

@@ -194,6 +194,7 @@ void vm_changes(struct vm_context *vm, struct json_doc *doc)
         current = json_copy(doc, json_root(applied));
         desired = shown_spec(doc, vm->object);
         overlay_size(vm, doc, current, desired);
+        vm_overlay_media(vm, doc, current, desired);
         for (const struct json_value *v = json_first(current); v; v = json_next(v))
                 compare_member(&changes, json_key(v), v, json_get(desired, json_key(v)));
         for (const struct json_value *v = json_first(desired); v; v = json_next(v))

@@ -138,6 +138,14 @@ void vm_look_at_attachments(struct vm_context *vm);
 /** vm_plug() - the disks of a running Instance follow the attachments; those of one that is off only leave it. */
 void vm_plug(struct vm_context *vm);
 
+/* plug_media.c */
+/** vm_exchange_media() - the @n @disks of the Instance with the media that the specification names now; true: something changed. */
+bool vm_exchange_media(struct vm_context *vm, struct api_instance_disk *disks, size_t n);
+/** vm_overlay_media() - @current.blockDeviceRefs as they are in the drives of what runs. */
+void vm_overlay_media(struct vm_context *vm, struct json_doc *doc, struct json_value *current, const struct json_value *desired);
+/** vm_media_words() - what of the ordered media is not in its drive yet, or NULL; a reason only when there is trouble. */
+const char *vm_media_words(struct vm_context *vm, const char **ret_reason);
+
 /* interfaces.c */
 /** vm_look_at_interfaces() - networks, addresses (made when absent) and policy; conditions VirtualMachineIPAddressReady,
  * NetworkReady. */

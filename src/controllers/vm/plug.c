@@ -107,7 +107,7 @@ static bool keep(struct vm_context *vm, struct api_instance_disk *disks, size_t 
 static bool has_disk(const struct api_instance_disk *disks, size_t n, const char *name)
 {
         for (size_t i = 0; i < n; i++)
-                if (strcmp(disks[i].name, name) == 0)
+                if (strcmp(disks[i].name, name) == 0 || g_strcmp0(disks[i].drive, name) == 0)
                         return true;
         return false;
 }
@@ -148,6 +148,8 @@ void vm_plug(struct vm_context *vm)
         spec = *vm->view->spec;
         spec.disks = arena_array(vm->arena, spec.n_disks + LIMIT_BLOCK_DEVICES, sizeof(*spec.disks));
         changed = keep(vm, spec.disks, &n);
+        if (takes_disks(vm) && vm_applies_live(vm))
+                changed |= vm_exchange_media(vm, spec.disks, n);
         if (takes_disks(vm))
                 changed |= add(vm, spec.disks, &n);
         if (!changed)

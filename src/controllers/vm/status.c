@@ -395,6 +395,19 @@ static const char *waiting_words(struct vm_context *vm)
                             n == 1 ? "" : "s", n == 1 ? "s" : "", why);
 }
 
+/* Devices that are on their way into or out of what runs. */
+static bool say_plugging(struct vm_context *vm)
+{
+        const char *reason = REASON_CONFIGURATION_NOT_APPLIED, *words = vm_media_words(vm, &reason);
+
+        if (!words)
+                return false;
+        conditions_say(&vm->conditions, "ConfigurationApplied", "False", reason, "%s", words);
+        conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "False", REASON_NO_RESTART_REQUIRED,
+                       "no change of the specification waits for a restart");
+        return true;
+}
+
 static void say_configuration(struct vm_context *vm, bool runs)
 {
         const struct api_instance_status *host = runs && !vm->started && vm->view ? vm->view->status : NULL;
@@ -423,6 +436,8 @@ static void say_configuration(struct vm_context *vm, bool runs)
                                "no change waits for a restart");
                 return;
         }
+        if (host && say_plugging(vm))
+                return;
         if (host && host->differs) {
                 if (!differed)
                         turn_event(vm->turn, vm->object, true, REASON_DOMAIN_CHANGED_OUTSIDE, host->differs);
@@ -513,6 +528,16 @@ static void set_resources(struct vm_context *vm)
 }
 
 /* What the host says of a device, and of one that came by an attachment whether the machine has it at all. */
+static bool has_disk(const struct cache_object *instance, const char *name)
+{
+        const struct api_instance_spec *spec = ((const struct api_instance *)instance->view)->spec;
+
+        for (size_t i = 0; i < spec->n_disks; i++)
+                if (strcmp(spec->disks[i].name, name) == 0)
+                        return spec->disks[i].volume != NULL;
+        return false;
+}
+
 static void set_devices(struct vm_context *vm, bool attached)
 {
         struct api_block_device_status *list = arena_array(vm->arena, vm->n_devices, sizeof(*list));
@@ -530,7 +555,8 @@ static void set_devices(struct vm_context *vm, bool attached)
                         .kind = device->ref->kind,
                         .name = device->ref->name,
                         .size = device->size,
-                        .attached = device->attachment ? g_strcmp0(host->state, "Attaching") != 0 : attached,
+                        .attached = attached && (!instance || has_disk(instance, name)) &&
+                                    (!host || g_strcmp0(host->state, "Attaching") != 0),
                         .has_attached = true,
                         .target = host ? host->target : NULL,
                         .hotplugged = device->attachment != NULL,

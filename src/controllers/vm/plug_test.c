@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/cloud_test.h"
+#include "generated/reasons.h"
+
+#include <string.h>
+
+#define LIVE    "  disruptions: {applyMode: Live}\n"
+#define RESTART "  disruptions: {applyMode: Restart}\n"
+
+/* Machine "web" with further devices, as JSON objects separated by commas, and further lines of its specification. */
+static void web(struct cloud *cloud, const char *devices, const char *more)
+{
+        cloud_applyf(cloud,
+                     "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
+                     "spec:\n  virtualMachineClassName: generic\n  cpu: {cores: 1}\n  memory: {size: 1Gi}\n"
+                     "  blockDeviceRefs: [{kind: VirtualDisk, name: web-root}%s]\n%s",
+                     devices, more);
+        cloud_settle(cloud);
+}
+
+/* --- media of CD drives --- */
+
+#define CD(name) ", {kind: ClusterVirtualImage, name: " name "}"
+
+static struct cloud *with_disc(const char *more)
+{
+        struct cloud *cloud = cloud_new(NULL);
+        g_autofree char *lines = g_strconcat("  runPolicy: Manual\n", more, NULL);
+
+        cloud_image(cloud, "a-iso");
+        cloud_image(cloud, "b-iso");
+        cloud_machine(cloud, "web", lines);
+        web(cloud, CD("a-iso"), more);
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: go},\n"
+                            " spec: {type: Start, virtualMachineName: web}}");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        return cloud;
+}
+
+static const struct api_instance_disk *drive(struct cloud *cloud)
+{
+        const struct api_instance *instance = cloud_instance(cloud, "web");
+
+        g_assert_cmpuint(instance->spec->n_disks, ==, 2);
+        return &instance->spec->disks[1];
+}
+
+static void expect_applied(struct cloud *cloud)
+{
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/epoch"), ==, "1");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges"), ==, "");
+        cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "True " REASON_CONFIGURATION_APPLIED, NULL);
+}
+
+static void a_disc_is_exchanged_ejected_and_inserted_while_the_machine_runs(void)
+{
+        g_autoptr(cloud) cloud = with_disc(LIVE);
+        g_autofree char *first = g_strdup(drive(cloud)->volume);
+
+        web(cloud, CD("b-iso"), LIVE);
+        g_assert_cmpstr(drive(cloud)->name, ==, "cvi-b-iso");
+        g_assert_cmpstr(drive(cloud)->drive, ==, "cvi-a-iso");
+        g_assert_cmpstr(drive(cloud)->volume, !=, first);
+        expect_applied(cloud);
+        web(cloud, "", LIVE);
+        g_assert_null(drive(cloud)->volume);
+        expect_applied(cloud);
+        web(cloud, CD("a-iso"), LIVE);
+        g_assert_cmpstr(drive(cloud)->name, ==, "cvi-a-iso");
+        g_assert_null(drive(cloud)->drive);
+        g_assert_cmpstr(drive(cloud)->volume, ==, first);
+        expect_applied(cloud);
+        cloud_expect_no_effects(cloud);
+}
+
+/* The next start makes the drives anew. */
+static void a_restart_knows_nothing_of_exchanges(void)
+{
+        g_autoptr(cloud) cloud = with_disc(LIVE);
+
+        web(cloud, CD("b-iso"), LIVE);
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: again},\n"
+                            " spec: {type: Restart, virtualMachineName: web}}");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpstr(drive(cloud)->name, ==, "cvi-b-iso");
+        g_assert_null(drive(cloud)->drive);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges"), ==, "");
+}
+
+/* D101: and what finds no drive waits, too. */
+static void without_live_or_a_drive_a_disc_waits(void)
+{
+        g_autoptr(cloud) cloud = with_disc(RESTART);
+
+        web(cloud, CD("b-iso"), RESTART);
+        g_assert_cmpstr(drive(cloud)->name, ==, "cvi-a-iso");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges/0/path"), ==, "blockDeviceRefs.1");
+        web(cloud, CD("a-iso") CD("b-iso"), LIVE);
+        g_assert_cmpuint(cloud_instance(cloud, "web")->spec->n_disks, ==, 2);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges/0/path"), ==, "blockDeviceRefs.2");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/blockDeviceRefs/2/attached"), ==, "false");
+}
+
+/* What is in the drive stays until the other disc can be put in. */
+static void a_disc_that_is_not_ready_empties_no_drive(void)
+{
+        g_autoptr(cloud) cloud = with_disc(LIVE);
+
+        web(cloud, CD("late-iso"), LIVE);
+        g_assert_cmpstr(drive(cloud)->name, ==, "cvi-a-iso");
+        g_assert_nonnull(drive(cloud)->volume);
+        cloud_image(cloud, "late-iso");
+        cloud_settle(cloud);
+        g_assert_cmpstr(drive(cloud)->name, ==, "cvi-late-iso");
+        expect_applied(cloud);
+}
+
+int main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/plug/D101_discs_come_and_go", a_disc_is_exchanged_ejected_and_inserted_while_the_machine_runs);
+        g_test_add_func("/plug/restart_after_exchange", a_restart_knows_nothing_of_exchanges);
+        g_test_add_func("/plug/D101_discs_wait", without_live_or_a_drive_a_disc_waits);
+        g_test_add_func("/plug/disc_not_ready", a_disc_that_is_not_ready_empties_no_drive);
+        return g_test_run();
+}

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Discs in the CD drive of a machine that runs: another one, none, one again; the guest reads each. Attached, a drive comes with its disc."""
+import json
+import struct
+
+import pytest
+from fleet import Machine, manifest
+from guest import condition
+
+VM = "cd"
+
+
+def both(number):
+    return struct.pack("<I", number) + struct.pack(">I", number)
+
+
+def disc(words):
+    """The smallest volume that is one: a primary descriptor with a name, the end, an empty directory."""
+    primary = bytearray(2048)
+    primary[0:7] = b"\1CD001\1"
+    primary[40:72] = words.encode().ljust(32)
+    primary[80:88] = both(40)
+    primary[128:132] = struct.pack("<H", 2048) + struct.pack(">H", 2048)
+    primary[156:190] = bytes([34, 0]) + both(20) + both(2048) + bytes(7) + b"\2" + bytes(6) + bytes([1, 0])
+    end = bytearray(2048)
+    end[0:7] = b"\xffCD001\1"
+    return (bytes(16 * 2048) + bytes(primary) + bytes(end)).ljust(40 * 2048, b"\0")
+
+
+@pytest.fixture(scope="module")
+def machine(cloud):
+    names = ("DISC-A", "DISC-B", "DISC-C")
+    for name in names:
+        path = cloud.folder / f"{name}.iso"
+        path.write_bytes(disc(name))
+        cloud.gabbro("image", "upload", path, "--name", name.lower())
+    items = manifest(VM, "AlwaysOn")
+    items[1]["spec"]["disruptions"] = {"applyMode": "Live"}
+    items[1]["spec"]["blockDeviceRefs"].append({"kind": "VirtualImage", "name": "disc-a"})
+    for name in names:
+        cloud.wait("vi", name.lower(), "phase=Ready", 30)
+    cloud.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    made = Machine(cloud, VM)
+    cloud.wait("vm", VM, "phase=Running", 60)
+    made.until("its agent answers", lambda m: reads(m) == "DISC-A", 60)
+    yield made
+    cloud.kubectl("delete", "vm", VM, timeout=90)
+    cloud.kubectl("delete", "vd", f"{VM}-root", timeout=60)
+    cloud.kubectl("delete", "vi", *[n.lower() for n in names], timeout=60)
+
+
+def reads(machine, drive="sr0"):
+    """The name of the disc that the guest finds in its drive; "": it finds none; None: the guest does not answer."""
+    script = f"dd if=/dev/{drive} bs=2048 skip=16 count=1 2>/dev/null | dd bs=1 skip=40 count=32 2>/dev/null"
+    result = machine.cloud.gabbro("guest", "exec", VM, "--", "sh", "-c", script, check=False)
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def put(machine, *discs):
+    """Into the specification; when the machine runs as it says."""
+    refs = [{"kind": "VirtualDisk", "name": f"{VM}-root"}] + [{"kind": "VirtualImage", "name": d} for d in discs]
+    machine.cloud.kubectl("patch", "vm", VM, "--type", "merge", "-p", json.dumps({"spec": {"blockDeviceRefs": refs}}))
+    machine.cloud.gabbro("wait", "vm", VM, "--for", "condition=ConfigurationApplied", "--timeout", "20")
+
+
+def drives(machine, *flags):
+    """Of libvirt: what each CD drive holds."""
+    rows = [line.split(None, 1) for line in machine.cloud.virsh("domblklist", machine.uuid(), *flags).splitlines() if line.strip()]
+    return [path.strip() for target, path in rows if target.startswith("sd")]
+
+
+def test_a_disc_is_exchanged_ejected_and_put_in_again(machine):
+    """Live, without a restart, in what runs and in its definition (D99, D100; D101 with applyMode Live)."""
+    epoch, first = machine.epoch(), drives(machine)
+    put(machine, "disc-b")
+    assert reads(machine) == "DISC-B"
+    assert drives(machine) == drives(machine, "--inactive") != first
+    seen = {d["name"]: d["attached"] for d in machine.vm()["status"]["blockDeviceRefs"]}
+    assert seen == {f"{VM}-root": True, "disc-b": True}, seen
+    put(machine)
+    machine.until("the drive is empty", lambda m: reads(m) == "", 10)
+    assert drives(machine) == drives(machine, "--inactive") == ["-"]
+    assert machine.cloud.get("vi", "disc-b")["status"]["phase"] == "Ready"
+    put(machine, "disc-c")
+    assert reads(machine) == "DISC-C"
+    assert condition(machine.vm(), "AwaitingRestartToApplyConfiguration")["status"] == "False"
+    assert machine.epoch() == epoch and "restartAwaitingChanges" not in machine.vm()["status"]
+
+
+def test_an_attached_iso_is_a_drive_of_its_own(machine):
+    """It comes with its disc and goes with it (D99, D102, D106, D107, D108)."""
+    machine.cloud.gabbro("attach", VM, "vi/disc-b", "--wait", "--timeout", "20")
+    machine.until("the guest reads it", lambda m: reads(m, "sr1") == "DISC-B", 10)
+    assert len(drives(machine)) == 2
+    machine.cloud.gabbro("detach", VM, "vi/disc-b", "--wait", "--timeout", "20")
+    assert len(drives(machine)) == len(drives(machine, "--inactive")) == 1
+    assert reads(machine, "sr1") in ("", None)
+
+
+def test_without_live_a_disc_waits_for_the_restart(machine):
+    """(D101, D76, D79)"""
+    put(machine, "disc-a")
+    machine.cloud.kubectl("patch", "vm", VM, "--type", "merge", "-p", '{"spec": {"disruptions": {"applyMode": "Restart"}}}')
+    machine.cloud.kubectl("patch", "vm", VM, "--type", "json", "-p",
+                          '[{"op": "replace", "path": "/spec/blockDeviceRefs/1/name", "value": "disc-b"}]')
+    waits = machine.cloud.eventually("it waits", lambda: machine.vm()["status"].get("restartAwaitingChanges"), 10)
+    assert [(w["path"], w["currentValue"]["name"], w["desiredValue"]["name"]) for w in waits] == [("blockDeviceRefs.1", "disc-a", "disc-b")], waits
+    assert reads(machine) == "DISC-A"
+    machine.cloud.gabbro("restart", VM, "--force", "--wait", "--timeout", "60", timeout=90)
+    machine.until("the new disc is in the drive", lambda m: reads(m) == "DISC-B", 60)
