@@ -174,6 +174,19 @@ static const char *started_at(const struct instance_turn *turn)
         return told && told->has_epoch && told->epoch == turn->fact.epoch ? told->started_at : NULL;
 }
 
+/* Of the emulator that runs, or ran last, which a newer package on the host does not change. */
+static const char *emulator_version(const struct instance_turn *turn)
+{
+        const struct api_instance_status *told = turn->job->told;
+
+        if (turn->qemu) {
+                return turn->qemu;
+        }
+        return told && told->has_epoch && told->epoch == turn->fact.epoch && told->versions && told->versions->qemu
+                       ? told->versions->qemu
+                       : turn->job->host->facts.qemu_version;
+}
+
 struct api_instance_status instance_status(struct instance_turn *turn)
 {
         const struct api_instance_status *told = turn->job->told;
@@ -202,7 +215,7 @@ struct api_instance_status instance_status(struct instance_turn *turn)
         instance_tell_limits(turn, &status);
         instance_tell_size(turn, &status);
         versions->libvirt = turn->job->host->facts.libvirt_version;
-        versions->qemu = turn->job->host->facts.qemu_version;
+        versions->qemu = emulator_version(turn);
         status.versions = versions;
         if (turn->devices) {
                 status.devices = (struct api_instance_disk_status *)turn->devices;

@@ -227,6 +227,24 @@ static void describe_size(struct job *job, const struct api_instance_spec *spec,
         domain->max_memory_mib = spec->has_max_memory_mib ? spec->max_memory_mib : 0;
 }
 
+static void describe_extras(const struct api_instance_spec *spec, struct virt_domain *domain)
+{
+        static const struct {
+                const char *action;
+                enum virt_watchdog watchdog;
+        } actions[] = {{"Reset", VIRT_WATCHDOG_RESET}, {"PowerOff", VIRT_WATCHDOG_POWEROFF}, {"Pause", VIRT_WATCHDOG_PAUSE}};
+
+        domain->windows = g_strcmp0(spec->os_type, "Windows") == 0;
+        domain->legacy = g_strcmp0(spec->os_type, "Legacy") == 0;
+        domain->no_rng = domain->no_balloon = domain->legacy;
+        domain->no_vnc = g_strcmp0(spec->graphics, "None") == 0;
+        domain->spice = g_strcmp0(spec->graphics, "SPICE") == 0;
+        domain->tpm = spec->has_tpm && spec->tpm;
+        for (size_t i = 0; i < G_N_ELEMENTS(actions); i++)
+                if (g_strcmp0(spec->watchdog, actions[i].action) == 0)
+                        domain->watchdog = actions[i].watchdog;
+}
+
 int instance_domain(struct job *job, const struct api_instance *instance, const char *seed_path, int64_t epoch,
                     struct virt_domain *ret_domain, struct virt_error *reterr)
 {
@@ -254,7 +272,7 @@ int instance_domain(struct job *job, const struct api_instance *instance, const 
         describe_size(job, spec, &domain);
         describe_disks(job, spec, seed_path, &domain);
         describe_nics(job, spec, &domain);
-        domain.windows = g_strcmp0(spec->os_type, "Windows") == 0;
+        describe_extras(spec, &domain);
         r = choose_cpu(job, spec->cpu_model, &domain, reterr);
         if (!r) {
                 r = virt_firmware_choose(&job->host->facts, firmware, &domain, reterr);

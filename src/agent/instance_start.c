@@ -338,6 +338,7 @@ bool instance_let_run(struct instance_turn *turn)
                 instance_fail(turn, "resume", job_virt_error(turn->job, REASON_START_FAILED, r, &error));
                 return false;
         }
+        turn->qemu = host_qemu_version(turn->job->agent->virt, turn->job->arena);
         if (!told || !told->started_at || told->epoch != turn->wish.epoch) {
                 turn->started_at = arena_strdup(turn->job->arena, clock_format_rfc3339(clock_real_us(clock_system()), false, now));
         }

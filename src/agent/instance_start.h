@@ -18,6 +18,7 @@ struct instance_turn {
 
         /* What this turn found out, in the job's arena. */
         const char *started_at;
+        const char *qemu;                 /* version of the emulator that this turn started; NULL: it started none */
         struct api_intent_error *trouble; /* INSTANCE_STUCK: what holds it up */
         const struct json_value *hardware;
         const struct api_instance_outside *outside;    /* what was found changed, or NULL */

@@ -30,6 +30,7 @@ struct gathering {
         struct host *host; /* NULL: libvirt was not reached yet */
         char *libvirt_words;
         bool guests_service;
+        bool upgraded; /* another QEMU is installed than the facts tell of */
         GPtrArray *pool_names;
         struct arena *arena;
         struct json_doc *body;
@@ -223,6 +224,9 @@ static void gather_virtualization(struct gathering *gathering, struct api_node_s
         if (facts->efi_secure) {
                 virtualization->firmwares[virtualization->n_firmwares++] = "EFIWithSecureBoot";
         }
+        virtualization->tpm = facts->tpm;
+        virtualization->spice = facts->spice;
+        virtualization->has_tpm = virtualization->has_spice = true;
         gather_pools(gathering, virtualization);
         virtualization->cpu = gather_cpu(gathering);
         status->virtualization = virtualization;
@@ -272,6 +276,14 @@ static void gather_conditions(struct gathering *gathering, struct api_node_statu
         status->conditions = list;
 }
 
+/* A package that is upgraded under a running agent. */
+static bool is_upgraded(struct gathering *gathering)
+{
+        const char *now = host_qemu_version(gathering->agent->virt, gathering->arena);
+
+        return now && strcmp(now, gathering->host->facts.qemu_version) != 0;
+}
+
 static int gather_work(void *userdata)
 {
         struct gathering *gathering = userdata;
@@ -284,6 +296,7 @@ static int gather_work(void *userdata)
         if (gathering->host) {
                 gather_sizes(gathering, &status);
                 gather_virtualization(gathering, &status);
+                gathering->upgraded = is_upgraded(gathering);
         }
         gathering->body = json_doc_new();
         body = schema_encode(&api_node_status_type, &status, gathering->body);
@@ -325,6 +338,9 @@ static void gather_done(int result, void *userdata)
             gateway_call(gathering->agent->gateway, "PUT", "/agent/v1/node", json_root(gathering->body), on_answer, report,
                          &report->call) < 0) {
                 loop_timer_set(report->timer, RETRY_US);
+        }
+        if (report && gathering->upgraded) {
+                host_look(gathering->agent);
         }
         json_doc_free(gathering->body);
         g_ptr_array_unref(gathering->pool_names);

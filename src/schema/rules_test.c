@@ -120,6 +120,12 @@ static const struct rule_case cases[] = {
          "spec.bootloader: Invalid value: \"EFI\": must be BIOS when osType is Legacy\n"
          "spec.provisioning: Forbidden: a Legacy system does not read it"},
         {&api_virtual_machine_kind, MACHINE,
+         "{spec: {blockDeviceRefs: [{kind: VirtualDisk, name: a, bootOrder: 2}, {kind: VirtualDisk, name: b}, "
+         "{kind: VirtualDisk, name: c, bootOrder: 2}]}}",
+         "spec.blockDeviceRefs[2].bootOrder: Duplicate value: 2: two devices have the same place in the boot order"},
+        {&api_virtual_machine_kind, MACHINE,
+         "{spec: {blockDeviceRefs: [{kind: VirtualDisk, name: a, bootOrder: 2}, {kind: VirtualDisk, name: b, bootOrder: 1}]}}", ""},
+        {&api_virtual_machine_kind, MACHINE,
          "{spec: {networks: [{type: ClusterNetwork}, {type: Main, name: x}, {type: ClusterNetwork, name: b, id: 3}, {type: "
          "Network, name: c, id: 3}]}}",
          "spec.networks[0].name: Required value: a network other than Main is chosen by its name\n"

@@ -43,6 +43,11 @@ static void compare_number(struct differences *all, const char *what, const char
  * ---------------------------------------------------------------------------------------------------------------------------------
  */
 
+static const char *screen(const struct virt_domain *domain)
+{
+        return domain->no_vnc ? "nothing" : domain->spice ? "SPICE" : "VNC";
+}
+
 static void compare_machine(struct differences *all, const struct virt_domain *wanted, const struct virt_domain *found)
 {
         compare_text(all, "the name", wanted->name, found->name);
@@ -54,6 +59,14 @@ static void compare_machine(struct differences *all, const struct virt_domain *w
         compare_text(all, "the firmware", virt_firmware_to_text(wanted->firmware), virt_firmware_to_text(found->firmware));
         if (wanted->loader)
                 compare_text(all, "the firmware image", wanted->loader, found->loader);
+        if (wanted->tpm != found->tpm)
+                differ(all, "the TPM is %s", found->tpm ? "there" : "not there");
+        if (wanted->watchdog != found->watchdog)
+                differ(all, "the watchdog's action is %s instead of %s",
+                       found->watchdog ? virt_watchdog_to_text(found->watchdog) : "absent",
+                       wanted->watchdog ? virt_watchdog_to_text(wanted->watchdog) : "absent");
+        if (wanted->no_vnc != found->no_vnc || wanted->spice != found->spice)
+                differ(all, "the screen is reached by %s instead of %s", screen(found), screen(wanted));
 }
 
 /* --- disks

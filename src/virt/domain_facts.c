@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "virt/domain_extras.h"
 #include "virt/domain_internal.h"
 
 #include "base/limits.h"
@@ -179,6 +180,8 @@ static void read_machine(xmlNodePtr root, struct virt_facts *facts)
         d->memory_mib = read_memory_mib(xml_child(root, "memory"), facts->arena);
         d->max_memory_mib = read_memory_mib(xml_child(root, "maxMemory"), facts->arena);
         d->windows = xml_attribute_is(xml_child(root, "clock"), "offset", "localtime");
+        d->legacy = d->windows && xml_attribute_is(xml_find(root, "devices/panic"), "model", "isa");
+        d->windows = d->windows && !d->legacy;
         read_cpu(root, d, facts->arena);
         read_smbios(root, &d->smbios, facts->arena);
         read_firmware(root, facts);
@@ -301,6 +304,7 @@ static void read_devices(xmlNodePtr devices, xmlNodePtr instance, struct virt_fa
         }
         read_controllers(devices, d);
         read_console(devices, facts);
+        virt_extras_read(devices, facts);
         read_pci(xml_child(devices, "video"), &d->video_pci);
         read_pci(xml_child(devices, "rng"), &d->rng_pci);
         read_pci(xml_child(devices, "memballoon"), &d->balloon_pci);

@@ -2,6 +2,7 @@
 #include "virt/domain_xml.h"
 
 #include "base/limits.h"
+#include "virt/domain_extras.h"
 #include "virt/domain_internal.h"
 #include "virt/virt_internal.h"
 #include "virt/xml.h"
@@ -180,7 +181,7 @@ static void add_cpu(xmlNodePtr root, const struct virt_domain *d)
 
 static void add_clock(xmlNodePtr root, const struct virt_domain *d)
 {
-        xmlNodePtr clock = xml_add(root, "clock", "offset", d->windows ? "localtime" : "utc", NULL);
+        xmlNodePtr clock = xml_add(root, "clock", "offset", d->windows || d->legacy ? "localtime" : "utc", NULL);
 
         xml_add(clock, "timer", "name", "rtc", "tickpolicy", "catchup", NULL);
         xml_add(clock, "timer", "name", "pit", "tickpolicy", "delay", NULL);
@@ -361,8 +362,7 @@ static void add_display(xmlNodePtr devices, const struct virt_domain *d)
                 return;
         tablet = xml_add(devices, "input", "type", "tablet", "bus", "usb", NULL);
         xml_add(tablet, "address", "type", "usb", "bus", "0", "port", "1", NULL);
-        /* A socket that libvirt names and only root and QEMU can reach; never a TCP port. */
-        xml_add(xml_add(devices, "graphics", "type", "vnc", NULL), "listen", "type", "socket", NULL);
+        virt_extras_add_graphics(devices, d);
         xml_add(devices, "audio", "id", "1", "type", "none", NULL);
         video = xml_add(devices, "video", NULL);
         xml_add(video, "model", "type", "vga", "vram", "16384", "heads", "1", "primary", "yes", NULL);
@@ -406,6 +406,7 @@ static void add_devices(xmlNodePtr root, const struct virt_domain *d)
         add_display(devices, d);
         add_balloon(devices, d);
         add_rng(devices, d);
+        virt_extras_add(devices, d);
         if (!d->windows)
                 xml_add(devices, "panic", "model", "isa", NULL);
 }

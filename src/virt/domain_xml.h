@@ -21,6 +21,10 @@ ENUM_TABLE_DECLARE(virt_type); /* "kvm" "qemu" "test" */
 enum virt_firmware { VIRT_FIRMWARE_BIOS, VIRT_FIRMWARE_EFI, VIRT_FIRMWARE_EFI_SECURE };
 ENUM_TABLE_DECLARE(virt_firmware); /* "BIOS" "EFI" "EFIWithSecureBoot", as in the intent */
 
+/* What a watchdog does that the guest has not fed in time. */
+enum virt_watchdog { VIRT_WATCHDOG_NONE, VIRT_WATCHDOG_RESET, VIRT_WATCHDOG_POWEROFF, VIRT_WATCHDOG_PAUSE };
+ENUM_TABLE_DECLARE(virt_watchdog); /* "" "reset" "poweroff" "pause" */
+
 enum virt_cpu_mode { VIRT_CPU_CUSTOM, VIRT_CPU_PASSTHROUGH, VIRT_CPU_HOST_MODEL, VIRT_CPU_MAXIMUM };
 ENUM_TABLE_DECLARE(virt_cpu_mode); /* "custom" "host-passthrough" "host-model" "maximum" */
 
@@ -150,8 +154,12 @@ struct virt_domain {
         bool nvram_new;             /* the next start begins with a new copy of it */
         struct virt_smbios smbios;
 
-        bool windows;            /* local time clock, Hyper-V enlightenments on KVM */
-        bool no_vnc;             /* default: VNC on a unix socket that libvirt names; never TCP */
+        bool windows; /* local time clock, Hyper-V enlightenments on KVM */
+        bool legacy;  /* local time clock; its emulated devices are said one by one */
+        bool no_vnc;  /* default: VNC on a unix socket that libvirt names; never TCP */
+        bool spice;   /* SPICE instead of VNC */
+        bool tpm;     /* TPM 2.0 that swtpm emulates; its state goes with the definition */
+        enum virt_watchdog watchdog;
         bool no_rng, no_balloon; /* default: virtio-rng and virtio-balloon */
         const char *serial_log;  /* file that virtlogd appends the serial output to; NULL: none */
 
@@ -210,7 +218,7 @@ struct virt_facts {
         bool own;                /* it carries our metadata */
         int id;                  /* of a running domain, else -1 */
         const char *console_pty; /* of a running domain, else NULL */
-        const char *vnc_socket;  /* of a running domain, else NULL */
+        const char *vnc_socket;  /* of a running domain with VNC, else NULL */
         const char *nvram;       /* the variables file, or NULL */
 };
 struct virt_facts *virt_facts_free(struct virt_facts *facts);

@@ -134,6 +134,23 @@ static void a_machine_with_room(struct sample *s)
         s->d.max_memory_mib = 8192;
 }
 
+static void a_machine_with_what_it_asks_for(struct sample *s)
+{
+        s->d.spice = s->d.tpm = true;
+        s->d.watchdog = VIRT_WATCHDOG_RESET;
+        s->d.firmware = VIRT_FIRMWARE_EFI;
+        s->d.loader = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+        s->d.nvram_template = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+}
+
+static void a_legacy_machine(struct sample *s)
+{
+        s->d.legacy = s->d.no_rng = s->d.no_balloon = true;
+        s->disks[0].bus = VIRT_BUS_SATA;
+        s->nics[0].model = VIRT_NIC_E1000E;
+        s->d.watchdog = VIRT_WATCHDOG_POWEROFF;
+}
+
 static const struct {
         const char *name;
         void (*change)(struct sample *s);
@@ -142,6 +159,8 @@ static const struct {
         {"linux", a_linux_machine},
         {"windows", a_windows_machine},
         {"emulated", an_emulated_machine},
+        {"extras", a_machine_with_what_it_asks_for},
+        {"legacy", a_legacy_machine},
 };
 
 static void machines_are_described_as_in_the_golden_files(void)

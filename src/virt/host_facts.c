@@ -120,6 +120,17 @@ static void read_host_model(xmlNodePtr mode, struct host_facts *facts)
         cpu->n_features = n;
 }
 
+static bool offers(xmlNodePtr device, const char *name, const char *value, struct arena *arena)
+{
+        xmlNodePtr list = xml_attribute_is(device, "supported", "yes") ? xml_child(device, "enum") : NULL;
+
+        for (; list; list = xml_next(list))
+                for (xmlNodePtr it = xml_attribute_is(list, "name", name) ? xml_child(list, "value") : NULL; it; it = xml_next(it))
+                        if (g_strcmp0(xml_text(it, arena), value) == 0)
+                                return true;
+        return false;
+}
+
 int host_capabilities_parse(const char *xml, struct host_facts *facts, struct virt_error *reterr)
 {
         AUTO_XML doc = xml_parse(xml, CAPABILITIES_BYTES_MAX);
@@ -135,6 +146,8 @@ int host_capabilities_parse(const char *xml, struct host_facts *facts, struct vi
         facts->passthrough = find_mode(root, "host-passthrough");
         read_models(find_mode(root, "custom"), facts);
         read_host_model(find_mode(root, "host-model"), facts);
+        facts->tpm = offers(xml_find(root, "devices/tpm"), "backendModel", "emulator", facts->arena);
+        facts->spice = offers(xml_find(root, "devices/graphics"), "type", "spice", facts->arena);
         return 0;
 }
 
@@ -169,6 +182,20 @@ static int read_node(virConnectPtr connection, struct host_facts *facts, struct 
         facts->libvirt_version = version_text(libvirt, facts->arena);
         facts->qemu_version = facts->type == VIRT_TYPE_TEST ? "" : version_text(hypervisor, facts->arena);
         return 0;
+}
+
+const char *host_qemu_version(struct virt *virt, struct arena *arena)
+{
+        struct virt_error ignored;
+        AUTO_CONNECTION connection = NULL;
+        unsigned long version;
+
+        assert(virt && arena);
+
+        if (virt_is_test(virt))
+                return "";
+        connection = virt_use(virt, VIRT_QUERIES, &ignored);
+        return connection && virConnectGetVersion(connection, &version) == 0 ? version_text(version, arena) : NULL;
 }
 
 static void read_kernel(struct host_facts *facts)

@@ -39,6 +39,8 @@ struct host_facts {
         /* host-model as libvirt resolves it for this type: fix it in the record, so that it never changes. n_features may be 0. */
         struct virt_cpu host_model;
         struct cpu_features cpu_features; /* of host_model, all of them: what guests can have here; none when unknown */
+        bool tpm;                         /* swtpm is there */
+        bool spice;                       /* QEMU has it */
         bool efi, efi_secure;
         const char *efi_loader, *efi_nvram, *efi_secure_loader, *efi_secure_nvram;
         struct arena *arena; /* all strings and lists live here */
@@ -47,6 +49,10 @@ void host_facts_clear(struct host_facts *facts);
 
 /** host_facts_read() - all of it, for domains of @type. */
 int host_facts_read(struct virt *virt, enum virt_type type, struct host_facts *ret_facts, struct virt_error *reterr);
+
+/** host_qemu_version() - of the QEMU that a start would take now, "7.2.22"; NULL when libvirt cannot tell, "" on the test driver.
+ */
+const char *host_qemu_version(struct virt *virt, struct arena *arena);
 
 /** host_memory_available() - bytes that can still be given out now (MemAvailable); cheap. */
 uint64_t host_memory_available(void);

@@ -3,6 +3,7 @@
 
 #include "base/quantity.h"
 #include "controllers/object.h"
+#include "controllers/placement/firmware.h"
 #include "controllers/placement/processor.h"
 #include "controllers/placement/selector.h"
 #include "controllers/pool/pool.h"
@@ -265,12 +266,9 @@ static const char *rule_processor(struct judge *judge)
 
 static const char *rule_firmware(struct judge *judge)
 {
-        const struct api_node_virtualization *virt = judge->view->status ? judge->view->status->virtualization : NULL;
-        const char *wanted = judge->machine->bootloader;
+        const struct api_virtual_machine *machine = judge->request->machine->view;
 
-        if (!virt || virt->n_firmwares == 0 || !wanted || names_hold(virt->firmwares, virt->n_firmwares, wanted))
-                return NULL;
-        return arena_printf(judge->arena, "has no %s firmware", wanted);
+        return firmware_words(judge->machine, machine->status ? machine->status->hardware : NULL, judge->view, judge->arena);
 }
 
 static const char *rule_data(struct judge *judge)
@@ -399,7 +397,7 @@ const struct placement_rule_doc placement_rules[] = {
          "The machines nearby are those that the required terms of spec.affinity ask for, and none that they avoid."},
         {"ClassSelector", "The node is selected by the machine's class."},
         {"Processor", "The node can give guests the processor of the class."},
-        {"Firmware", "The node has the boot firmware."},
+        {"Firmware", "The node has the boot firmware, a TPM and SPICE as far as the machine has them."},
         {"Data", "The node holds the machine's disks that lie on one node."},
         {"Pools", "The node has the storage pools that the disks need, and room in them within their over-commit limit."},
         {"Cpu", "The node can guarantee cores x coreFraction besides what others have."},

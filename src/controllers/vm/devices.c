@@ -183,6 +183,23 @@ struct api_instance_disk vm_instance_disk(struct vm_context *vm, const struct vm
         };
 }
 
+/* Its place among all, from 1: those that name one first, then the others as they stand in the list (D32). */
+static int64_t boot_place(const struct vm_context *vm, size_t index)
+{
+        const struct api_block_device_ref *ref = vm->devices[index].ref;
+        int64_t place = 1;
+
+        for (size_t i = 0; i < vm->n_own; i++) {
+                const struct api_block_device_ref *other = vm->devices[i].ref;
+
+                if (!ref->has_boot_order)
+                        place += other->has_boot_order || i < index;
+                else
+                        place += other->has_boot_order && other->boot_order < ref->boot_order;
+        }
+        return place;
+}
+
 struct api_instance_disk *vm_instance_disks(struct vm_context *vm, size_t *ret_n)
 {
         assert(vm && ret_n);
@@ -195,7 +212,7 @@ struct api_instance_disk *vm_instance_disks(struct vm_context *vm, size_t *ret_n
                         continue;
                 disks[n] = vm_instance_disk(vm, &vm->devices[i]);
                 disks[n].has_boot_order = !vm->devices[i].attachment;
-                disks[n].boot_order = disks[n].has_boot_order ? (int64_t)i + 1 : 0;
+                disks[n].boot_order = disks[n].has_boot_order ? boot_place(vm, i) : 0;
                 n++;
         }
         *ret_n = n;

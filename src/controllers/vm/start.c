@@ -2,6 +2,7 @@
 #include "controllers/vm/context.h"
 
 #include "controllers/disk/disk.h"
+#include "controllers/placement/firmware.h"
 #include "controllers/placement/placement.h"
 #include "controllers/vm/redeploy.h"
 #include "generated/reasons.h"
@@ -264,8 +265,14 @@ static void instance_fill(struct vm_context *vm, struct api_machine_ref *machine
                 .has_max_memory_mib = vm_applies_live(vm) && change_memory_room(vm->memory_mib) > vm->memory_mib,
                 .firmware = vm->spec->bootloader,
                 .os_type = vm->spec->os_type,
-                .paravirtualization = !vm->spec->has_enable_paravirtualization || vm->spec->enable_paravirtualization,
+                /* Legacy systems know emulated devices only. */
+                .paravirtualization = (!vm->spec->has_enable_paravirtualization || vm->spec->enable_paravirtualization) &&
+                                      g_strcmp0(vm->spec->os_type, "Legacy") != 0,
                 .has_paravirtualization = true,
+                .tpm = firmware_wants_tpm(vm->spec, vm->status.hardware),
+                .has_tpm = true,
+                .watchdog = vm->spec->watchdog ? vm->spec->watchdog->action : NULL,
+                .graphics = vm->spec->graphics ? vm->spec->graphics->protocol : NULL,
                 .ports = vm_port_names(vm),
                 .n_ports = vm->n_nics,
                 .seed = vm_seed(vm),

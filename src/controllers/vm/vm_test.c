@@ -206,6 +206,49 @@ static void good_conditions_stay_with_a_message(void)
                 cloud_expect_condition(cloud, VM, "web", expect[i][0], expect[i][1], " ");
 }
 
+/* D51: what runs is older than what a start would take. */
+static void an_upgraded_host_is_told_until_a_restart(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_machine(cloud, "web", NULL);
+        cloud_expect_condition(cloud, VM, "web", "FirmwareUpToDate", "True FirmwareUpToDate", NULL);
+        cloud_status(cloud, &api_node_kind, "node-a", "{\"virtualization\": {\"qemuVersion\": \"8.0.1\"}}");
+        cloud_expect_condition(cloud, VM, "web", "FirmwareUpToDate", "False FirmwareOutOfDate",
+                               "it runs on QEMU 7.2.0, its host has 8.0.1 now; a restart renews it");
+        cloud_status(cloud, &api_instance_kind, cloud_text(cloud, VM, "web", "/status/instanceName"),
+                     "{\"versions\": {\"qemu\": \"8.0.1\"}}");
+        cloud_expect_condition(cloud, VM, "web", "FirmwareUpToDate", "True FirmwareUpToDate", NULL);
+}
+
+/* D32 */
+static void the_list_is_the_boot_order_unless_devices_name_their_place(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const struct api_instance_spec *spec;
+
+        for (const char *const *name = (const char *const[]){"one", "two", "three", "four", NULL}; *name; name++)
+                cloud_image(cloud, *name);
+        cloud_apply(cloud, "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
+                           "spec: {virtualMachineClassName: generic, cpu: {cores: 1}, memory: {size: 1Gi}, osType: Windows,\n"
+                           "  bootloader: EFIWithSecureBoot, watchdog: {action: Pause}, graphics: {protocol: None},\n"
+                           "  blockDeviceRefs: [{kind: ClusterVirtualImage, name: one}, {kind: ClusterVirtualImage, name: two,\n"
+                           "    bootOrder: 9}, {kind: ClusterVirtualImage, name: three}, {kind: ClusterVirtualImage, name: four,\n"
+                           "    bootOrder: 3}]}\n");
+        cloud_expect_condition(cloud, VM, "web", "Running", "False NoSuitableNode", "has no EFIWithSecureBoot firmware");
+        cloud_status(cloud, &api_node_kind, "node-a",
+                     "{\"virtualization\": {\"firmwares\": [\"BIOS\", \"EFIWithSecureBoot\"], \"tpm\": false}}");
+        cloud_expect_condition(cloud, VM, "web", "Running", "False NoSuitableNode", "cannot give machines a TPM; install swtpm");
+        cloud_status(cloud, &api_node_kind, "node-a", "{\"virtualization\": {\"tpm\": true}}");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        spec = cloud_instance(cloud, "web")->spec;
+        g_assert_true(spec->tpm); /* as Windows 11 needs it */
+        g_assert_cmpstr(spec->watchdog, ==, "Pause");
+        g_assert_cmpstr(spec->graphics, ==, "None");
+        for (size_t i = 0; i < 4; i++)
+                g_assert_cmpint(spec->disks[i].boot_order, ==, ((const int64_t[]){3, 2, 4, 1})[i]);
+}
+
 /* D49, D50 */
 static void the_guest_agent_fills_its_facts(void)
 {
@@ -640,6 +683,9 @@ int main(int argc, char **argv)
         g_test_add_func("/vm/D46_D47_D48_D58_blocked_machines_say_why", blocked_machines_say_why);
         g_test_add_func("/vm/a_blocked_machine_goes_on_when_its_need_is_met", a_blocked_machine_goes_on_when_its_need_is_met);
         g_test_add_func("/vm/D51_D52_D53_D55_good_conditions_stay_with_a_message", good_conditions_stay_with_a_message);
+        g_test_add_func("/vm/D51_an_upgraded_host_is_told_until_a_restart", an_upgraded_host_is_told_until_a_restart);
+        g_test_add_func("/vm/D31_D32_the_list_is_the_boot_order_unless_devices_name_their_place",
+                        the_list_is_the_boot_order_unless_devices_name_their_place);
         g_test_add_func("/vm/D49_D50_the_guest_agent_fills_its_facts", the_guest_agent_fills_its_facts);
         g_test_add_func("/vm/the_parts_of_a_start_are_timed", the_parts_of_a_start_are_timed);
         g_test_add_func("/vm/D39_D44_resources_tell_cores_share_and_topology", resources_tell_cores_share_and_topology);

@@ -69,6 +69,26 @@ static void check_legacy(const struct json_value *spec, struct schema_faults *fa
                                   LEGACY_DEVICES);
 }
 
+static void check_boot_order(const struct json_value *devices, struct schema_faults *faults)
+{
+        size_t index = 0;
+
+        for (const struct json_value *device = json_first(devices); device && index < LIMIT_BLOCK_DEVICES;
+             device = json_next(device), index++) {
+                const struct json_value *place = json_get(device, "bootOrder");
+                g_autofree char *field = g_strdup_printf("spec.blockDeviceRefs[%zu].bootOrder", index);
+
+                for (const struct json_value *other = json_first(devices); place && other != device; other = json_next(other)) {
+                        const struct json_value *taken = json_get(other, "bootOrder");
+
+                        if (taken && json_equal(place, taken))
+                                schema_faults_add(faults, field, REASON_FIELD_VALUE_DUPLICATE,
+                                                  "Duplicate value: %s: two devices have the same place in the boot order",
+                                                  json_number_text(place) ?: "");
+                }
+        }
+}
+
 static void check_network(const struct json_value *network, size_t index, struct schema_faults *faults)
 {
         g_autofree char *place = g_strdup_printf("spec.networks[%zu]", index), *name = g_strconcat(place, ".name", NULL);
@@ -191,6 +211,7 @@ void rules_virtual_machine(const struct json_value *object, const struct json_va
         check_memory(spec, faults);
         check_user_data(spec, faults);
         check_legacy(spec, faults);
+        check_boot_order(json_get(spec, "blockDeviceRefs"), faults);
         check_networks(json_get(spec, "networks"), faults);
         rules_selector(faults, "spec.nodeSelector", json_get(spec, "nodeSelector"));
         rules_tolerations(faults, "spec.tolerations", json_get(spec, "tolerations"));

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Firmware and devices on real QEMU: EFI starts a kernel, Secure Boot refuses one, a TPM keeps its state, boot goes on to the next device."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import threading
+
+import pytest
+
+from cloud import BUILD
+from fleet import Machine, manifest
+
+MIB = 1 << 20
+
+
+def apply(cloud, *items):
+    cloud.gabbro("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(items)}))
+
+
+def image(cloud, name, files):
+    """An unpartitioned FAT disk with these files, as an image."""
+    path = cloud.folder / f"{name}.raw"
+    path.write_bytes(b"")
+    os.truncate(path, 48 * MIB)
+    subprocess.run(["/usr/sbin/mkfs.vfat", "-F", "32", path], check=True, stdout=subprocess.DEVNULL)
+    for folder in ("EFI", "EFI/BOOT"):
+        subprocess.run(["mmd", "-i", path, f"::{folder}"], check=True)
+    for inside, source in files.items():
+        subprocess.run(["mcopy", "-i", path, source, f"::{inside}"], check=True)
+    cloud.gabbro("image", "upload", name, path, "--cluster", timeout=120)
+    path.unlink()
+
+
+def disk(name, source=None, size="64Mi"):
+    spec = {"persistentVolumeClaim": {"size": size}}
+    if source:
+        spec["dataSource"] = {"type": "ObjectRef", "objectRef": {"kind": "ClusterVirtualImage", "name": source}}
+    return {"apiVersion": "gabbro.dev/v1", "kind": "VirtualDisk", "metadata": {"name": name}, "spec": spec}
+
+
+def machine(name, *refs, **spec):
+    made = manifest(name, "Manual", "160Mi")[1]
+    made["spec"] |= spec | {"blockDeviceRefs": [{"kind": "VirtualDisk", "name": r} if isinstance(r, str) else r for r in refs]}
+    return made
+
+
+class Serial:
+    """What comes from the machine's serial port, read from its start on."""
+
+    def __init__(self, machine):
+        tty = machine.cloud.virsh("ttyconsole", machine.uuid()).strip()
+        self.reader = subprocess.Popen(machine.cloud.argv("cat", tty), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        self.text = b""
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        while chunk := os.read(self.reader.stdout.fileno(), 4096):
+            self.text += chunk
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.reader.kill()
+        self.reader.wait()
+
+    def says(self, cloud, words, timeout=90):
+        try:
+            cloud.eventually(words, lambda: re.search(words.encode(), self.text), timeout)
+        except AssertionError:
+            raise AssertionError(f"{words!r} is not in\n{self.text.decode(errors='replace')[-3000:]}") from None
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    return next(pathlib.Path(BUILD, "images/tiny.work").glob("linux-image-*/boot/vmlinuz-*"))
+
+
+@pytest.fixture
+def made(cloud):
+    names = []
+    yield names
+    cloud.kubectl("delete", "--ignore-not-found", *names, timeout=90)
+
+
+def start(cloud, name):
+    cloud.gabbro("start", name, "--wait", "--timeout", "90", timeout=120)
+    return Machine(cloud, name)
+
+
+def xml(machine):
+    return machine.cloud.virsh("dumpxml", machine.uuid())
+
+
+def test_D31_EFI_starts_a_kernel_and_its_variables_stay(cloud, kernel, made, tmp_path):
+    script = tmp_path / "startup.nsh"
+    script.write_text("fs0:\r\nvmlinuz.efi console=ttyS0 panic=-1 root=/dev/none\r\n")
+    image(cloud, "efi-kernel", {"vmlinuz.efi": kernel, "startup.nsh": script})
+    made += ["vm/efi", "vd/efi-boot", "cvi/efi-kernel"]
+    apply(cloud, disk("efi-boot", "efi-kernel"), machine("efi", "efi-boot", bootloader="EFI", watchdog={"action": "PowerOff"}))
+    efi = start(cloud, "efi")
+    with Serial(efi) as serial:
+        serial.says(cloud, r"efi: EFI v2\.\d+ by")
+    text = xml(efi)
+    assert "OVMF_CODE" in text and "secure='no'" in text and re.search(r"<watchdog model='i6300esb' action='poweroff'", text)
+    variables = re.search(r"<nvram[^>]*>([^<]+)</nvram>", text).group(1)
+    cloud.gabbro("stop", "efi", "--force", "--wait", timeout=90)
+    assert cloud.run("test", "-s", variables, check=False).returncode == 0, "the variables of a stopped machine stay"
+    cloud.kubectl("delete", "vm/efi", timeout=60)
+    assert cloud.run("test", "-e", variables, check=False).returncode == 1
+
+
+def test_D31_secure_boot_refuses_what_is_not_signed_and_the_TPM_keeps_its_state(cloud, kernel, made):
+    image(cloud, "efi-unsigned", {"EFI/BOOT/BOOTX64.EFI": kernel})
+    made += ["vm/safe", "vd/safe-boot", "cvi/efi-unsigned"]
+    apply(cloud, disk("safe-boot", "efi-unsigned"), machine("safe", "safe-boot", osType="Windows", bootloader="EFIWithSecureBoot"))
+    safe = start(cloud, "safe")
+    with Serial(safe) as serial:
+        serial.says(cloud, "Access Denied|Security Violation")
+    text = xml(safe)
+    assert "secure='yes'" in text and "<tpm model='tpm-crb'>" in text and "offset='localtime'" in text
+    state = f"/var/lib/libvirt/swtpm/{safe.uuid()}"
+    kept = cloud.run("find", state, "-name", "*permall").stdout
+    assert kept, "Windows with Secure Boot has a TPM unasked"
+    cloud.gabbro("stop", "safe", "--force", "--wait", timeout=90)
+    assert cloud.run("find", state, "-name", "*permall").stdout == kept
+    cloud.kubectl("delete", "vm/safe", timeout=60)
+    assert cloud.run("test", "-e", state, check=False).returncode == 1, "a TPM's state goes with its machine"
+
+
+def test_D32_C70_boot_goes_on_to_the_next_device_and_no_screen_listens(cloud, made):
+    made += ["vm/falls", "vd/falls-empty", "vd/falls-root"]
+    apply(cloud, disk("falls-empty"), disk("falls-root", "tiny", "256Mi"),
+          machine("falls", "falls-root", {"kind": "VirtualDisk", "name": "falls-empty", "bootOrder": 1}, osType="Legacy",
+                  graphics={"protocol": "SPICE"}))
+    falls = start(cloud, "falls")
+    with Serial(falls) as serial:
+        serial.says(cloud, "gabbro-tiny: .* is up")
+    text = xml(falls)
+    orders = dict(re.findall(r"<source file='[^']*vd-([a-z-]+|[^']*)[^']*'.*?<boot order='(\d)'/>", text, re.S))
+    assert sorted(orders.values()) == ["1", "2"], orders
+    assert "<graphics type='spice'>" in text and "type='e1000e'" in text and "bus='sata'" in text and "<rng" not in text
+    listening = cloud.run("ss", "-ltnpH").stdout
+    assert "qemu" not in listening, listening
