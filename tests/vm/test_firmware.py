@@ -29,7 +29,7 @@ def image(cloud, name, files):
         subprocess.run(["mmd", "-i", path, f"::{folder}"], check=True)
     for inside, source in files.items():
         subprocess.run(["mcopy", "-i", path, source, f"::{inside}"], check=True)
-    cloud.gabbro("image", "upload", name, path, "--cluster", timeout=120)
+    cloud.gabbro("image", "upload", path, "--name", name, "--cluster", timeout=120)
     path.unlink()
 
 
