@@ -370,8 +370,16 @@ static void say_agent(struct vm_context *vm, bool runs)
 
 static void say_migratable(struct vm_context *vm)
 {
-        conditions_say(&vm->conditions, "Migratable", "False", REASON_VIRTUAL_MACHINE_DISKS_NOT_MIGRATABLE,
-                       "its disks lie in a folder of one host, so it cannot move while it runs");
+        const struct api_virtual_machine_class *class = vm->class ? vm->class->view : NULL;
+
+        if (class && g_strcmp0(class->spec->cpu->type, "HostPassthrough") == 0)
+                conditions_say(
+                        &vm->conditions, "Migratable", "False", REASON_VIRTUAL_MACHINE_NON_MIGRATABLE,
+                        "its class shows it the processor of the very host that it runs on, and its disks lie in a folder of "
+                        "that host, so it cannot move while it runs");
+        else
+                conditions_say(&vm->conditions, "Migratable", "False", REASON_VIRTUAL_MACHINE_DISKS_NOT_MIGRATABLE,
+                               "its disks lie in a folder of one host, so it cannot move while it runs");
         conditions_say(&vm->conditions, "Migrating", "False", REASON_NOT_MIGRATING, "no migration is under way");
 }
 

@@ -249,6 +249,21 @@ static void the_list_is_the_boot_order_unless_devices_name_their_place(void)
                 g_assert_cmpint(spec->disks[i].boot_order, ==, ((const int64_t[]){3, 2, 4, 1})[i]);
 }
 
+/* D56, D145 */
+static void a_machine_that_sees_its_hosts_processor_cannot_move(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineClass, metadata: {name: through}, spec: {cpu: {type: "
+                           "HostPassthrough}}}\n");
+        cloud_image(cloud, "tiny");
+        cloud_apply(cloud, "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
+                           "spec: {virtualMachineClassName: through, cpu: {cores: 1}, memory: {size: 1Gi},\n"
+                           "  blockDeviceRefs: [{kind: ClusterVirtualImage, name: tiny}]}\n");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_expect_condition(cloud, VM, "web", "Migratable", "False VirtualMachineNonMigratable", "processor of the very host");
+}
+
 /* D49, D50 */
 static void the_guest_agent_fills_its_facts(void)
 {
@@ -683,6 +698,8 @@ int main(int argc, char **argv)
         g_test_add_func("/vm/D46_D47_D48_D58_blocked_machines_say_why", blocked_machines_say_why);
         g_test_add_func("/vm/a_blocked_machine_goes_on_when_its_need_is_met", a_blocked_machine_goes_on_when_its_need_is_met);
         g_test_add_func("/vm/D51_D52_D53_D55_good_conditions_stay_with_a_message", good_conditions_stay_with_a_message);
+        g_test_add_func("/vm/D56_D145_a_machine_that_sees_its_hosts_processor_cannot_move",
+                        a_machine_that_sees_its_hosts_processor_cannot_move);
         g_test_add_func("/vm/D51_an_upgraded_host_is_told_until_a_restart", an_upgraded_host_is_told_until_a_restart);
         g_test_add_func("/vm/D31_D32_the_list_is_the_boot_order_unless_devices_name_their_place",
                         the_list_is_the_boot_order_unless_devices_name_their_place);
