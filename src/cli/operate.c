@@ -33,14 +33,14 @@ static const struct operation operations[] = {
          "As by the reset button: the guest is not asked and starts anew. Changes are not applied; restart does that.", false},
         {"redeploy", "Redeploy", "is being redeployed", "was redeployed",
          "What its disks hold that are made of images is lost: they are made anew, and the machine starts. Its other disks, its\n"
-         "addresses and its hardware stay. Asks for the right to delete disks too.",
+         "hardware and, without --new-identity, its addresses stay. Asks for the right to delete disks too.",
          false},
         {"clone", "Clone", "is being cloned", "was cloned", NULL, false},
 };
 
 /* How they are asked for. */
 struct asking {
-        bool force, wait;
+        bool force, wait, new_identity;
         int timeout_s;
         struct json_value *clone; /* with Clone */
 };
@@ -68,6 +68,8 @@ static struct json_doc *manifest(const struct operation *operation, const char *
         json_set_string(doc, spec, "virtualMachineName", machine);
         if (asking->force)
                 json_set_bool(doc, spec, "force", true);
+        if (asking->new_identity)
+                json_set_string(doc, spec, "identity", "New");
         if (asking->clone)
                 json_set(doc, spec, "clone", json_copy(doc, asking->clone));
         return doc;
@@ -163,12 +165,15 @@ static int operate(struct cli *cli, const char *verb, int argc, char **argv)
 {
         const struct operation *operation = find_operation(verb);
         struct asking asking = {.timeout_s = 300};
-        gboolean wait = FALSE, force = FALSE;
+        gboolean wait = FALSE, force = FALSE, new_identity = FALSE;
+        bool redeploys = g_str_equal(verb, "redeploy");
         const GOptionEntry entries[] = {
                 {"wait", 0, 0, G_OPTION_ARG_NONE, &wait, "Wait until it is done", NULL},
                 {"timeout", 0, 0, G_OPTION_ARG_INT, &asking.timeout_s, "How long to wait for each (300)", "SECONDS"},
                 {"force", 0, operation->takes_force ? 0 : G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &force,
                  "Do not give the guest time to shut down", NULL},
+                {"new-identity", 0, redeploys ? 0 : G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &new_identity,
+                 "Other addresses, and an instance id by which cloud-init begins anew", NULL},
                 {},
         };
         g_autofree char *description = g_strdup_printf("%s%sExamples:\n  gabbro %s web\n  gabbro %s web db --wait",
@@ -181,8 +186,11 @@ static int operate(struct cli *cli, const char *verb, int argc, char **argv)
                 code = cli_usage("--timeout takes seconds");
         if (code == CLI_OK && force && !operation->takes_force)
                 code = cli_usage("%s knows no --force", verb);
+        if (code == CLI_OK && new_identity && !redeploys)
+                code = cli_usage("%s knows no --new-identity", verb);
         asking.wait = wait;
         asking.force = force;
+        asking.new_identity = new_identity;
         for (int i = 1, r; i < argc && code != CLI_USAGE && code != CLI_UNREACHABLE; i++) {
                 r = operate_one(cli, operation, argv[i], &asking);
                 code = code == CLI_OK || r == CLI_UNREACHABLE ? r : code;

@@ -22,6 +22,8 @@
 #define ANNOTATION_HELD_BY       "gabbro.dev/held-by" /* VirtualDisk, image Volume: uid of the machine that started with it last */
 #define ANNOTATION_APPLIED       "gabbro.dev/applied-spec" /* Instance: VirtualMachine.spec of its latest start */
 #define ANNOTATION_POWER_REASON  "gabbro.dev/power-reason" /* Instance: why its power is what it is */
+#define ANNOTATION_IDENTITY                                                                                                        \
+        "gabbro.dev/identity" /* VirtualMachine: uid of the redeploy that gave it another identity than its uid */
 #define FINALIZER_OPERATION      "gabbro.dev/vmop-cleanup" /* VirtualMachineOperation, while it is under way */
 #define ANNOTATION_OPERATION     "gabbro.dev/operation"    /* Instance: uid of the latest VirtualMachineOperation carried out */
 #define ANNOTATION_BACK_OFF      "gabbro.dev/back-off"     /* Instance: "EPOCH COUNT TIME": its end without being asked */

@@ -376,6 +376,49 @@ static void redeploy_makes_the_disks_of_images_anew(void)
         }
 }
 
+static void redeploy_gives_a_new_identity_when_asked(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOn");
+        g_autofree char *mac = g_strdup(cloud_text(cloud, VM, "web", "/status/networks/0/macAddress"));
+        g_autofree char *address = g_strdup(cloud_text(cloud, VM, "web", "/status/ipAddress")), *now = NULL;
+
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: anew},\n"
+                            " spec: {type: Redeploy, virtualMachineName: web, identity: New}}");
+        cloud_expect_phase(cloud, VMOP, "anew", "Completed");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        now = g_strdup(cloud_text(cloud, VM, "web", "/status/networks/0/macAddress"));
+        g_assert_cmpstr(now, !=, mac);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/ipAddress"), !=, address);
+        g_assert_cmpuint(cloud_count(cloud, VMIP), ==, 1);
+        g_assert_cmpuint(cloud_count(cloud, &api_port_kind), ==, 1);
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->epoch, ==, 2);
+        cloud_expect_no_effects(cloud);
+        cloud_advance(cloud, 60 * SECOND_US);
+        order(cloud, "again", "Restart", false);
+        cloud_expect_phase(cloud, VMOP, "again", "Completed");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/networks/0/macAddress"), ==, now);
+}
+
+/* The instance id of the seed is another one too, and an address that the machine names stays. */
+static void what_a_machine_names_of_its_identity_stays(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const char *address;
+
+        cloud_apply(cloud,
+                    "{apiVersion: gabbro.dev/v1, kind: VirtualMachineIPAddress, metadata: {name: mine}, spec: {type: Auto}}");
+        cloud_machine(cloud, "web",
+                      "  virtualMachineIPAddressName: mine\n  provisioning: {type: UserData, userData: \"#cloud-config\"}\n");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        address = cloud_text(cloud, VM, "web", "/status/ipAddress");
+        g_assert_cmpstr(cloud_instance(cloud, "web")->spec->seed->instance_id, ==, cloud_get(cloud, VM, "web")->uid);
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: anew},\n"
+                            " spec: {type: Redeploy, virtualMachineName: web, identity: New}}");
+        cloud_expect_phase(cloud, VMOP, "anew", "Completed");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/ipAddress"), ==, address);
+        g_assert_cmpstr(cloud_instance(cloud, "web")->spec->seed->instance_id, ==, cloud_get(cloud, VMOP, "anew")->uid);
+}
+
 #define LINKED_COPY                                                                                                                \
         "{apiVersion: gabbro.dev/v1, kind: VirtualDisk, metadata: {name: copy}, spec: {clone: {mode: Linked},\n"                   \
         " dataSource: {type: ObjectRef, objectRef: {kind: VirtualDisk, name: web-root}}}}"
@@ -741,6 +784,8 @@ int main(int argc, char **argv)
                         a_second_operation_fails_while_one_is_unfinished);
         g_test_add_func("/operation/two_at_the_same_time_the_older_wins", two_at_the_same_time_the_older_wins);
         g_test_add_func("/operation/A14_redeploy_makes_the_disks_of_images_anew", redeploy_makes_the_disks_of_images_anew);
+        g_test_add_func("/operation/A14_redeploy_gives_a_new_identity_when_asked", redeploy_gives_a_new_identity_when_asked);
+        g_test_add_func("/operation/A14_what_a_machine_names_of_its_identity_stays", what_a_machine_names_of_its_identity_stays);
         g_test_add_func("/operation/A14_redeploy_destroys_nothing_that_it_cannot_make",
                         redeploy_destroys_nothing_that_it_cannot_make);
         g_test_add_func("/operation/A14_a_redeploy_that_was_given_up_takes_no_disk_later",

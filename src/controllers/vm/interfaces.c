@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/vm/context.h"
+#include "controllers/vm/redeploy.h"
 
 #include "base/address.h"
 #include "controllers/address/address.h"
@@ -168,7 +169,7 @@ static const char *nic_mac(struct vm_context *vm, const struct vm_nic *nic, size
         if (port && port->spec && port->spec->mac)
                 return port->spec->mac;
         do
-                (void)mac_derive(vm->object->uid, (unsigned)index + attempt * MAC_STRIDE, mac);
+                (void)mac_derive(redeploy_identity(vm->object), (unsigned)index + attempt * MAC_STRIDE, mac);
         while (!mac_is_free(vm, mac) && ++attempt < MAC_ATTEMPTS);
         return arena_strdup(vm->arena, mac);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/vm/context.h"
+#include "controllers/vm/redeploy.h"
 
 #include "base/quantity.h"
 #include "controllers/class/class.h"
@@ -196,7 +197,7 @@ struct api_instance_seed *vm_seed(struct vm_context *vm)
         *seed = (struct api_instance_seed){
                 .kind = sysprep ? "Sysprep" : "CloudInit",
                 .hostname = vm->object->name,
-                .instance_id = vm->object->uid,
+                .instance_id = redeploy_identity(vm->object),
                 .digest = arena_strdup(vm->arena, digest),
         };
         return seed;

@@ -6,6 +6,7 @@
 #include "generated/reasons.h"
 
 #include <assert.h>
+#include <string.h>
 
 /*
  * Redeploy (A14): the domain goes, then the volumes of the disks that are made of images; the disks make them anew, and the machine
@@ -51,8 +52,63 @@ const char *redeploy_refusal(const struct cache *cache, const struct cache_objec
         return n > 0 ? NULL : "none of its disks is made of an image";
 }
 
+/* --- identity --- */
+
+const char *redeploy_identity(const struct cache_object *machine)
+{
+        const char *renewed = object_annotation(machine, ANNOTATION_IDENTITY);
+
+        return renewed ? renewed : machine->uid;
+}
+
+static bool wants_identity(const struct vm_context *vm)
+{
+        const struct api_virtual_machine_operation *view = vm->operation->view;
+
+        return g_strcmp0(view->spec->identity, "New") == 0;
+}
+
+static bool is_named(const struct vm_context *vm, const char *address)
+{
+        bool named = g_strcmp0(vm->spec->virtual_machine_ip_address_name, address) == 0;
+
+        for (size_t i = 0; i < vm->spec->n_networks; i++)
+                named |= g_strcmp0(vm->spec->networks[i].virtual_machine_ip_address_name, address) == 0;
+        return named;
+}
+
+/* The old addresses are given back first: they would wait for the new interfaces. */
+static bool identity_renewed(const struct vm_context *vm)
+{
+        g_autoptr(GPtrArray) owned = cache_lookup(vm->cache, INDEX_VMIP_BY_OWNER, vm->object->uid);
+
+        if (strcmp(redeploy_identity(vm->object), vm->operation->uid) != 0)
+                return false;
+        for (guint i = 0; owned && i < owned->len; i++)
+                if (object_deleting(owned->pdata[i]) && !is_named(vm, ((const struct cache_object *)owned->pdata[i])->name))
+                        return false;
+        return true;
+}
+
+/* Once, in one transaction: from then on all that is made is made of the new one. */
+static void renew_identity(struct vm_context *vm)
+{
+        g_autoptr(GPtrArray) owned = cache_lookup(vm->cache, INDEX_VMIP_BY_OWNER, vm->object->uid);
+
+        if (!vm_retire_ports(vm, true) || strcmp(redeploy_identity(vm->object), vm->operation->uid) == 0)
+                return;
+        for (guint i = 0; owned && i < owned->len; i++)
+                if (!is_named(vm, ((const struct cache_object *)owned->pdata[i])->name))
+                        turn_delete(vm->turn, owned->pdata[i]);
+        turn_set_annotation(vm->turn, vm->object, ANNOTATION_IDENTITY, vm->operation->uid);
+}
+
+/* --- steps --- */
+
 bool redeploy_renewed(const struct vm_context *vm)
 {
+        if (wants_identity(vm) && !identity_renewed(vm))
+                return false;
         for (size_t i = 0; i < vm->spec->n_block_device_refs; i++) {
                 const struct cache_object *disk = template_disk(vm->cache, vm->object, &vm->spec->block_device_refs[i]);
 
@@ -77,7 +133,7 @@ void redeploy_end_domain(struct vm_context *vm)
         turn_event(vm->turn, vm->object, false, REASON_STOPPING, "the machine is redeployed: its domain is removed");
 }
 
-void redeploy_renew_disks(struct vm_context *vm)
+void redeploy_renew(struct vm_context *vm)
 {
         for (size_t i = 0; i < vm->spec->n_block_device_refs; i++) {
                 const struct cache_object *disk = template_disk(vm->cache, vm->object, &vm->spec->block_device_refs[i]);
@@ -85,4 +141,6 @@ void redeploy_renew_disks(struct vm_context *vm)
                 if (disk && g_strcmp0(object_annotation(disk, ANNOTATION_RENEW), vm->operation->uid) != 0)
                         turn_set_annotation(vm->turn, disk, ANNOTATION_RENEW, vm->operation->uid);
         }
+        if (wants_identity(vm))
+                renew_identity(vm);
 }

@@ -439,7 +439,7 @@ void vm_carry_out(struct vm_context *vm)
                 redeploy_end_domain(vm);
                 return;
         case WISH_RENEW:
-                redeploy_renew_disks(vm);
+                redeploy_renew(vm);
                 return;
         case WISH_OBEY:
                 give_order(vm);

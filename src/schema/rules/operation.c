@@ -40,6 +40,8 @@ void rules_virtual_machine_operation(const struct json_value *object, const stru
                 rules_invalid(faults, "spec.force", force, "a start cannot be forced");
         else if (json_bool(force, false) && type && !g_strv_contains(forced, type))
                 rules_invalid(faults, "spec.force", force, "only Stop and Restart can be forced");
+        if (g_strcmp0(type, "Redeploy") != 0 && json_find(object, "spec", "identity", NULL))
+                rules_forbidden(faults, "spec.identity", "it is for type Redeploy");
         if (g_strcmp0(type, "Clone") != 0) {
                 if (json_find(object, "spec", "clone", NULL))
                         rules_forbidden(faults, "spec.clone", "it is for type Clone");
