@@ -66,9 +66,10 @@ static int look(struct instance_turn *turn, struct virt_error *reterr)
                 return 0;
         }
         if (!r) {
-                turn->fact = (struct instance_fact){.state = state_of(&turn->entry), .epoch = turn->entry.epoch};
+                turn->fact = (struct instance_fact){
+                        .state = state_of(&turn->entry), .epoch = turn->entry.epoch, .resetting = turn->entry.resetting};
                 turn->trouble = NULL;
-                if (turn->fact.state == INSTANCE_PAUSED && instance_is_held(turn)) {
+                if (turn->fact.state == INSTANCE_PAUSED && (turn->fact.resetting || instance_is_held(turn))) {
                         turn->fact.state = INSTANCE_HELD;
                 }
         }

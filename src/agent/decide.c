@@ -47,12 +47,16 @@ static const bool obeys[INSTANCE_ORDER_COUNT][INSTANCE_STATE_COUNT] = {
 
 static enum instance_action keep_running(const struct instance_wish *wish, const struct instance_fact *fact)
 {
+        bool held_by_us = fact->resetting && fact->state == INSTANCE_HELD && wish->order == INSTANCE_RESET_ORDER;
         bool paused = fact->state == INSTANCE_PAUSED || (fact->state == INSTANCE_STUCK && fact->cured);
 
         if (fact->epoch != wish->epoch) {
                 return INSTANCE_REPORT;
         }
         /* Nobody else may run it while this node has no lease, so it does not begin to run again. */
+        if (held_by_us) {
+                return wish->may_start ? INSTANCE_OBEY : INSTANCE_WAIT_LEASE;
+        }
         if (obeys[wish->order][fact->state] && (wish->may_start || wish->order != INSTANCE_RESUME_ORDER)) {
                 return INSTANCE_OBEY;
         }

@@ -59,8 +59,9 @@ struct instance_wish {
 
 struct instance_fact {
         enum instance_state state;
-        bool cured;    /* INSTANCE_STUCK: what held it up is no longer so */
-        int64_t epoch; /* of the domain's metadata; absent: the last one that was reported to have run, -1: none */
+        bool resetting; /* it stands still for a reset of ours that was cut off */
+        bool cured;     /* INSTANCE_STUCK: what held it up is no longer so */
+        int64_t epoch;  /* of the domain's metadata; absent: the last one that was reported to have run, -1: none */
 };
 
 enum instance_action instance_decide(const struct instance_wish *wish, const struct instance_fact *fact);

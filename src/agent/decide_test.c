@@ -12,6 +12,7 @@ static void every_cell_of_the_table(void)
                 struct instance_wish value;
                 int64_t domain_epoch;
                 const char *expected[INSTANCE_STATE_COUNT]; /* absent off running held paused stuck leaving */
+                bool resetting;
         } rows[] = {
                 {"deleted",
                  {.deleted = true, .power_on = true, .epoch = SAME, .may_start = true},
@@ -70,6 +71,16 @@ static void every_cell_of_the_table(void)
                  {.power_on = true, .epoch = SAME, .may_start = true, .order = INSTANCE_RESET_ORDER},
                  SAME,
                  {"report", "report", "obey", "report", "resume", "report", "report"}},
+                {"on, held for a reset that was cut off",
+                 {.power_on = true, .epoch = SAME, .may_start = true, .order = INSTANCE_RESET_ORDER},
+                 SAME,
+                 {"report", "report", "obey", "obey", "resume", "report", "report"},
+                 true},
+                {"on, held for a reset that was cut off, no lease",
+                 {.power_on = true, .epoch = SAME, .order = INSTANCE_RESET_ORDER},
+                 SAME,
+                 {"report", "report", "obey", "wait-lease", "wait-lease", "report", "report"},
+                 true},
                 {"on, to be reset, domain older",
                  {.power_on = true, .epoch = SAME, .may_start = true, .order = INSTANCE_RESET_ORDER},
                  OLDER,
@@ -86,7 +97,7 @@ static void every_cell_of_the_table(void)
 
         for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
                 for (unsigned state = 0; state < INSTANCE_STATE_COUNT; state++) {
-                        struct instance_fact fact = {.state = state, .epoch = rows[i].domain_epoch};
+                        struct instance_fact fact = {.state = state, .epoch = rows[i].domain_epoch, .resetting = rows[i].resetting};
 
                         g_test_message("%s × %s", rows[i].wish, instance_state_to_text(state));
                         g_assert_cmpstr(instance_action_to_text(instance_decide(&rows[i].value, &fact)), ==,

@@ -65,6 +65,7 @@ static void read_owner(xmlNodePtr instance, struct virt_facts *facts)
         owner->generation = (int64_t)xml_attribute_number(instance, "generation", INT64_MAX, 0);
         owner->epoch = (int64_t)xml_attribute_number(instance, "epoch", INT64_MAX, 0);
         owner->order = (int64_t)xml_attribute_number(instance, "order", INT64_MAX, 0);
+        owner->resetting = xml_attribute_is(instance, "resetting", "yes");
         facts->own = owner->machine_uid && owner->instance_uid;
 }
 

@@ -106,6 +106,7 @@ struct virt_owner {
         int64_t generation;
         int64_t epoch;
         int64_t order; /* the latest order that was carried out; 0: none */
+        int resetting; /* 1: the guest is held still for a reset; to be written: 0 leaves it as it is, -1 takes it back */
 };
 #define VIRT_METADATA_URI "https://gabbro.dev/domain/1"
 

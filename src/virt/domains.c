@@ -136,6 +136,7 @@ static int fill_entry(virDomainPtr domain, xmlDocPtr metadata, struct virt_domai
         entry.generation = (int64_t)xml_attribute_number(instance, "generation", INT64_MAX, 0);
         entry.epoch = (int64_t)xml_attribute_number(instance, "epoch", INT64_MAX, 0);
         entry.order = (int64_t)xml_attribute_number(instance, "order", INT64_MAX, 0);
+        entry.resetting = xml_attribute_is(instance, "resetting", "yes");
         *ret_entry = entry;
         return 0;
 }
@@ -481,6 +482,10 @@ int virt_domain_set_owner(struct virt *virt, const char *uuid, const struct virt
         xml_set_number(instance, "epoch", (uint64_t)owner->epoch);
         if (owner->order)
                 xml_set_number(instance, "order", (uint64_t)owner->order);
+        if (owner->resetting > 0)
+                xml_set(instance, "resetting", "yes");
+        else if (owner->resetting < 0)
+                xmlUnsetProp(instance, (const xmlChar *)"resetting");
         text = xml_to_text(metadata);
         if (virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, text, "gabbro", VIRT_METADATA_URI, affect(domain)) < 0)
                 return virt_fail(reterr, "DefineFailed");

@@ -38,6 +38,7 @@ struct virt_domain_entry {
         int id;             /* -1: not running */
         bool active;        /* a QEMU process exists */
         bool persistent;
+        bool resetting; /* virt_owner.resetting */
 };
 void virt_domain_entry_clear(struct virt_domain_entry *entry);
 

@@ -190,6 +190,13 @@ static void metadata_changes_without_a_new_definition(void)
         g_assert_cmpint(virt_domain_facts(virt, UUID_A, false, &facts, &error), ==, 0);
         g_assert_cmpint(facts->domain.owner.epoch, ==, 8);
         g_assert_cmpint(facts->domain.owner.order, ==, 3);
+        for (int resetting = 1; resetting >= -1; resetting--) { /* set, left, taken back */
+                owner.resetting = resetting;
+                g_assert_cmpint(virt_domain_set_owner(virt, UUID_A, &owner, &error), ==, 0);
+                g_assert_cmpint(virt_domain_get(virt, UUID_A, &entry, &error), ==, 0);
+                g_assert_cmpint(entry.resetting, ==, resetting >= 0);
+                virt_domain_entry_clear(&entry);
+        }
         g_assert_cmpuint(facts->domain.n_disks, ==, 1);
         g_assert_cmpstr(facts->domain.disks[0].name, ==, "root"); /* the names of devices stay */
         g_assert_cmpint(virt_domain_destroy(virt, UUID_A, &error), ==, 0);
