@@ -155,6 +155,10 @@ void reports_set(struct reports *reports, struct intent *intent, const struct js
         json_set_string(doc, body, "uid", intent->uid);
         text = json_to_text(body);
         if (g_strcmp0(text, report->wanted) == 0) {
+                /* Told before, perhaps while work still went on: what waits for the acknowledgement need not wait any more. */
+                if (!report->sending && g_strcmp0(text, report->acknowledged) == 0) {
+                        reports->options.acknowledged(intent, report->generation, reports->options.userdata);
+                }
                 return;
         }
         steady = steady_text(intent, body);

@@ -23,7 +23,8 @@ int reports_new(const struct reports_options *options, struct intents *intents, 
 struct reports *reports_free(struct reports *reports);
 AUTOPTR(reports, reports_free);
 
-/** reports_set() - what the status of an intent is now; nothing is sent when it is what was sent. */
+/** reports_set() - what the status of an intent is now; nothing is sent when it is what was sent; when that
+ * is acknowledged already, acknowledged() is called at once. */
 void reports_set(struct reports *reports, struct intent *intent, const struct json_value *status);
 
 /** reports_answered() - the end of a send; @http_status 0: no answer came. */
