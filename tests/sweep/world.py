@@ -13,6 +13,7 @@ import time
 from cloud import BIN, BUILD, ROOT, Daemon
 
 MACHINE = "swept"
+TWIN = f"{MACHINE}-twin"
 SETTLE_S = 60  # an intent that failed waits up to this long before it is tried again
 TINY = BUILD / "images/tiny.qcow2"
 MANIFEST = f"""
@@ -94,13 +95,13 @@ spec: {{type: Auto}}
 SCRUB = [(re.compile(pattern), word) for pattern, word in [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"), (r"\b[0-9a-f]{64}\b", "DIGEST"), (r"\b[0-9a-f]{20}\b", "SERIAL"),
     (r"\bgbt[0-9a-z]+\b", "TAP"), (r"\b(domain|qemu)-\d+-", r"\1-N-"), (r"52:54:00(:[0-9a-f]{2}){3}", "MAC"), (r"\b10\.66\.10\.\d+\b", "ADDRESS"), (r"\bip-10-66-10-\d+\b", "LEASE"),
-    (rf"\b({MACHINE}|{MACHINE}-root|{MACHINE}-data|{MACHINE}-copy|{MACHINE}-more)-[0-9a-f]{{8}}\b", r"\1-UID"), (rf"\b{MACHINE}-[a-z0-9]{{5}}\"", f"{MACHINE}-SUFFIX\""),
+    (rf"\b({MACHINE}|{MACHINE}-root|{MACHINE}-data|{MACHINE}-copy|{MACHINE}-more|{TWIN}|{TWIN}-root|{TWIN}-data)-[0-9a-f]{{8}}\b", r"\1-UID"), (rf"\b({MACHINE}|{TWIN})-[a-z0-9]{{5}}\"", r'\1-SUFFIX"'),
 ]]
 # Times, counters, what the guest says by itself, and versions: not part of an end state.
 DROP = {"uid", "resourceVersion", "creationTimestamp", "generation", "observedGeneration", "epoch", "stats", "startedAt", "lastStartTime",
         "lastTransitionTime", "message", "guestOSInfo", "guestOS", "addresses", "agentConnected", "annotations", "launchTimeDuration", "allocationBytes",
         "usage", "used", "free", "allocation", "available", "usedBytes", "freeBytes", "availableBytes", "allocatedBytes", "allocated", "step", "managedFields",
-        "guest", "hostname"}
+        "guest", "hostname", "order", "orderNumber"}
 
 
 def essence(value):
@@ -248,6 +249,17 @@ OPERATIONS = {o.name: o for o in [
     Operation("stop", "running", "stopped", action("Stop"), DONE + OFF),
     Operation("start", "stopped", "running", action("Start"), DONE + RUNS, starts=1),
     Operation("force off", "running", "stopped", action("ForceOff"), DONE + OFF),
+    Operation("suspend", "running", "paused", action("Suspend"), DONE + [["vm", MACHINE, "--for", "phase=Pause"]]),
+    Operation("resume", "paused", "running", action("Resume"), DONE + RUNS),
+    Operation("reset", "running", "running", action("Reset"), DONE + RUNS),
+    Operation("redeploy", "running", "running", action("Redeploy"), DONE + RUNS, starts=1),
+    Operation("redeploy anew", "running", "running", action("Redeploy", identity="New"), DONE + RUNS, starts=1),
+    Operation("clone machine", "running", "twins", action("Clone", clone={"name": TWIN, "runPolicy": "Manual", "consistency": "Crash"}),
+              DONE + [["vm", TWIN, "--for", "phase=Stopped"]]),
+    Operation("delete twin", "twins", "running", lambda w: (["delete", f"vm/{TWIN}", f"vd/{TWIN}-root", f"vd/{TWIN}-data", "--ignore-not-found"], None),
+              [[kind, name, "--for", "delete"] for kind, name in (("vm", TWIN), ("vd", f"{TWIN}-root"), ("vd", f"{TWIN}-data"))]),
+    Operation("undefine", "stopped", "undefined", lambda w: (["delete", f"vm/{MACHINE}", "--ignore-not-found"], None), GONE[:1]),
+    Operation("delete disks", "undefined", "absent", lambda w: (["delete", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", "--ignore-not-found"], None), GONE[1:]),
     Operation("delete stopped", "stopped", "absent", lambda w: (["delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", "--ignore-not-found"], None), GONE),
     Operation("delete", "running", "absent", lambda w: (["delete", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", "--ignore-not-found"], None), GONE),
     # Brought about like any creation; what is swept is its end.
@@ -277,6 +289,8 @@ WAY = {("absent", "running"): "create", ("running", "absent"): "delete", ("runni
        ("stopped", "absent"): "delete stopped", ("absent", "held"): "hold address", ("held", "absent"): "release address",
        ("absent", "project"): "make project", ("project", "absent"): "delete namespace",
        ("running", "grown"): "grow disk", ("grown", "absent"): "delete", ("running", "cloned"): "clone running", ("cloned", "running"): "delete clone",
+       ("running", "paused"): "suspend", ("paused", "running"): "resume", ("running", "twins"): "clone machine", ("twins", "running"): "delete twin",
+       ("stopped", "undefined"): "undefine", ("undefined", "absent"): "delete disks",
        ("running", "plugged"): "attach", ("plugged", "running"): "detach",
        ("stopped", "copied"): "copy disk", ("copied", "stopped"): "delete copy", ("absent", "image"): "upload image", ("image", "absent"): "delete image"}
 
