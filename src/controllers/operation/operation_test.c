@@ -762,6 +762,82 @@ static void finished_operations_go_after_a_day_and_ten(void)
         g_assert_cmpuint(cloud_count(cloud, VMOP), ==, 0);
 }
 
+/* --- many --- */
+
+static bool is_over(const char *phase)
+{
+        return strcmp(phase, "Completed") == 0 || strcmp(phase, "Failed") == 0 || strcmp(phase, "Superseded") == 0;
+}
+
+static void make(struct cloud *cloud, unsigned i)
+{
+        g_autofree char *name = g_strdup_printf("m%u", i), *node = g_strdup_printf("node-%u", i);
+
+        cloud_add_node(cloud, node, 8, 16);
+        cloud_machine(cloud, name, NULL);
+}
+
+/* Two or three on each machine, in any order of events: each ends, and each machine is where the last that was done left it. */
+static void fifty_operations_at_once_on_twenty_machines_all_end(void)
+{
+        static const char *const kinds[] = {"Restart", "Stop", "Suspend", "Reset", "ForceOff", "Redeploy"};
+
+        for (uint64_t seed = 1; seed <= 3; seed++) {
+                struct cloud_options wild = {.seed = seed, .chaos = seed > 1};
+                g_autoptr(cloud) cloud = cloud_new(&wild);
+                size_t done = 0;
+
+                for (unsigned i = 0; i < 20; i++)
+                        make(cloud, i);
+                cloud_settle(cloud);
+                for (unsigned i = 0; i < 50; i++)
+                        cloud_applyf(cloud,
+                                     "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: op-%u},\n"
+                                     " spec: {type: %s, virtualMachineName: m%u}}",
+                                     i, kinds[(i * 7 + i / 20) % G_N_ELEMENTS(kinds)], i % 20);
+                cloud_settle(cloud);
+                cloud_advance(cloud, 300 * SECOND_US);
+                cloud_settle(cloud);
+                for (unsigned i = 0; i < 50; i++) {
+                        g_autofree char *name = g_strdup_printf("op-%u", i);
+                        const char *phase = cloud_phase(cloud, VMOP, name);
+
+                        if (!is_over(phase))
+                                g_error("%s is %s: %s", name, phase, cloud_condition(cloud, VMOP, name, "Completed"));
+                        done += strcmp(phase, "Completed") == 0;
+                }
+                g_assert_cmpuint(done, >=, 20);
+                for (unsigned i = 0; i < 20; i++) {
+                        g_autofree char *name = g_strdup_printf("m%u", i);
+                        const char *phase = cloud_phase(cloud, VM, name);
+
+                        g_assert_true(strcmp(phase, "Running") == 0 || strcmp(phase, "Stopped") == 0 ||
+                                      strcmp(phase, "Pause") == 0);
+                }
+                if (!wild.chaos)
+                        cloud_expect_no_effects(cloud);
+        }
+}
+
+static void an_operation_on_a_machine_that_is_being_deleted_fails(void)
+{
+        g_autoptr(cloud) cloud = running("AlwaysOn");
+
+        cloud_hold(cloud, &api_instance_kind);
+        cloud_delete(cloud, VM, "web");
+        cloud_expect_phase(cloud, VM, "web", "Terminating");
+        for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
+                order(cloud, "late", all[i], false);
+                cloud_expect_phase(cloud, VMOP, "late", "Failed");
+                cloud_expect_condition(cloud, VMOP, "late", "Completed", "False VirtualMachineNotFound", "is being deleted");
+                cloud_delete(cloud, VMOP, "late");
+                cloud_settle(cloud);
+        }
+        cloud_hold(cloud, NULL);
+        cloud_settle(cloud);
+        g_assert_null(cloud_get(cloud, VM, "web"));
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -807,5 +883,9 @@ int main(int argc, char **argv)
         g_test_add_func("/operation/a_wish_to_start_is_withdrawn_by_a_stop", a_wish_to_start_is_withdrawn_by_a_stop);
         g_test_add_func("/operation/an_operation_fails_when_its_machine_goes", an_operation_fails_when_its_machine_goes);
         g_test_add_func("/operation/finished_operations_go_after_a_day_and_ten", finished_operations_go_after_a_day_and_ten);
+        g_test_add_func("/operation/fifty_operations_at_once_on_twenty_machines_all_end",
+                        fifty_operations_at_once_on_twenty_machines_all_end);
+        g_test_add_func("/operation/an_operation_on_a_machine_that_is_being_deleted_fails",
+                        an_operation_on_a_machine_that_is_being_deleted_fails);
         return g_test_run();
 }
