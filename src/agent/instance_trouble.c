@@ -39,20 +39,24 @@ static void judge(struct instance_turn *turn, const struct virt_disk_error *erro
         turn->fact.state = INSTANCE_STUCK;
         turn->fact.cured = wait_us == 0;
         for (size_t i = 0; i < n; i++) {
+                g_autofree char *folder = errors[i].path ? g_path_get_dirname(errors[i].path) : NULL;
                 uint64_t room = 0;
 
                 if (!errors[i].no_space) {
                         turn->fact.cured = false;
-                        turn->trouble = job_error(job, REASON_DISK_FAILED, "disk %s reports I/O errors; the host's log says more",
-                                                  disk_name(turn, &errors[i]));
+                        turn->trouble = job_error(
+                                job, REASON_DISK_FAILED,
+                                "disk %s reports I/O errors, the host's log says more; repair it there, then resume or restart "
+                                "the machine",
+                                disk_name(turn, &errors[i]));
                         return;
                 }
                 job->full |= !told;
                 turn->fact.cured &= has_space(errors[i].path, &room);
                 turn->trouble = job_error(job, REASON_POOL_FULL,
                                           "disk %s found no space left on the host (%" G_GUINT64_FORMAT
-                                          " MiB are free); the guest stands still and goes on when there is space",
-                                          disk_name(turn, &errors[i]), room >> 20);
+                                          " MiB are free); make room in %s: the guest stands still and goes on by itself then",
+                                          disk_name(turn, &errors[i]), room >> 20, folder ? folder : "its pool");
         }
         job->again_us = MAX(wait_us, SPACE_LOOK_US);
 }
