@@ -43,6 +43,7 @@ void vm_learn_size(struct vm_context *vm)
                 .grace_s = spec->has_grace_period_seconds ? spec->grace_period_seconds : 60,
         };
         vm->has = vm->ordered_size;
+        vm->size_told = told;
         if (told) {
                 vm->has.cores = host->cores;
                 vm->has.memory_mib = (uint64_t)host->memory_mib;
@@ -128,6 +129,10 @@ static void want(struct vm_context *vm, struct vm_size *order)
         const char *refused;
 
         order->grace_s = vm->spec->has_termination_grace_period_seconds ? vm->spec->termination_grace_period_seconds : 60;
+        if (!vm->size_told) {
+                vm->live_words = "its host does not tell the size of what runs";
+                return;
+        }
         order->fraction_percent = vm->fraction_percent;
         if (vm->cores > order->cores && vm->cores <= vm->room.cores_most)
                 order->cores = vm->cores;

@@ -268,6 +268,20 @@ static void approval_counts_for_what_waits_only(void)
         cloud_expect_no_effects(cloud);
 }
 
+/* What an agent of an older version would never do is not ordered, let alone told as done. */
+static void a_host_that_tells_no_size_is_not_asked(void)
+{
+        g_autoptr(cloud) cloud = running(LIVE);
+
+        cloud_hold(cloud, &api_instance_kind);
+        cloud_status(cloud, &api_instance_kind, cloud_text(cloud, VM, "web", "/status/instanceName"), "{\"cores\": null}");
+        web(cloud, 2, "1Gi", LIVE);
+        expect_size(cloud, "1", "1Gi", "1");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->cpu->cores, ==, 1);
+        cloud_expect_condition(cloud, VM, "web", "AwaitingRestartToApplyConfiguration", "True ChangesPendingRestart",
+                               "does not tell the size");
+}
+
 /* An order that is under way when the wish is taken back is not a change by others: it counts as what it has. */
 static void a_wish_taken_back_while_it_is_carried_out(void)
 {
@@ -302,6 +316,7 @@ int main(int argc, char **argv)
         g_test_add_func("/change/D37_a_size_that_the_class_forbids_is_not_applied", a_size_that_the_class_forbids_is_not_applied);
         g_test_add_func("/change/what_the_host_refuses_waits_for_a_restart", what_the_host_refuses_waits_for_a_restart);
         g_test_add_func("/change/approval_counts_for_what_waits_only", approval_counts_for_what_waits_only);
+        g_test_add_func("/change/a_host_that_tells_no_size_is_not_asked", a_host_that_tells_no_size_is_not_asked);
         g_test_add_func("/change/a_wish_taken_back_while_it_is_carried_out", a_wish_taken_back_while_it_is_carried_out);
         return g_test_run();
 }

@@ -82,6 +82,7 @@ struct vm_context {
         /* The size of what runs, what its host was ordered to make of it, and how far it can grow. */
         struct vm_size has, ordered_size;
         struct change_machine room;
+        bool size_told;         /* by the host; an agent of an older version does not */
         const char *live_words; /* why a change that could come live does not, or NULL */
 
         /* The first thing that keeps the machine from starting. */
