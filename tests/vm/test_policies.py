@@ -8,6 +8,7 @@ import pytest
 
 from cloud import Daemon
 from fleet import caught_up, fleet, libvirtd
+from reliability import outcome
 
 POLICIES = {"on": "AlwaysOn", "keep": "AlwaysOnUnlessStoppedManually", "hand": "Manual"}
 
@@ -95,6 +96,8 @@ def test_D66_D67_D68_qemu_is_killed(machines, cloud):
     starts_again(on, 1, "Crashed")
     starts_again(keep, 1, "Crashed")
     stays_off(hand, 1, "Crashed")
+    outcome("QEMU of a machine is killed", "run policies AlwaysOn, AlwaysOnUnlessStoppedManually, Manual",
+            "started again, started again, left off; reason Crashed")
 
     kill(cloud, keep)
     keep.until("back-off", lambda m: m.condition().get("reason") == "BackOff", 20)
@@ -109,6 +112,8 @@ def test_D66_D67_D68_qemu_is_killed(machines, cloud):
     kill(cloud, keep)
     starts_again(keep, 3, "Crashed")
     assert not any("3 times in a row" in words for words in keep.events("Crashed")), "what was counted before counts still"
+    outcome("QEMU of a machine is killed again and again, SIGKILL of the gateway", "its next start waits",
+            "the count and the time of the next start are kept; a start that is asked for ends the count")
 
 
 def test_D66_D67_D68_guest_reboots_or_powers_off(machines, cloud):
@@ -127,12 +132,16 @@ def test_D66_D67_D68_guest_reboots_or_powers_off(machines, cloud):
     agent.begin()
     caught_up(cloud)
     stays_off(keep, epochs["keep"], "GuestShutdown")
+    outcome("SIGKILL of the agent", "a guest powers itself off meanwhile",
+            "told as GuestShutdown by the next agent; the run policy decides")
 
     in_guest(hand, "sleep 1; poweroff -f")
     libvirtd(cloud, "kill")
     time.sleep(3)  # its QEMU waits for libvirtd then, and nobody tells
     libvirtd(cloud, "start")
     stays_off(hand, epochs["hand"], "GuestShutdown")
+    outcome("SIGKILL of libvirtd", "a guest powers itself off meanwhile",
+            "told as GuestShutdown when libvirtd is back; the run policy decides")
 
     on.until("another boot", lambda m: boot_id(m) != boot, 60)
     assert (on.phase(), on.epoch(), on.pid()) == ("Running", *before)
@@ -149,3 +158,5 @@ def test_D66_D67_D68_guest_panics(machines):
     starts_again(on, epochs[0], "GuestPanicked")
     stays_off(hand, epochs[1], "GuestPanicked")
     assert on.pid() not in pids
+    outcome("the kernel of a guest panics", "run policies AlwaysOn, Manual",
+            "reason GuestPanicked; its QEMU is ended, then started again, or left off")

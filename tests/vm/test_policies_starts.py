@@ -4,6 +4,7 @@ import json
 import subprocess
 
 from fleet import Machine, fleet, manifest
+from reliability import outcome
 
 
 def test_C38_D48_disk_is_open_in_another_qemu(cloud):
@@ -29,6 +30,8 @@ def test_C38_D48_disk_is_open_in_another_qemu(cloud):
             holder.wait(20)
         held.until("runs by itself", lambda m: m.phase() == "Running", 90)
         assert held.condition()["status"] == "True" and "failures" not in held.intent()["status"]
+    outcome("another process has a disk open", "a machine starts",
+            "DiskInUse names the process; what was begun is undone; it starts by itself once the disk is free")
 
 
 def test_D48_machine_that_is_too_big(cloud):
