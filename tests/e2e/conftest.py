@@ -4,4 +4,4 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lab"))
-from shared_cloud import cloud, tell_logs  # noqa: E402, F401
+from shared_cloud import cloud, host_options, tell_logs  # noqa: E402, F401

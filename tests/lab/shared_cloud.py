@@ -6,10 +6,16 @@ from cloud import one_host_cloud
 
 
 @pytest.fixture(scope="session")
-def cloud():
+def cloud(host_options):
     """One emulated hypervisor host with a whole cloud on it, as `make demo` starts it."""
-    with one_host_cloud("gabbro-e2e", "--cgroup") as made:
+    with one_host_cloud("gabbro-e2e", *host_options) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def host_options():
+    """Of tests/lab/host.sh; a folder's conftest.py has its own."""
+    return ()
 
 
 @pytest.fixture(autouse=True)
