@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from fleet import fleet
+from cloud import Daemon
+from fleet import agent_log, fleet
 
 
 def ask(machine, execute, **arguments):
@@ -119,3 +120,17 @@ def test_D79_a_processor_is_not_taken_away_and_the_reason_is_told(machine):
     assert shown(machine) == (4, "384Mi") and size_in_xml(machine)[0] == size_in_xml(machine, "--inactive")[0] == 4
     machine.cloud.gabbro("set", "vm", machine.name, "--cores", "4", "--wait")
     agrees(machine, 4, 384)
+
+
+def test_what_came_while_the_agent_was_away_is_done_by_the_next_one(machine):
+    """And what it has is known to it, however it ended (A4)."""
+    agent = Daemon(machine.cloud, "agent")
+    agent.end()
+    change(machine, cpu={"cores": 5, "coreFraction": "20%"}, memory={"size": "512Mi"})
+    machine.until("under way", lambda m: m.condition("ConfigurationApplied")["reason"] == "ChangesBeingApplied", 10)
+    assert shown(machine) == (4, "384Mi")
+    agent.begin()
+    agrees(machine, 5, 512)
+    assert machine.epoch() == 2 and machine.vm()["status"]["resources"]["cpu"]["coreFraction"] == "20%"
+    told = [line for line in agent_log(machine.cloud).splitlines() if "a running domain was changed" in line]
+    assert sum("processors" in line for line in told) == sum("memory" in line for line in told) == 1, told
