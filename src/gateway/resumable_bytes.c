@@ -100,6 +100,17 @@ static void write_done(int result, void *userdata)
         half_pump(half);
 }
 
+/* The end of a request in one go: its client waits. */
+static int last_work(void *userdata)
+{
+        struct half *half = userdata;
+        int r = write_work(half);
+
+        if (r < 0 && !half->error)
+                half->error = r;
+        return settle_work(half);
+}
+
 static void report_progress(struct half *half)
 {
         struct ingest_target target = half_target(half);
@@ -116,9 +127,11 @@ static void pump_bytes(struct half *half)
         bool ready = buffers_is_ready(&half->buffers) || (is_over(half) && half->buffers.filling_len > 0);
 
         if (ready && !half->error) {
-                buffers_swap(&half->buffers, is_over(half));
+                bool last = is_over(half);
+
+                buffers_swap(&half->buffers, last);
                 report_progress(half);
-                submit(half, half->resumable->pool, write_work, write_done);
+                submit(half, half->resumable->pool, last ? last_work : write_work, last ? settle_done : write_done);
                 if (half->request && !half->body_ended)
                         http_request_body_pause(half->request, false);
         } else if (is_over(half)) {
