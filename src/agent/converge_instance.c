@@ -218,6 +218,13 @@ struct api_instance_status instance_status(struct instance_turn *turn)
         versions->libvirt = turn->job->host->facts.libvirt_version;
         versions->qemu = emulator_version(turn);
         status.versions = versions;
+        if (turn->interfaces) {
+                status.interfaces = (struct api_instance_disk_status *)turn->interfaces;
+                status.n_interfaces = turn->n_interfaces;
+        } else if (told && told->epoch == turn->fact.epoch && turn->entry.active) {
+                status.interfaces = told->interfaces;
+                status.n_interfaces = told->n_interfaces;
+        }
         if (turn->devices) {
                 status.devices = (struct api_instance_disk_status *)turn->devices;
                 status.n_devices = turn->n_devices;

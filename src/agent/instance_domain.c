@@ -25,11 +25,40 @@ static int refuse(struct virt_error *reterr, const char *reason, const char *for
         return VIRT_E_INVALID;
 }
 
+/* The record of a machine that was never started with an interface does not know it. */
+static bool is_recorded(const struct json_value *record, const char *port)
+{
+        const struct json_value *list = json_get(record, "interfaces");
+
+        for (const struct json_value *nic = json_first(list); nic; nic = json_next(nic)) {
+                if (g_strcmp0(json_find_string(nic, "name", NULL), port) == 0) {
+                        return true;
+                }
+        }
+        return !record;
+}
+
 bool instance_has_attachments(const struct api_instance_spec *spec)
 {
         assert(spec);
         for (size_t i = 0; i < spec->n_disks; i++) {
                 if (spec->disks[i].attachment) {
+                        return true;
+                }
+        }
+        for (size_t i = 0; i < spec->n_ports; i++) {
+                if (!is_recorded(spec->hardware, spec->ports[i])) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+bool instance_port_leaves(const struct api_instance_spec *spec, const char *port)
+{
+        assert(spec && port);
+        for (size_t i = 0; i < spec->n_leaving_ports; i++) {
+                if (strcmp(spec->leaving_ports[i], port) == 0) {
                         return true;
                 }
         }
@@ -174,8 +203,11 @@ static void describe_nics(struct job *job, const struct api_instance_spec *spec,
 
         domain->nics = arena_array(job->arena, job->n_ports, sizeof(*domain->nics));
         for (size_t i = 0; i < job->n_ports; i++) {
-                const struct api_port_spec *port = job->ports[i].port->spec;
+                const struct api_port_spec *port = job->ports[i].port ? job->ports[i].port->spec : NULL;
 
+                if (!port || instance_port_leaves(spec, spec->ports[i])) {
+                        continue;
+                }
                 domain->nics[domain->n_nics++] = (struct virt_nic){
                         .name = spec->ports[i],
                         .mac = port->mac,

@@ -64,7 +64,7 @@ static bool inputs_known(const struct instance_turn *turn)
                 }
         }
         for (size_t i = 0; i < job->n_ports; i++) {
-                if (!job->ports[i].port) {
+                if (!job->ports[i].port && !instance_port_leaves(turn->instance->spec, turn->instance->spec->ports[i])) {
                         return false;
                 }
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/instance_start.h"
+#include "agent/instance_plug.h"
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -47,7 +47,7 @@ static const struct virt_disk *find_own(const struct virt_domain *domain, const 
         return NULL;
 }
 
-static int read_live(struct instance_turn *turn, struct virt_error *reterr)
+int instance_read_live(struct instance_turn *turn, struct virt_error *reterr)
 {
         struct virt_facts *facts = NULL;
         int r = virt_domain_facts(turn->job->agent->virt, turn->uuid, true, &facts, reterr);
@@ -136,7 +136,7 @@ static int ask(struct plugging *plugging, const struct virt_disk *disk, struct v
         r = virt_domain_unplug(virt_of(plugging), turn->uuid, disk, VIRT_WHERE_LIVE, reterr);
         (void)job_pass(turn->job, "unplug", "asked");
         unplug_asked(&turn->job->unplug, clock_monotonic_us(clock_system()));
-        looked = read_live(turn, &error);
+        looked = instance_read_live(turn, &error);
         if (looked) {
                 *reterr = error;
                 return looked;
@@ -234,7 +234,7 @@ static int bring(struct plugging *plugging, const struct virt_disk *disk, struct
         }
         (void)job_pass(turn->job, "plug", "defined");
         log_info("disk was attached", "machine", turn->instance->spec->machine->name, "disk", disk->name, "target", disk->target);
-        return read_live(turn, reterr);
+        return instance_read_live(turn, reterr);
 }
 
 static int plug(struct plugging *plugging, const struct api_instance_disk *wanted, const struct job_volume *volume)
@@ -359,7 +359,7 @@ static void take_medium(struct plugging *plugging, const struct api_instance_dis
         turn->unsettled = true;
         r = change_medium(plugging, found, path, &error);
         plugging->unreachable |= r == VIRT_E_UNREACHABLE;
-        if (!r && read_live(turn, &error) == 0) {
+        if (!r && instance_read_live(turn, &error) == 0) {
                 if (path) {
                         note(plugging, wanted->name, target, "Attached");
                 }
@@ -442,7 +442,7 @@ bool instance_plug(struct instance_turn *turn)
         if (!turn->wish.power_on || turn->wish.deleted || turn->fact.state == INSTANCE_LEAVING) {
                 return true;
         }
-        r = read_live(turn, &error);
+        r = instance_read_live(turn, &error);
         if (r) {
                 instance_fail(turn, "disks", job_virt_error(turn->job, REASON_ATTACH_FAILED, r, &error));
                 return false;
@@ -452,9 +452,9 @@ bool instance_plug(struct instance_turn *turn)
         for (size_t i = 0; i < turn->instance->spec->n_disks && !plugging.unreachable; i++) {
                 take_disk(&plugging, i);
         }
-        if (plugging.unreachable) {
-                instance_fail(turn, "disks",
-                              job_error(turn->job, REASON_LIBVIRT_UNREACHABLE, "libvirt went away while disks moved"));
+        if (plugging.unreachable || !instance_plug_nics(turn, plugging.may_ask, &plugging.awaits)) {
+                instance_fail(turn, "devices",
+                              job_error(turn->job, REASON_LIBVIRT_UNREACHABLE, "libvirt went away while devices moved"));
                 turn->job->unreachable = true;
                 return false;
         }
@@ -482,6 +482,7 @@ const struct json_value *instance_plug_record(struct instance_turn *turn, const 
         }
         copy = json_copy(turn->record, record);
         json_set(turn->record, copy, "disks", json_copy(turn->record, json_get(now, "disks")));
+        json_set(turn->record, copy, "interfaces", json_copy(turn->record, json_get(now, "interfaces")));
         json_set_root(turn->record, copy);
         return copy;
 }

@@ -275,6 +275,26 @@ static struct api_intent_error *start_paused(struct instance_turn *turn, const s
         return job_error(turn->job, reason, diagnosis ? "%s (%s)" : "%s%s", error.words, diagnosis ? diagnosis : "");
 }
 
+/* An interface that comes to the domain of this epoch, or leaves it: its link is down until its own policy was seen. */
+static bool is_moving(const struct instance_turn *turn, size_t port)
+{
+        const char *name = turn->instance->spec->ports[port];
+        const struct api_instance_status *told = turn->job->told;
+
+        if (instance_port_leaves(turn->instance->spec, name)) {
+                return true;
+        }
+        if (!told || told->epoch != turn->wish.epoch || turn->fact.epoch != turn->wish.epoch) {
+                return false;
+        }
+        for (size_t i = 0; i < told->n_interfaces; i++) {
+                if (g_strcmp0(told->interfaces[i].name, name) == 0) {
+                        return g_strcmp0(told->interfaces[i].state, "Attached") != 0;
+                }
+        }
+        return told->n_interfaces > 0;
+}
+
 struct api_intent_error *instance_see_policy(struct instance_turn *turn)
 {
         struct job *job = turn->job;
@@ -282,7 +302,12 @@ struct api_intent_error *instance_see_policy(struct instance_turn *turn)
         /* The test driver makes no taps, and no guest that could send. */
         for (size_t i = 0; i < job->n_ports && !virt_is_test(job->agent->virt); i++) {
                 g_autofree char *words = NULL;
-                int r = net_engine_attached(job->agent->net, job->ports[i].port->metadata->name, &words);
+                int r;
+
+                if (is_moving(turn, i)) {
+                        continue;
+                }
+                r = net_engine_attached(job->agent->net, job->ports[i].port->metadata->name, &words);
 
                 if (!r) {
                         r = job_pass(job, "start", "policy-seen");

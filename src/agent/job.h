@@ -130,8 +130,11 @@ bool instance_takes(const struct api_instance_disk *disk, const struct job_volum
 /** instance_drive() - the name that a disk of the Instance has in the domain: that of its drive. */
 const char *instance_drive(const struct api_instance_disk *disk);
 
-/** instance_has_attachments() - whether a disk came by an attachment. */
+/** instance_has_attachments() - whether a disk came by an attachment, or an interface while the domain ran. */
 bool instance_has_attachments(const struct api_instance_spec *spec);
+
+/** instance_port_leaves() - whether the interface of @port shall be taken from the running domain. */
+bool instance_port_leaves(const struct api_instance_spec *spec, const char *port);
 
 /** instance_uuid() - of the domain: the recorded one, else the machine's uid. */
 const char *instance_uuid(const struct api_instance *instance);

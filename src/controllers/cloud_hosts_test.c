@@ -223,17 +223,46 @@ static char *disks_of(struct cloud *cloud, const struct store_object *object)
         return g_string_free(g_string_append_c(text, ']'), FALSE);
 }
 
+static bool lists(const struct json_value *list, const char *name)
+{
+        for (const struct json_value *item = json_first(list); item; item = json_next(item))
+                if (strcmp(json_string(item, ""), name) == 0)
+                        return true;
+        return false;
+}
+
+/* The same of its interfaces. */
+static char *interfaces_of(struct cloud *cloud, const struct store_object *object)
+{
+        const struct json_value *leaving = json_find(object->root, "spec", "leavingPorts", NULL);
+        GString *text = g_string_new("[");
+
+        for (const struct json_value *port = json_first(json_find(object->root, "spec", "ports", NULL)); port;
+             port = json_next(port)) {
+                bool leaves = lists(leaving, json_string(port, ""));
+
+                if (!leaves || cloud->stubborn)
+                        g_string_append_printf(text, "%s{\"name\": \"%s\", \"state\": \"%s\"%s}", text->len > 1 ? ", " : "",
+                                               json_string(port, ""), leaves ? "Detaching" : "Attached",
+                                               leaves ? ", \"reason\": \"DetachNotAcknowledged\", \"message\": \"the guest sleeps\""
+                                                      : "");
+        }
+        return g_string_free(g_string_append_c(text, ']'), FALSE);
+}
+
 /* A running domain follows its list of disks. */
 static bool answer_plug(struct cloud *cloud, const struct store_object *object, const char *state)
 {
         int64_t generation = number_at(object, "metadata", "generation");
-        g_autofree char *disks = NULL;
+        g_autofree char *disks = NULL, *interfaces = NULL;
 
         if (strcmp(state, "running") != 0 || number_at(object, "status", "observedGeneration") == generation ||
             !parts_ready(cloud, object))
                 return false;
         disks = disks_of(cloud, object);
-        answer(cloud, object, "{\"observedGeneration\": %" PRId64 ", \"devices\": %s}", generation, disks);
+        interfaces = interfaces_of(cloud, object);
+        answer(cloud, object, "{\"observedGeneration\": %" PRId64 ", \"devices\": %s, \"interfaces\": %s}", generation, disks,
+               interfaces);
         return true;
 }
 

@@ -45,7 +45,8 @@ const struct change_field change_fields[] = {
          "exchanged at once"},
         {"provisioning", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "the guest reads it when it boots"},
         {"liveMigrationPolicy", CHANGE_AT_ONCE, CHANGE_AT_ONCE, CHANGE_NO_RULE, "it speaks of the next migration"},
-        {"networks", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "interfaces are made when the machine starts"},
+        {"networks", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE,
+         "interfaces are made when the machine starts; with Live all but the first come and go while it runs"},
         {"securityGroups", CHANGE_AT_ONCE, CHANGE_AT_ONCE, CHANGE_NO_RULE, "the rules on its host follow"},
         {NULL, CHANGE_WAYS, CHANGE_WAYS, CHANGE_NO_RULE, NULL},
 };

@@ -160,7 +160,7 @@ int virt_disk_check(const struct virt_disk *disk, struct virt_error *reterr)
         return 0;
 }
 
-static int check_nic(const struct virt_nic *nic, struct virt_error *reterr)
+int virt_nic_check(const struct virt_nic *nic, struct virt_error *reterr)
 {
         if (!is_text(nic->name, 253) || !*nic->name)
                 return bad(reterr, "interfaces", "an interface has no name or one that is not plain text");
@@ -216,6 +216,6 @@ int virt_domain_check(const struct virt_domain *d, struct virt_error *reterr)
         for (size_t i = 0; i < d->n_disks && !r; i++)
                 r = virt_disk_check(&d->disks[i], reterr);
         for (size_t i = 0; i < d->n_nics && !r; i++)
-                r = check_nic(&d->nics[i], reterr);
+                r = virt_nic_check(&d->nics[i], reterr);
         return r ? r : check_unique(d, reterr);
 }

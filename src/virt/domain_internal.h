@@ -29,6 +29,8 @@ static inline struct virt_pci *virt_fixed_pci(struct virt_domain *domain, const 
 
 /** virt_disk_check() - the same for one disk. */
 int virt_disk_check(const struct virt_disk *disk, struct virt_error *reterr);
+/** virt_nic_check() - the same for one interface. */
+int virt_nic_check(const struct virt_nic *nic, struct virt_error *reterr);
 
 /** virt_domain_has_bus() - whether a disk hangs on @bus. */
 bool virt_domain_has_bus(const struct virt_domain *domain, enum virt_bus bus);

@@ -311,3 +311,24 @@ int virt_disk_place(const struct virt_domain *live, struct virt_disk *disk, stru
                              "no slot is left in the running machine; the next start makes room for more");
         return r;
 }
+
+int virt_nic_place(const struct virt_domain *live, struct virt_nic *nic, struct virt_error *reterr)
+{
+        struct layout layout = {};
+        int r;
+
+        assert(live && nic && reterr);
+
+        if (live->n_nics >= VIRT_NICS_MAX)
+                return virt_say(reterr, VIRT_E_INVALID, "NoFreeSlot", "the running machine has %d interfaces", VIRT_NICS_MAX);
+        r = take_all((struct virt_domain *)live, &layout, reterr);
+        if (r)
+                return r;
+        if (nic->pci.set && (!nic->pci.bus || nic->pci.bus > live->root_ports || layout.ports[nic->pci.bus]))
+                nic->pci = (struct virt_pci){};
+        r = give_port(&layout, &nic->pci, nic->name, reterr);
+        if (!r && nic->pci.bus > live->root_ports)
+                r = virt_say(reterr, VIRT_E_INVALID, "NoFreeSlot",
+                             "no slot is left in the running machine; the next start makes room for more");
+        return r;
+}

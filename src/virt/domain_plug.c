@@ -15,14 +15,20 @@ static int fail_unless_stopped(virDomainPtr domain, const char *reason, struct v
         return (r == VIRT_E_FAILED || r == VIRT_E_INVALID) && virDomainIsActive(domain) == 0 ? VIRT_E_STATE : r;
 }
 
-static bool remove_named(xmlNodePtr instance, const char *target, const char *name)
+/* How the metadata name a kind of devices. */
+struct naming {
+        const char *element, *key;
+};
+static const struct naming disks = {"disk", "target"}, interfaces = {"interface", "mac"};
+
+static bool remove_named(xmlNodePtr instance, const struct naming *naming, const char *value, const char *name)
 {
         xmlNodePtr next;
         bool removed = false;
 
-        for (xmlNodePtr node = xml_child(instance, "disk"); node; node = next) {
+        for (xmlNodePtr node = xml_child(instance, naming->element); node; node = next) {
                 next = xml_next(node);
-                if ((target && xml_attribute_is(node, "target", target)) || xml_attribute_is(node, "name", name)) {
+                if ((value && xml_attribute_is(node, naming->key, value)) || xml_attribute_is(node, "name", name)) {
                         xmlUnlinkNode(node);
                         xmlFreeNode(node);
                         removed = true;
@@ -31,8 +37,9 @@ static bool remove_named(xmlNodePtr instance, const char *target, const char *na
         return removed;
 }
 
-/* Out of the names with what has this one; in again with a target. */
-static int rename_disk(struct virt *virt, const char *uuid, const char *target, const char *name, struct virt_error *reterr)
+/* Out of the names with what has this one; in again with a value of its key. */
+static int rename_device(struct virt *virt, const char *uuid, const struct naming *naming, const char *value, const char *name,
+                         struct virt_error *reterr)
 {
         AUTO_CONNECTION connection = NULL;
         g_autofree char *text = NULL;
@@ -48,10 +55,11 @@ static int rename_disk(struct virt *virt, const char *uuid, const char *target, 
         metadata = found ? xml_parse(found, LIMIT_DOMAIN_XML_BYTES) : NULL;
         if (!metadata)
                 return virt_fail(reterr, "DefineFailed");
-        if (!remove_named(xml_root(metadata), target, name) && !target)
+        if (!remove_named(xml_root(metadata), naming, value, name) && !value)
                 return 0;
-        if (target)
-                xmlSetNs(xml_add(xml_root(metadata), "disk", "name", name, "target", target, NULL), xml_root(metadata)->ns);
+        if (value)
+                xmlSetNs(xml_add(xml_root(metadata), naming->element, "name", name, naming->key, value, NULL),
+                         xml_root(metadata)->ns);
         text = xml_to_text(metadata);
         flags = (virDomainIsPersistent(domain) == 1 ? VIR_DOMAIN_AFFECT_CONFIG : 0) |
                 (virDomainIsActive(domain) == 1 ? VIR_DOMAIN_AFFECT_LIVE : 0);
@@ -63,13 +71,13 @@ static int rename_disk(struct virt *virt, const char *uuid, const char *target, 
 int virt_domain_name_disk(struct virt *virt, const char *uuid, const char *target, const char *name, struct virt_error *reterr)
 {
         assert(target && *target && name);
-        return rename_disk(virt, uuid, target, name, reterr);
+        return rename_device(virt, uuid, &disks, target, name, reterr);
 }
 
 int virt_domain_forget_disk(struct virt *virt, const char *uuid, const char *name, struct virt_error *reterr)
 {
         assert(name);
-        return rename_disk(virt, uuid, NULL, name, reterr);
+        return rename_device(virt, uuid, &disks, NULL, name, reterr);
 }
 
 static unsigned flags_of(enum virt_where where)
@@ -127,4 +135,48 @@ int virt_domain_change_medium(struct virt *virt, const char *uuid, const struct 
         return virDomainUpdateDeviceFlags(domain, xml, flags_of(where)) < 0
                        ? fail_unless_stopped(domain, "MediumNotChanged", reterr)
                        : 0;
+}
+
+/* --- interfaces --- */
+
+int virt_domain_name_nic(struct virt *virt, const char *uuid, const char *mac, const char *name, struct virt_error *reterr)
+{
+        assert(name);
+        return rename_device(virt, uuid, &interfaces, mac, name, reterr);
+}
+
+typedef int (*device_call)(virDomainPtr domain, const char *xml, unsigned flags);
+
+static int call_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where, device_call call,
+                    const char *reason, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = NULL;
+        g_autofree char *xml = NULL;
+        AUTO_DOMAIN domain = NULL;
+        int r = virt_nic_to_xml(nic, &xml, reterr);
+
+        if (!r)
+                r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        if (r)
+                return r;
+        return call(domain, xml, flags_of(where)) < 0 ? fail_unless_stopped(domain, reason, reterr) : 0;
+}
+
+int virt_domain_plug_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where,
+                         struct virt_error *reterr)
+{
+        return call_nic(virt, uuid, nic, where, virDomainAttachDeviceFlags, "AttachFailed", reterr);
+}
+
+int virt_domain_change_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, struct virt_error *reterr)
+{
+        return call_nic(virt, uuid, nic, VIRT_WHERE_LIVE, virDomainUpdateDeviceFlags, "AttachFailed", reterr);
+}
+
+int virt_domain_unplug_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where,
+                           struct virt_error *reterr)
+{
+        int r = call_nic(virt, uuid, nic, where, virDomainDetachDeviceFlags, "DetachFailed", reterr);
+
+        return r == VIRT_E_MISSING || (r && virt_error_is(VIR_ERR_DEVICE_MISSING)) ? 0 : r;
 }

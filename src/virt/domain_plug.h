@@ -42,3 +42,17 @@ int virt_domain_change_medium(struct virt *virt, const char *uuid, const struct 
  */
 int virt_domain_unplug(struct virt *virt, const char *uuid, const struct virt_disk *disk, enum virt_where where,
                        struct virt_error *reterr);
+
+/** virt_domain_name_nic() - note in the metadata that the interface with @mac is ours, under @name; @mac NULL: forget the name. */
+int virt_domain_name_nic(struct virt *virt, const char *uuid, const char *mac, const char *name, struct virt_error *reterr);
+
+/** virt_domain_plug_nic() - as virt_domain_plug(), of an interface that has its place. */
+int virt_domain_plug_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where,
+                         struct virt_error *reterr);
+
+/** virt_domain_change_nic() - the link of an interface of the running domain, as it was read from it, goes up or down. */
+int virt_domain_change_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, struct virt_error *reterr);
+
+/** virt_domain_unplug_nic() - as virt_domain_unplug(). */
+int virt_domain_unplug_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where,
+                           struct virt_error *reterr);

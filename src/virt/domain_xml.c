@@ -335,6 +335,24 @@ static void add_nic(xmlNodePtr devices, const struct virt_nic *nic)
         add_address(node, &nic->pci);
 }
 
+int virt_nic_to_xml(const struct virt_nic *nic, char **ret_xml, struct virt_error *reterr)
+{
+        AUTO_XML doc = NULL;
+        int r;
+
+        assert(nic && ret_xml && reterr);
+
+        r = virt_nic_check(nic, reterr);
+        if (!r && !nic->pci.set)
+                r = virt_say(reterr, VIRT_E_INVALID, "ValidationFailed", "%s: it has no place", nic->name);
+        if (r)
+                return r;
+        doc = xml_new("devices");
+        add_nic(xml_root(doc), nic);
+        *ret_xml = xml_node_to_text(xml_child(xml_root(doc), "interface"));
+        return 0;
+}
+
 static void add_serial(xmlNodePtr devices, const struct virt_domain *d)
 {
         xmlNodePtr serial = xml_add(devices, "serial", "type", "pty", NULL), target;

@@ -212,6 +212,12 @@ int virt_disk_place(const struct virt_domain *live, struct virt_disk *disk, stru
 /** virt_disk_to_xml() - the element of a disk whose places are set; g_free(). 0 or VIRT_E_INVALID. */
 int virt_disk_to_xml(const struct virt_disk *disk, char **ret_xml, struct virt_error *reterr);
 
+/** virt_nic_place() - as virt_disk_place(), for an interface. */
+int virt_nic_place(const struct virt_domain *live, struct virt_nic *nic, struct virt_error *reterr);
+
+/** virt_nic_to_xml() - the element of an interface whose place is set; g_free(). 0 or VIRT_E_INVALID. */
+int virt_nic_to_xml(const struct virt_nic *nic, char **ret_xml, struct virt_error *reterr);
+
 /* What a domain XML of libvirt says, in the same struct; strings live as long as the facts. */
 struct virt_facts {
         struct arena *arena;

@@ -376,12 +376,26 @@ static void bind_lost(struct bind *bind)
         conditions_say(&bind->conditions, "Attached", "False", REASON_NOT_ATTACHED, "it has no address yet");
 }
 
+static bool has_port(const struct bind *bind, const struct cache_object *machine)
+{
+        g_autoptr(GPtrArray) ports = cache_lookup(bind->cache, INDEX_PORT_BY_MACHINE, machine->uid);
+
+        for (guint i = 0; ports && i < ports->len; i++) {
+                const struct api_port *port = ((const struct cache_object *)ports->pdata[i])->view;
+
+                for (size_t j = 0; port->spec && j < port->spec->n_addresses; j++)
+                        if (g_strcmp0(port->spec->addresses[j], bind->status.address) == 0)
+                                return true;
+        }
+        return false;
+}
+
 /* An address that a machine still has is not given back: the machine's end or another address comes first. */
 static enum turn_result bind_end(struct bind *bind)
 {
         const struct cache_object *machine = bind_machine(bind);
 
-        if (machine && index_one(bind->cache, INDEX_PORT_BY_MACHINE, machine->uid)) {
+        if (machine && has_port(bind, machine)) {
                 conditions_say(&bind->conditions, "Attached", "True", REASON_ATTACHED,
                                "its deletion waits for machine %s, which uses it", machine->name);
                 turn_update_status(bind->turn, bind->object, &bind->status);

@@ -184,8 +184,7 @@ void vm_changes(struct vm_context *vm, struct json_doc *doc)
         g_autoptr(json_doc) applied = NULL;
         g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(struct api_awaiting_change));
         struct changes changes = {.vm = vm, .list = list};
-        const struct json_value *desired;
-        struct json_value *current;
+        struct json_value *current, *desired;
 
         vm->status.restart_awaiting_changes = NULL;
         vm->status.n_restart_awaiting_changes = 0;
@@ -195,6 +194,7 @@ void vm_changes(struct vm_context *vm, struct json_doc *doc)
         desired = shown_spec(doc, vm->object);
         overlay_size(vm, doc, current, desired);
         vm_overlay_media(vm, doc, current, desired);
+        vm_overlay_nics(vm, doc, current, desired);
         for (const struct json_value *v = json_first(current); v; v = json_next(v))
                 compare_member(&changes, json_key(v), v, json_get(desired, json_key(v)));
         for (const struct json_value *v = json_first(desired); v; v = json_next(v))

@@ -40,6 +40,7 @@ struct vm_device {
 };
 
 struct vm_nic {
+        unsigned number;                          /* of the interface, from 0: its id is one more */
         const struct api_machine_network *wanted; /* NULL: the machine names no networks */
         const struct cache_object *network;
         const struct cache_object *vmip; /* NULL when this turn makes it */
@@ -70,6 +71,7 @@ struct vm_context {
         size_t n_own; /* the first ones: of the machine's own specification; attachments follow */
         struct vm_nic nics[VM_NICS_MAX];
         size_t n_nics;
+        bool nics_looked; /* all of them have network and address */
         struct api_port_policy *policy;
 
         const struct cache_object *instance;  /* NULL: none */
@@ -139,6 +141,17 @@ void vm_look_at_attachments(struct vm_context *vm);
 /** vm_plug() - the disks of a running Instance follow the attachments; those of one that is off only leave it. */
 void vm_plug(struct vm_context *vm);
 
+/* plug_nics.c */
+/** vm_plug_nics() - @spec.ports of the Instance follow the networks of the specification; @running: it takes devices now. true:
+ * something changed. */
+bool vm_plug_nics(struct vm_context *vm, struct api_instance_spec *spec, bool running);
+/** vm_overlay_nics() - @current.networks as they are in what runs. */
+void vm_overlay_nics(struct vm_context *vm, struct json_doc *doc, struct json_value *current, struct json_value *desired);
+/** vm_nics_words() - as vm_media_words(), of interfaces. */
+const char *vm_nics_words(struct vm_context *vm, const char **ret_reason);
+/** vm_release_addresses() - addresses that were made for networks which the machine has left go. */
+void vm_release_addresses(struct vm_context *vm);
+
 /* plug_media.c */
 /** vm_exchange_media() - the @n @disks of the Instance with the media that the specification names now; true: something changed. */
 bool vm_exchange_media(struct vm_context *vm, struct api_instance_disk *disks, size_t n);
@@ -153,6 +166,8 @@ const char *vm_media_words(struct vm_context *vm, const char **ret_reason);
 void vm_look_at_interfaces(struct vm_context *vm);
 /** vm_write_ports() - Ports on the chosen node: made, or changed to what the machine wants now. */
 void vm_write_ports(struct vm_context *vm);
+/** vm_write_port() - that of one interface. */
+void vm_write_port(struct vm_context *vm, size_t index);
 /** vm_renew_policies() - policies follow their security groups at once, also while the machine runs. */
 void vm_renew_policies(struct vm_context *vm);
 /** vm_port_names() - of the Ports in the order of the interfaces. */

@@ -14,8 +14,6 @@
 #define MAC_STRIDE    64 /* more than a machine has interfaces */
 #define MAC_ATTEMPTS  64
 
-/* --- looking --- */
-
 /* A lease that goes wakes some of those that wait; this is for the others, of whom there may be thousands. */
 #define ADDRESS_AGAIN_US 60000000ull
 
@@ -25,11 +23,65 @@ static void address_bad(struct vm_context *vm, const char *reason, const char *w
         vm_block(vm, reason, words);
 }
 
+/* --- numbers --- */
+
+/* What the status says of the interface with this number, or NULL. */
+static const struct api_machine_network_status *status_of(const struct vm_context *vm, unsigned number)
+{
+        for (size_t i = 0; i < vm->status.n_networks; i++)
+                if (vm->status.networks[i].id == (int64_t)number + 1)
+                        return &vm->status.networks[i];
+        return NULL;
+}
+
+static bool number_is_named(const struct vm_context *vm, unsigned number)
+{
+        for (size_t i = 0; i < vm->spec->n_networks; i++)
+                if (vm->spec->networks[i].has_id && vm->spec->networks[i].id == (int64_t)number + 1)
+                        return true;
+        return false;
+}
+
+static bool number_is_given(const struct vm_context *vm, size_t n, unsigned number)
+{
+        for (size_t i = 0; i < n; i++)
+                if (vm->nics[i].number == number)
+                        return true;
+        return number_is_named(vm, number);
+}
+
+/*
+ * An interface keeps its number, and with it Port, MAC address and tap, while others come and go: that of its id, else the one that
+ * the status has for its network, else the lowest that no other interface has or had a moment ago.
+ */
+static unsigned number_of(const struct vm_context *vm, size_t index)
+{
+        const struct api_machine_network *wanted = vm->spec->n_networks > 0 ? &vm->spec->networks[index] : NULL;
+        unsigned number = index == 0 ? 0 : 1;
+
+        if (wanted && wanted->has_id)
+                return (unsigned)wanted->id - 1;
+        for (size_t i = 0; index > 0 && i < vm->status.n_networks; i++) {
+                const struct api_machine_network_status *known = &vm->status.networks[i];
+
+                if (known->id > 1 && g_strcmp0(known->type, wanted->type) == 0 && g_strcmp0(known->name, wanted->name) == 0 &&
+                    !number_is_given(vm, index, (unsigned)known->id - 1))
+                        return (unsigned)known->id - 1;
+        }
+        while (number_is_given(vm, index, number) ||
+               (index > 0 && (status_of(vm, number) ||
+                              cache_get(vm->cache, &api_port_kind, NULL, intent_name(vm->arena, 'p', vm->object->uid, number)))))
+                number++;
+        return number;
+}
+
+/* --- addresses --- */
+
 /* The address that an interface had before, else one of the machine's own that no other interface has. */
 static const struct cache_object *nic_auto_address(struct vm_context *vm, const struct vm_nic *nic, size_t index)
 {
         g_autoptr(GPtrArray) owned = cache_lookup(vm->cache, INDEX_VMIP_BY_OWNER, vm->object->uid);
-        const struct api_machine_network_status *before = index < vm->status.n_networks ? &vm->status.networks[index] : NULL;
+        const struct api_machine_network_status *before = status_of(vm, nic->number);
         const struct cache_object *vmip;
 
         if (before && before->virtual_machine_ip_address_name && g_strcmp0(before->name, nic->network->name) == 0) {
@@ -151,16 +203,15 @@ static bool nic_network(struct vm_context *vm, struct vm_nic *nic)
         return true;
 }
 
-static bool mac_is_free(struct vm_context *vm, const char *mac)
+static bool mac_is_free(struct vm_context *vm, const struct vm_nic *nic, const char *mac)
 {
         const struct cache_object *other = index_one(vm->cache, INDEX_PORT_BY_MAC, mac);
-        const struct api_port *port = other ? other->view : NULL;
 
-        return !other || (port->spec->machine && g_strcmp0(port->spec->machine->uid, vm->object->uid) == 0);
+        return !other || strcmp(other->name, nic->port_name) == 0;
 }
 
 /* What the interface has stays. A new one gets an address that no other has: three bytes of a hash meet among a few thousands. */
-static const char *nic_mac(struct vm_context *vm, const struct vm_nic *nic, size_t index)
+static const char *nic_mac(struct vm_context *vm, const struct vm_nic *nic)
 {
         const struct api_port *port = nic->port ? nic->port->view : NULL;
         char mac[MAC_TEXT_MAX];
@@ -169,8 +220,8 @@ static const char *nic_mac(struct vm_context *vm, const struct vm_nic *nic, size
         if (port && port->spec && port->spec->mac)
                 return port->spec->mac;
         do
-                (void)mac_derive(redeploy_identity(vm->object), (unsigned)index + attempt * MAC_STRIDE, mac);
-        while (!mac_is_free(vm, mac) && ++attempt < MAC_ATTEMPTS);
+                (void)mac_derive(redeploy_identity(vm->object), nic->number + attempt * MAC_STRIDE, mac);
+        while (!mac_is_free(vm, nic, mac) && ++attempt < MAC_ATTEMPTS);
         return arena_strdup(vm->arena, mac);
 }
 
@@ -178,10 +229,15 @@ static bool look_at_nic(struct vm_context *vm, size_t index)
 {
         struct vm_nic *nic = &vm->nics[index];
 
-        *nic = (struct vm_nic){.wanted = vm->spec->n_networks > 0 ? &vm->spec->networks[index] : NULL};
-        nic->port_name = intent_name(vm->arena, 'p', vm->object->uid, (unsigned)index);
+        *nic = (struct vm_nic){.wanted = vm->spec->n_networks > 0 ? &vm->spec->networks[index] : NULL,
+                               .number = number_of(vm, index)};
+        nic->port_name = intent_name(vm->arena, 'p', vm->object->uid, nic->number);
         nic->port = cache_get(vm->cache, &api_port_kind, NULL, nic->port_name);
-        nic->mac = nic_mac(vm, nic, index);
+        nic->mac = nic_mac(vm, nic);
+        if (nic->port && object_deleting(nic->port)) {
+                vm_block(vm, REASON_CLEANUP_PENDING, "a former interface of it is being removed");
+                return false;
+        }
         return nic_network(vm, nic) && nic_address(vm, nic, index);
 }
 
@@ -229,6 +285,7 @@ void vm_look_at_interfaces(struct vm_context *vm)
         vm->policy = policy_resolve(vm->cache, vm->object, vm->arena, &missing);
         for (size_t i = 0; i < vm->n_nics; i++)
                 ok &= look_at_nic(vm, i);
+        vm->nics_looked = ok;
         if (!ok)
                 return;
         say_network(vm, missing);
@@ -246,7 +303,7 @@ static const char *tap_name(struct vm_context *vm, size_t index)
         if (port && port->spec)
                 return port->spec->tap_name;
 
-        g_autofree char *seed = g_strdup_printf("%s/%zu", vm->object->uid, index);
+        g_autofree char *seed = g_strdup_printf("%s/%u", vm->object->uid, vm->nics[index].number);
         g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, seed, -1);
 
         return arena_printf(vm->arena, "gbt%.12s", sum);
@@ -282,29 +339,33 @@ static void port_fill(struct vm_context *vm, size_t index, struct api_machine_re
         };
 }
 
+void vm_write_port(struct vm_context *vm, size_t index)
+{
+        struct intent_owner owner = intent_owner_of(vm->object);
+        struct vm_nic *nic = &vm->nics[index];
+        struct api_machine_ref machine;
+        struct api_port_spec spec;
+
+        assert(vm && vm->node && index < vm->n_nics);
+
+        port_fill(vm, index, &machine, &spec);
+        if (nic->vmip)
+                turn_depends(vm->turn, nic->vmip);
+        if (nic->port) {
+                turn_update_spec(vm->turn, nic->port, &spec);
+        } else {
+                struct api_port port = {.metadata = intent_meta(vm->arena, &owner, nic->port_name, vm->node), .spec = &spec};
+
+                turn_create(vm->turn, &api_port_kind, &port);
+        }
+}
+
 void vm_write_ports(struct vm_context *vm)
 {
         assert(vm && vm->node);
 
-        struct intent_owner owner = intent_owner_of(vm->object);
-
-        for (size_t i = 0; i < vm->n_nics; i++) {
-                struct vm_nic *nic = &vm->nics[i];
-                struct api_machine_ref machine;
-                struct api_port_spec spec;
-
-                port_fill(vm, i, &machine, &spec);
-                if (nic->vmip)
-                        turn_depends(vm->turn, nic->vmip);
-                if (nic->port) {
-                        turn_update_spec(vm->turn, nic->port, &spec);
-                } else {
-                        struct api_port port = {.metadata = intent_meta(vm->arena, &owner, nic->port_name, vm->node),
-                                                .spec = &spec};
-
-                        turn_create(vm->turn, &api_port_kind, &port);
-                }
-        }
+        for (size_t i = 0; i < vm->n_nics; i++)
+                vm_write_port(vm, i);
 }
 
 void vm_renew_policies(struct vm_context *vm)

@@ -152,6 +152,7 @@ void vm_plug(struct vm_context *vm)
                 changed |= vm_exchange_media(vm, spec.disks, n);
         if (takes_disks(vm))
                 changed |= add(vm, spec.disks, &n);
+        changed |= vm_plug_nics(vm, &spec, takes_disks(vm));
         if (!changed)
                 return;
         spec.n_disks = n;

@@ -115,6 +115,109 @@ static void a_disc_that_is_not_ready_empties_no_drive(void)
         expect_applied(cloud);
 }
 
+/* --- interfaces --- */
+
+#define NETWORK(name, cidr) "{apiVersion: gabbro.dev/v1, kind: Network, metadata: {name: " name "}, spec: {cidr: " cidr "}}"
+#define WITH(list)          LIVE "  networks: [{type: Main}" list "]\n"
+#define DMZ                 ", {type: Network, name: dmz}"
+#define LAN                 ", {type: Network, name: lan}"
+
+static struct cloud *with_networks(const char *more)
+{
+        struct cloud *cloud = cloud_new(NULL);
+        g_autofree char *lines = g_strconcat("  runPolicy: Manual\n", more, NULL);
+
+        cloud_apply(cloud, NETWORK("dmz", "10.70.0.0/24"));
+        cloud_apply(cloud, NETWORK("lan", "10.71.0.0/24"));
+        cloud_machine(cloud, "web", lines);
+        web(cloud, "", more);
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: go},\n"
+                            " spec: {type: Start, virtualMachineName: web}}");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        return cloud;
+}
+
+static void expect_ports(struct cloud *cloud, size_t n)
+{
+        g_assert_cmpuint(cloud_instance(cloud, "web")->spec->n_ports, ==, n);
+        g_assert_cmpuint(cloud_instance(cloud, "web")->spec->n_leaving_ports, ==, 0);
+        g_assert_cmpuint(cloud_count(cloud, &api_port_kind), ==, n);
+        g_assert_cmpuint(cloud_count(cloud, &api_virtual_machine_ip_address_kind), ==, n);
+        expect_applied(cloud);
+}
+
+/* A50, A51 */
+static void an_interface_comes_and_goes_while_the_machine_runs(void)
+{
+        g_autoptr(cloud) cloud = with_networks(LIVE);
+
+        expect_ports(cloud, 1);
+        web(cloud, "", WITH(DMZ));
+        expect_ports(cloud, 2);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/networks/1/name"), ==, "dmz");
+        g_assert_true(g_str_has_prefix(cloud_text(cloud, VM, "web", "/status/networks/1/ipAddress"), "10.70.0."));
+        g_assert_true(cloud_has_event(cloud, "web", REASON_INTERFACE_ATTACHED));
+        web(cloud, "", LIVE);
+        expect_ports(cloud, 1);
+        g_assert_true(cloud_has_event(cloud, "web", REASON_INTERFACE_DETACHED));
+        cloud_expect_no_effects(cloud);
+}
+
+/* The others keep number, MAC address and Port. */
+static void the_interfaces_that_stay_are_the_same(void)
+{
+        g_autoptr(cloud) cloud = with_networks(WITH(DMZ LAN));
+        g_autofree char *mac = g_strdup(cloud_text(cloud, VM, "web", "/status/networks/2/macAddress"));
+        g_autofree char *address = g_strdup(cloud_text(cloud, VM, "web", "/status/networks/2/ipAddress"));
+
+        web(cloud, "", WITH(LAN));
+        expect_ports(cloud, 2);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/networks/1/macAddress"), ==, mac);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/networks/1/ipAddress"), ==, address);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/networks/1/id"), ==, "3");
+        web(cloud, "", WITH(DMZ LAN));
+        expect_ports(cloud, 3);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/networks/2/macAddress"), ==, mac);
+}
+
+static void without_live_an_interface_waits(void)
+{
+        g_autoptr(cloud) cloud = with_networks(RESTART);
+
+        web(cloud, "", RESTART "  networks: [{type: Main}, {type: Network, name: dmz}]\n");
+        g_assert_cmpuint(cloud_count(cloud, &api_port_kind), ==, 1);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges/0/path"), ==, "networks");
+}
+
+/* The first one is that of the start. */
+static void the_first_interface_waits(void)
+{
+        g_autoptr(cloud) cloud = with_networks(WITH(DMZ));
+
+        web(cloud, "", LIVE "  networks: [{type: Network, name: lan}, {type: Network, name: dmz}]\n");
+        g_assert_cmpuint(cloud_instance(cloud, "web")->spec->n_leaving_ports, ==, 0);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges/0/path"), ==, "networks.0");
+}
+
+/* A guest that does not let go keeps interface and address, and that is told; a stop ends it. */
+static void an_interface_that_is_held_is_told_and_goes_with_a_stop(void)
+{
+        g_autoptr(cloud) cloud = with_networks(WITH(DMZ));
+
+        cloud_hold_disks(cloud, true);
+        web(cloud, "", LIVE);
+        g_assert_cmpuint(cloud_instance(cloud, "web")->spec->n_leaving_ports, ==, 1);
+        g_assert_cmpuint(cloud_count(cloud, &api_virtual_machine_ip_address_kind), ==, 2);
+        cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "False " REASON_DETACH_NOT_ACKNOWLEDGED,
+                               "the guest sleeps");
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: off},\n"
+                            " spec: {type: Stop, force: true, virtualMachineName: web}}");
+        cloud_expect_phase(cloud, VM, "web", "Stopped");
+        cloud_settle(cloud);
+        g_assert_cmpuint(cloud_count(cloud, &api_virtual_machine_ip_address_kind), ==, 1);
+        g_assert_cmpuint(cloud_count(cloud, &api_port_kind), ==, 1);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -122,5 +225,10 @@ int main(int argc, char **argv)
         g_test_add_func("/plug/restart_after_exchange", a_restart_knows_nothing_of_exchanges);
         g_test_add_func("/plug/D101_discs_wait", without_live_or_a_drive_a_disc_waits);
         g_test_add_func("/plug/disc_not_ready", a_disc_that_is_not_ready_empties_no_drive);
+        g_test_add_func("/plug/A50_A51_interfaces_come_and_go", an_interface_comes_and_goes_while_the_machine_runs);
+        g_test_add_func("/plug/A51_others_stay", the_interfaces_that_stay_are_the_same);
+        g_test_add_func("/plug/interface_waits", without_live_an_interface_waits);
+        g_test_add_func("/plug/first_interface_waits", the_first_interface_waits);
+        g_test_add_func("/plug/A51_interface_held", an_interface_that_is_held_is_told_and_goes_with_a_stop);
         return g_test_run();
 }

@@ -409,6 +409,8 @@ static bool say_plugging(struct vm_context *vm)
         const char *reason = REASON_CONFIGURATION_NOT_APPLIED, *words = vm_media_words(vm, &reason);
 
         if (!words)
+                words = vm_nics_words(vm, &reason);
+        if (!words)
                 return false;
         conditions_say(&vm->conditions, "ConfigurationApplied", "False", reason, "%s", words);
         conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "False", REASON_NO_RESTART_REQUIRED,
@@ -586,7 +588,7 @@ static void set_networks(struct vm_context *vm)
 
                 list[i] = (struct api_machine_network_status){
                         .type = nic->wanted ? nic->wanted->type : "Main",
-                        .id = nic->wanted && nic->wanted->has_id ? nic->wanted->id : (int64_t)i + 1,
+                        .id = (int64_t)nic->number + 1,
                         .has_id = true,
                         .name = nic->network ? nic->network->name : NULL,
                         .mac_address = nic->mac,

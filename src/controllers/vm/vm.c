@@ -189,6 +189,7 @@ static enum turn_result vm_turn(struct turn *turn, const struct cache_object *ob
                 vm_renew_policies(&vm);
                 if (vm.current)
                         (void)vm_retire_ports(&vm, false);
+                vm_release_addresses(&vm);
         }
         vm_mirror(&vm);
         return vm.block_reason ? TURN_WAIT : TURN_DONE;
