@@ -215,6 +215,17 @@ static void release(struct attachment *a)
         turn_set_annotation(a->turn, held, ANNOTATION_HELD_BY, NULL);
 }
 
+/* What hinders a detach is told once. */
+static void tell_trouble(struct attachment *a)
+{
+        const struct api_condition *before = condition_get(a->status.conditions, a->status.n_conditions, "Terminating");
+
+        if (a->host && a->host->reason && a->host->message && (!before || g_strcmp0(before->reason, a->host->reason) != 0))
+                turn_event(a->turn, a->object, true, a->host->reason,
+                           arena_printf(turn_arena(a->turn), "%s %s stays in machine %s: %s", a->look.kind, a->look.name,
+                                        a->view->spec->virtual_machine_name, a->host->message));
+}
+
 static enum turn_result detach(struct attachment *a)
 {
         const char *words;
@@ -231,6 +242,7 @@ static enum turn_result detach(struct attachment *a)
         words = a->host && a->host->message ? a->host->message
                                             : arena_printf(turn_arena(a->turn), "waits until host %s has taken it from the machine",
                                                            ((const struct api_instance *)a->instance->view)->spec->node_name);
+        tell_trouble(a);
         a->status.phase = "Terminating";
         a->status.target = a->host ? a->host->target : NULL;
         conditions_say(&a->conditions, "Terminating", "True", a->host && a->host->reason ? a->host->reason : REASON_DETACH_PENDING,

@@ -149,6 +149,7 @@ static void a_guest_that_does_not_let_go_is_told_and_a_stop_ends_it(void)
         cloud_delete(cloud, VMBDA, "more");
         cloud_expect_phase(cloud, VMBDA, "more", "Terminating");
         cloud_expect_condition(cloud, VMBDA, "more", "Terminating", "True " REASON_DETACH_NOT_ACKNOWLEDGED, "the guest sleeps");
+        g_assert_true(cloud_has_event(cloud, "more", REASON_DETACH_NOT_ACKNOWLEDGED));
         cloud_expect_condition(cloud, VD, "data", "InUse", "True " REASON_ATTACHED_TO_VIRTUAL_MACHINE, NULL);
         cloud_delete(cloud, VD, "data");
         cloud_advance(cloud, 600 * SECOND_US);

@@ -210,6 +210,7 @@ static void an_interface_that_is_held_is_told_and_goes_with_a_stop(void)
         g_assert_cmpuint(cloud_count(cloud, &api_virtual_machine_ip_address_kind), ==, 2);
         cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "False " REASON_DETACH_NOT_ACKNOWLEDGED,
                                "the guest sleeps");
+        g_assert_true(cloud_has_event(cloud, "web", REASON_DETACH_NOT_ACKNOWLEDGED));
         cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: off},\n"
                             " spec: {type: Stop, force: true, virtualMachineName: web}}");
         cloud_expect_phase(cloud, VM, "web", "Stopped");

@@ -407,11 +407,15 @@ static const char *waiting_words(struct vm_context *vm)
 static bool say_plugging(struct vm_context *vm)
 {
         const char *reason = REASON_CONFIGURATION_NOT_APPLIED, *words = vm_media_words(vm, &reason);
+        const struct api_condition *before;
 
         if (!words)
                 words = vm_nics_words(vm, &reason);
         if (!words)
                 return false;
+        before = condition_get(vm->status.conditions, vm->status.n_conditions, "ConfigurationApplied");
+        if (strcmp(reason, REASON_CONFIGURATION_NOT_APPLIED) != 0 && (!before || g_strcmp0(before->reason, reason) != 0))
+                turn_event(vm->turn, vm->object, true, reason, words);
         conditions_say(&vm->conditions, "ConfigurationApplied", "False", reason, "%s", words);
         conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "False", REASON_NO_RESTART_REQUIRED,
                        "no change of the specification waits for a restart");
