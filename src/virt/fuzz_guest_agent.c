@@ -82,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         g_autoptr(GByteArray) png = picture_from_ppm(data, size);
         struct virt_error error = {};
 
+        assert(!png || png->len > 0);
         if (guest_agent_reply_parse(text, &reply, &error)) {
                 assert(!reply && error.reason && *error.words);
                 return 0;
