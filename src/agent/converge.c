@@ -627,8 +627,37 @@ static void requeue(struct agent *agent, struct job *job)
         }
 }
 
+/* Somebody has put a pool right and wants it to be seen: what failed for its sake is tried now, not after its pause. */
+static void hasten_pool(struct agent *agent, const char *name)
+{
+        g_autoptr(GPtrArray) all = intents_list(agent->intents, NULL);
+
+        for (unsigned i = 0; i < all->len; i++) {
+                struct intent *intent = all->pdata[i];
+                const struct api_volume *volume = intent->kind == &api_volume_kind ? intent->doc->view : NULL;
+                const struct api_host_task *task = intent->kind == &api_host_task_kind ? intent->doc->view : NULL;
+                const struct api_volume_pool *pool = volume && volume->spec ? volume->spec->pool
+                                                     : task && task->spec   ? task->spec->pool
+                                                                            : NULL;
+
+                if (pool && g_strcmp0(pool->name, name) == 0 && intent->failures > 0) {
+                        intents_queue(agent->intents, intent, 0);
+                }
+        }
+}
+
+static bool is_refresh(const struct intent *intent)
+{
+        const struct api_host_task *task = intent->kind == &api_host_task_kind ? intent->doc->view : NULL;
+
+        return task && task->spec && task->spec->pool && g_strcmp0(task->spec->type, "RefreshPool") == 0;
+}
+
 static void queue_again(struct agent *agent, struct intent *intent, const struct job *job)
 {
+        if (is_refresh(intent) && job->result == JOB_DONE) {
+                hasten_pool(agent, ((const struct api_host_task *)intent->doc->view)->spec->pool->name);
+        }
         if (job->result == JOB_RETRY) {
                 intents_retry(agent->intents, intent);
                 if (job->full) {

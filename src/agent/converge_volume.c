@@ -197,13 +197,27 @@ static int undo_create(struct job *job, const struct api_volume_spec *spec)
         return journal_undo(job->agent->journal, &key, STEP_CREATE);
 }
 
+/* The journal knows of a volume before anything of it is made; false: it cannot be written, and that was said. */
+static bool begin_create(struct job *job)
+{
+        struct api_volume_status status = new_status(job, "Creating");
+        struct journal_key key = job_key(job);
+        int r;
+
+        job_progress(job, &api_volume_status_type, &status);
+        r = journal_begin(job->agent->journal, &key, STEP_CREATE);
+        if (r < 0) {
+                fail(job, job_error(job, REASON_VOLUME_FAILED, "the journal cannot be written: %s", g_strerror(-r)));
+        }
+        return r >= 0;
+}
+
 static void create(struct job *job, const struct api_volume_spec *spec)
 {
         struct virt_volume_options options = {.pool = spec->pool->name,
                                               .name = spec->volume_name,
                                               .format = format_of(spec->format),
                                               .capacity_bytes = spec->capacity_bytes};
-        struct api_volume_status status = new_status(job, "Creating");
         autofd source_fd = -1;
         struct api_intent_error *refused = spec->source ? judge_source(job, spec, &source_fd) : NULL;
         struct journal_key key = job_key(job);
@@ -215,10 +229,7 @@ static void create(struct job *job, const struct api_volume_spec *spec)
                 fail(job, refused);
                 return;
         }
-        job_progress(job, &api_volume_status_type, &status);
-        r = journal_begin(job->agent->journal, &key, STEP_CREATE);
-        if (r < 0) {
-                fail(job, job_error(job, REASON_VOLUME_FAILED, "the journal cannot be written: %s", g_strerror(-r)));
+        if (!begin_create(job)) {
                 return;
         }
         r = virt_volume_create(job->agent->virt, &options, &volume, &error);
@@ -292,7 +303,6 @@ static void wait_for_source(struct job *job, const char *words)
 
 static void create_copy(struct job *job, const struct api_volume_spec *spec)
 {
-        struct api_volume_status status = new_status(job, "Creating");
         const char *words = volume_copy_waits(job);
         struct journal_key key = job_key(job);
         struct virt_volume complete = {};
@@ -306,10 +316,7 @@ static void create_copy(struct job *job, const struct api_volume_spec *spec)
                 wait_for_source(job, words);
                 return;
         }
-        job_progress(job, &api_volume_status_type, &status);
-        r = journal_begin(job->agent->journal, &key, STEP_CREATE);
-        if (r < 0) {
-                fail(job, job_error(job, REASON_VOLUME_FAILED, "the journal cannot be written: %s", g_strerror(-r)));
+        if (!begin_create(job)) {
                 return;
         }
         outcome = volume_copy(job, spec, &how, &why);

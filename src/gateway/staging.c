@@ -15,7 +15,6 @@
 
 #define READ_BYTES   (1u << 20)
 #define FLUSH_BYTES  (8u << 20) /* the disk is set to work whenever so much more was written */
-#define LOOK_BYTES   (1u << 20) /* written between two looks at the free space */
 #define RESERVE_DIV  16
 #define RECORD_BYTES (64u << 10)
 #define RECORD       ".record"
@@ -34,7 +33,6 @@ struct staged {
         uint64_t durable; /* of which are synced and vouched for */
         uint64_t base;    /* how many there were when the request began */
         uint64_t flushed; /* the disk has been told to write up to here */
-        uint64_t looked;  /* there the free space was looked at */
         uint64_t hashed;
         EVP_MD_CTX *hash;
         EVP_MD_CTX *check; /* of the request's bytes, or NULL */
@@ -267,7 +265,7 @@ int staged_begin(struct staged *staged, const struct tus_checksum *checksum)
 {
         assert(staged);
 
-        staged->base = staged->looked = staged->written;
+        staged->base = staged->written;
         g_clear_pointer(&staged->check, EVP_MD_CTX_free);
         if (!checksum)
                 return 0;
@@ -292,25 +290,22 @@ static int add(struct staged *staged, const void *data, size_t len)
         return r;
 }
 
-/* The store lives on the same disk: uploads never take the last of it. */
-static int check_space(struct staged *staged)
+/* The store lives on the same disk: uploads never take the last of it, however many there are at once. */
+static int check_space(const struct staged *staged, size_t len)
 {
         struct statvfs disk;
 
-        if (staged->looked != staged->base && staged->written - staged->looked < LOOK_BYTES)
-                return 0;
-        staged->looked = staged->written;
         if (fstatvfs(staged->fd, &disk) < 0)
                 return -errno;
         uint64_t whole = (uint64_t)disk.f_blocks * disk.f_frsize, free = (uint64_t)disk.f_bavail * disk.f_frsize;
-        return free < MIN(LIMIT_IMAGE_RESERVE_BYTES, whole / RESERVE_DIV) ? -ENOSPC : 0;
+        return free < len + MIN(LIMIT_IMAGE_RESERVE_BYTES, whole / RESERVE_DIV) ? -ENOSPC : 0;
 }
 
 int staged_write(struct staged *staged, const void *data, size_t len)
 {
         assert(staged && data);
 
-        int r = check_space(staged);
+        int r = check_space(staged, len);
         if (r < 0)
                 return r;
         if (staged->check && !EVP_DigestUpdate(staged->check, data, len))

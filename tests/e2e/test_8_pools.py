@@ -67,8 +67,11 @@ def test_a_folder_with_foreign_files_is_refused_and_left_alone(cloud):
     error = cloud.eventually("it says why", lambda: error_of(cloud, "foreign").get("reason") and error_of(cloud, "foreign"), 30)
     assert error["reason"] == "PoolFolderForeign" and "holiday.jpg" in error["message"], error
     assert [f.name for f in folder.iterdir()] == ["holiday.jpg"] and "foreign" not in cloud.virsh("pool-list", "--all", "--name").split()
+    log = cloud.demo / "log/agent.log"
+    cloud.eventually("its host waits longer each time", lambda: log.read_text().count("holiday.jpg") >= 4, 30)
     (folder / "holiday.jpg").unlink()
-    cloud.eventually("it is tried again", lambda: cloud.get("sp", "foreign")["status"]["phase"] == "Ready", 90)
+    cloud.gabbro("pool", "refresh", "foreign")
+    cloud.eventually("it is tried at once", lambda: cloud.get("sp", "foreign")["status"]["phase"] == "Ready", 4)
     cloud.gabbro("pool", "delete", "foreign")
     attack(31, "a folder with the files of others, named as a pool", "refused: PoolFolderForeign; nothing in it is touched")
 

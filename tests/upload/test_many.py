@@ -101,6 +101,8 @@ def test_a_full_disk(small_disk):
         pass  # the connection is closed on who goes on sending
     at = gateway.settled(place)
     assert 1 << 20 <= at < len(data)
+    left = os.statvfs(gateway.outside)
+    assert left.f_bavail * left.f_frsize >= left.f_blocks * left.f_frsize // 16 - (64 << 10), "a sixteenth stays, but for what the gateway wrote besides"
     assert gateway.ask("GET", "/readyz").status == 200, "the store has room: uploads do not take the last of it"
     gateway.restart()
     assert gateway.settled(place) >= at

@@ -181,6 +181,7 @@ static bool look_at_node(const struct cache_object *node, void *userdata)
                 pool->n_ready++;
                 pool_count(pool, &there, node, status);
         } else if (g_strcmp0(state, "Failed") == 0) {
+                refresh_on(pool, node); /* when it finds the pool well, the host makes it at once */
                 there.phase = "Failed";
                 there.error = status->error;
                 pool->n_failed++;

@@ -96,11 +96,50 @@ static void a_pool_counts_what_its_disks_may_become(void)
         cloud_expect_no_effects(cloud);
 }
 
+static unsigned refreshes(struct cloud *cloud, const char *pool)
+{
+        g_autoptr(GPtrArray) tasks = cache_lookup(cloud_cache(cloud), INDEX_TASK_BY_OWNER, cloud_get(cloud, POOL, pool)->uid);
+        unsigned n = 0;
+
+        for (guint i = 0; tasks && i < tasks->len; i++) {
+                const struct api_host_task *task = ((const struct cache_object *)tasks->pdata[i])->view;
+
+                n += strcmp(task->spec->type, "RefreshPool") == 0;
+        }
+        return n;
+}
+
+/* A pool that failed is looked at again when somebody asks for it, once. */
+static void a_failed_pool_is_refreshed(void)
+{
+        static const char failed[] =
+                "{\"state\": \"Failed\", \"error\": {\"reason\": \"PoolPathMissing\", \"message\": \"missing\"}}";
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const struct cache_object *task;
+
+        cloud_hold(cloud, &api_host_task_kind);
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: StoragePool, metadata: {name: bad}, spec: {path: /srv/bad}}");
+        cloud_expect_phase(cloud, POOL, "bad", "Pending");
+        task = index_one(cloud_cache(cloud), INDEX_TASK_BY_OWNER, cloud_get(cloud, POOL, "bad")->uid);
+        cloud_status(cloud, &api_host_task_kind, task->name, failed);
+        cloud_expect_phase(cloud, POOL, "bad", "Failed");
+        g_assert_cmpuint(refreshes(cloud, "bad"), ==, 0);
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: StoragePool, metadata: {name: bad, annotations: "
+                           "{storagepool.gabbro.dev/refresh: now}}, spec: {path: /srv/bad}}");
+        cloud_settle(cloud);
+        g_assert_cmpuint(refreshes(cloud, "bad"), ==, 1);
+        cloud_hold(cloud, NULL);
+        cloud_settle(cloud);
+        g_assert_cmpuint(refreshes(cloud, "bad"), ==, 0);
+        g_assert_cmpstr(cloud_text(cloud, POOL, "bad", "/status/refreshed"), ==, "now");
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/pool/a_pool_tells_what_it_can_by_its_nodes", a_pool_tells_what_it_can_by_its_nodes);
         g_test_add_func("/pool/disks_and_machines_tell_what_they_can", disks_and_machines_tell_what_they_can);
         g_test_add_func("/pool/a_pool_counts_what_its_disks_may_become", a_pool_counts_what_its_disks_may_become);
+        g_test_add_func("/pool/a_failed_pool_is_refreshed", a_failed_pool_is_refreshed);
         return g_test_run();
 }
