@@ -41,6 +41,7 @@ struct intent_report {
         int64_t generation;     /* that the wanted status speaks of */
         int64_t sending_generation;
         bool urgent;      /* it differs in more than progress from what was sent */
+        bool taken;       /* the last answer was 200 */
         uint64_t sent_us; /* when something was sent last */
         uint64_t due_us;  /* when to send next; UINT64_MAX: nothing to send */
         unsigned failures;

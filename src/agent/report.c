@@ -156,7 +156,7 @@ void reports_set(struct reports *reports, struct intent *intent, const struct js
         text = json_to_text(body);
         if (g_strcmp0(text, report->wanted) == 0) {
                 /* Told before, perhaps while work still went on: what waits for the acknowledgement need not wait any more. */
-                if (!report->sending && g_strcmp0(text, report->acknowledged) == 0) {
+                if (report->taken && !report->sending && g_strcmp0(text, report->acknowledged) == 0) {
                         reports->options.acknowledged(intent, report->generation, reports->options.userdata);
                 }
                 return;
@@ -183,6 +183,7 @@ void reports_answered(struct reports *reports, struct intent *intent, int http_s
 
         assert(reports && sent && reports->in_flight);
         reports->in_flight--;
+        report->taken = http_status == 200;
         if (http_status == 200) {
                 report->failures = 0;
                 g_free(report->acknowledged);

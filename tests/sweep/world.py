@@ -60,6 +60,15 @@ spec:
   dataSource: {{type: ObjectRef, objectRef: {{kind: VirtualDisk, name: {MACHINE}-root}}}}
   clone: {{consistency: Crash}}
 """
+LINKED = f"""
+apiVersion: gabbro.dev/v1
+kind: VirtualDisk
+metadata: {{name: {MACHINE}-copy, annotations: {{gabbro.dev/selected-node: NODE}}}}
+spec:
+  persistentVolumeClaim: {{size: 300Mi}}
+  dataSource: {{type: ObjectRef, objectRef: {{kind: ClusterVirtualImage, name: tiny}}}}
+  clone: {{mode: Linked}}
+"""
 GROWN = f"""
 apiVersion: gabbro.dev/v1
 kind: VirtualDisk
@@ -280,6 +289,11 @@ OPERATIONS = {o.name: o for o in [
     Operation("copy disk", "stopped", "copied", lambda w: (["apply", "-f", "-"], COPY), [["vd", f"{MACHINE}-copy", "--for", "condition=Ready"]]),
     Operation("delete copy", "copied", "stopped", lambda w: (["delete", "vd", f"{MACHINE}-copy", "--ignore-not-found"], None),
               [["vd", f"{MACHINE}-copy", "--for", "delete"]]),
+    # With the copy of its image that a linked disk needs, and that goes with it.
+    Operation("link disk", "absent", "linked", lambda w: (["apply", "-f", "-"], LINKED.replace("NODE", w.cloud.get("nodes")["items"][0]["metadata"]["name"])),
+              [["vd", f"{MACHINE}-copy", "--for", "phase=Ready"]], fetch=True),
+    Operation("delete link", "linked", "absent", lambda w: (["delete", "vd", f"{MACHINE}-copy", "--ignore-not-found"], None),
+              [["vd", f"{MACHINE}-copy", "--for", "delete"]]),
     Operation("upload image", "absent", "image", lambda w: (["image", "upload", str(TINY), "--name", f"{MACHINE}-image"], None),
               [["vi", f"{MACHINE}-image", "--for", "phase=Ready"]]),
     Operation("delete image", "image", "absent", lambda w: (["delete", "vi", f"{MACHINE}-image", "--ignore-not-found"], None),
@@ -292,7 +306,7 @@ WAY = {("absent", "running"): "create", ("running", "absent"): "delete", ("runni
        ("running", "paused"): "suspend", ("paused", "running"): "resume", ("running", "twins"): "clone machine", ("twins", "running"): "delete twin",
        ("stopped", "undefined"): "undefine", ("undefined", "absent"): "delete disks",
        ("running", "plugged"): "attach", ("plugged", "running"): "detach",
-       ("stopped", "copied"): "copy disk", ("copied", "stopped"): "delete copy", ("absent", "image"): "upload image", ("image", "absent"): "delete image"}
+       ("absent", "linked"): "link disk", ("linked", "absent"): "delete link", ("stopped", "copied"): "copy disk", ("copied", "stopped"): "delete copy", ("absent", "image"): "upload image", ("image", "absent"): "delete image"}
 
 
 class Doing(threading.Thread):
