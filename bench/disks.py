@@ -107,6 +107,40 @@ def growth(bench, rounds, name, size, peer):
     return statistics.median(ours), statistics.median(peers)
 
 
+def of_image(bench, rounds, mode, pool, peer, show):
+    """Applied with its host named until Ready, each time with another one that stays, so that the image's copy on the host does; and what the first one took."""
+    node = bench.get("nodes")["items"][0]["metadata"]["name"]
+    ours, peers = [], []
+
+    def make(name):
+        manifest = json.loads(disk(name, pool, "tiny"))
+        manifest["metadata"]["annotations"] = {"gabbro.dev/selected-node": node}
+        manifest["spec"]["clone"] = {"mode": mode}
+        bench.gabbro("apply", "-f", "-", input=json.dumps(manifest))
+        bench.gabbro("wait", "vd", name, "--for", "phase=Ready", "--quiet")
+
+    first = took(lambda: make("stays"))
+    bases = [v["status"]["path"] for v in bench.get("volumes.host.gabbro.dev")["items"] if v["spec"]["owner"]["kind"] == "ClusterVirtualImage"]
+    source = bases[0] if bases else path_of(bench, "stays")
+    for n in range(rounds):
+        ours.append(took(lambda: make(f"of-image-{n}")))
+        target = os.path.join(os.path.dirname(source), "peer.qcow2")
+        peers.append(took(lambda: bench.run(*peer(source, target))))
+        bench.run("rm", "-f", target)
+        bench.gabbro("delete", "vd", f"of-image-{n}", "--wait")
+    bench.gabbro("delete", "vd", "stays", "--wait")
+    show(f"{mode.lower()} disk of an image beside {peer('', '')[0]}", statistics.median(ours), "ms", statistics.median(peers))
+    if mode != "Full":
+        show("... the first one on a host, with the copy of the image", first, "ms")
+
+
+def of_images(bench, rounds, show, shared):
+    of_image(bench, rounds, "Full", None, lambda a, b: ("qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", a, b), show)
+    of_image(bench, rounds, "Linked", None, lambda a, b: ("qemu-img", "create", "-q", "-f", "qcow2", "-b", a, "-F", "qcow2", b), show)
+    if shared:
+        of_image(bench, rounds, "Reflink", "blocks", lambda a, b: ("cp", "--reflink=always", a, b), show)
+
+
 def fetched(bench, show):
     """What goes over the host's loopback, on which gateway and agent speak, while ten disks are made of an image that is new there."""
     image = bench.folder / "random.raw"
@@ -163,6 +197,7 @@ def bench_disks(bench, rounds, show):
         ours, peers = beside(bench, rounds, "Reflink", "there", "blocks", lambda a, b: ("cp", "--reflink=always", a, b))
         show("clone by reflink beside cp --reflink", ours, "ms", peers)
         bench.gabbro("delete", "vd", "there", "--wait")
+    of_images(bench, rounds, show, bool(device))
     fetched(bench, show)
     if device:
         bench.run("umount", "-l", bench.folder / "blocks", check=False)
