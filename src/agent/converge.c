@@ -779,6 +779,11 @@ void converge_dependents(struct agent *agent, const struct intent *changed)
                         concerns = names_disk(other->doc->view, changed->name) || names_port(other->doc->view, changed->name);
                 } else if (instance && other->kind == &api_volume_kind && other->small) {
                         concerns = names_disk(changed->doc->view, other->name);
+                } else if (!instance && other->kind == &api_volume_kind && !other->ready) {
+                        concerns = g_strcmp0(copies(other), changed->name) == 0; /* waits for it */
+                } else if (instance && other->kind == &api_volume_kind && copies(other) && other->failures > 0 &&
+                           !other->doc->deleted) {
+                        concerns = names_disk(changed->doc->view, copies(other)); /* what hindered the copy may be over */
                 } else if (instance && other->doc->deleted && !other->gone) {
                         concerns = (other->kind == &api_volume_kind && names_disk(changed->doc->view, other->name)) ||
                                    (other->kind == &api_port_kind && names_port(changed->doc->view, other->name));
