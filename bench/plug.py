@@ -48,10 +48,10 @@ def disks(bench, rounds, domain, show):
     bench.gabbro("apply", "-f", "-", input=disk("plugged", size=16))
     rows = [[], [], [], []]
     for _ in range(rounds):
+        rows[1].append(took(lambda: bench.run("virsh", "attach-disk", domain, spare, "vdy", "--targetbus", "virtio", "--live")))
+        rows[3].append(took(lambda: bench.run("virsh", "detach-disk", domain, "vdy", "--live")))
         rows[0].append(took(lambda: bench.gabbro("attach", VM, "plugged", "--wait", "--timeout", "60")))
-        rows[1].append(took(lambda: bench.run("virsh", "attach-disk", domain, spare, "vdy", "--targetbus", "virtio", "--live", "--config")))
         rows[2].append(took(lambda: bench.gabbro("detach", VM, "plugged", "--wait", "--timeout", "60")))
-        rows[3].append(took(lambda: bench.run("virsh", "detach-disk", domain, "vdy", "--live", "--config")))
     bench.gabbro("delete", "vd", "plugged", "--wait")
     attach, peer, detach, peer_detach = map(statistics.median, rows)
     show("attach a disk beside virsh attach-disk", attach, "ms", peer, aim=AIM)
@@ -67,11 +67,10 @@ def interfaces(bench, rounds, domain, show):
     order(bench, main)
     rows = [[], [], [], []]
     for _ in range(rounds):
+        rows[1].append(took(lambda: bench.run("virsh", "attach-interface", domain, "bridge", bridge, "--mac", mac, "--model", "virtio", "--live")))
+        rows[3].append(took(lambda: bench.run("virsh", "detach-interface", domain, "bridge", "--mac", mac, "--live")))
         rows[0].append(order(bench, main + [{"type": "Network", "name": "plugged"}]))
-        rows[1].append(took(lambda: bench.run("virsh", "attach-interface", domain, "bridge", bridge, "--mac", mac, "--model", "virtio", "--live",
-                                              "--config")))
         rows[2].append(order(bench, main))
-        rows[3].append(took(lambda: bench.run("virsh", "detach-interface", domain, "bridge", "--mac", mac, "--live", "--config")))
     attach, peer, detach, peer_detach = map(statistics.median, rows)
     show("attach an interface beside virsh attach-interface", attach, "ms", peer, aim=AIM)
     show("detach an interface beside virsh detach-interface", detach, "ms", peer_detach, aim=AIM)
@@ -93,7 +92,7 @@ def discs(bench, rounds, domain, show):
     ours, peers = [], []
     for n in range(rounds):
         ours.append(order(bench, main, [("disc-b", "disc-a")[n % 2]]))
-        peers.append(took(lambda: bench.run("virsh", "change-media", domain, drive, path, "--update", "--live", "--config", check=False)))
+        peers.append(took(lambda: bench.run("virsh", "change-media", domain, drive, path, "--update", "--live", check=False)))
     show("change a disc beside virsh change-media", statistics.median(ours), "ms", statistics.median(peers), aim=AIM)
 
 
