@@ -13,16 +13,17 @@
 /*
  * $1: bytes of each stream, $2: seconds, then the command. Descriptor 5 is its output, 6 its complaints, 3 carries its exit code
  * past both readers, 7 its output past the reader of its complaints, 8 its input. A group of its own, where there is setsid, dies
- * with all its children.
+ * with all its children. Not every system has a head that counts bytes.
  */
 static const char shell_script[] = "n=$1 t=$2; shift 2; exec 5>&1 6>&2 8<&0\n"
+                                   "h=\"head -c $n\"; echo | $h >/dev/null 2>&1 || h=\"dd bs=1 count=$n\"\n"
                                    "g=; s=; if command -v setsid >/dev/null 2>&1; then g=-; s=setsid; fi\n"
                                    "run() {\n"
                                    "  $s \"$@\" <&8 3>&- 5>&- 6>&- 7>&- 8<&- & p=$!\n"
                                    "  ( sleep \"$t\"; kill -9 $g$p ) >/dev/null 2>&1 </dev/null 3>&- 5>&- 6>&- 7>&- 8<&- & k=$!\n"
                                    "  wait $p; c=$?; kill $k 2>/dev/null; echo $c >&3\n"
                                    "}\n"
-                                   "c=$( { { run \"$@\" 2>&1 >&7 7>&- | head -c \"$n\" >&6; } 7>&1 | head -c \"$n\" >&5; } 3>&1 )\n"
+                                   "c=$( { { run \"$@\" 2>&1 >&7 7>&- | $h 2>/dev/null >&6; } 7>&1 | $h 2>/dev/null >&5; } 3>&1 )\n"
                                    "exit ${c:-125}\n";
 
 static void add_input(struct json_doc *doc, struct json_value *arguments, const struct guest_exec *exec)
