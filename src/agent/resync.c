@@ -118,7 +118,13 @@ static void volume_changed(struct agent *agent, const char *folder, const char *
         for (unsigned i = 0; i < volumes->len; i++) {
                 struct intent *volume = volumes->pdata[i];
 
-                if (g_strcmp0(volume->path, path) == 0) {
+                if (g_strcmp0(volume->path, path) != 0) {
+                        continue;
+                }
+                if (volume->small) {
+                        /* An attempt to grow it that fails has written to it: that must not begin the next one. */
+                        intents_nudge(agent->intents, volume);
+                } else {
                         /* Its last job may have failed for want of the file. */
                         intents_queue(agent->intents, volume, 0);
                 }

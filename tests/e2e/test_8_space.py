@@ -2,6 +2,7 @@
 """Full file systems under running guests and under disks that are being made: told with words, nothing half-made, gone on when there is space."""
 import contextlib
 import json
+import time
 
 import pytest
 from cloud import Daemon
@@ -128,6 +129,39 @@ def test_C2_pool_full_while_a_disk_is_made(cloud, small):
     assert condition(cloud.get("vd", "made-root"), "Ready")["status"] == "True"
     remove(cloud, "made", ["made-root"])
     outcome("a pool has no room", "a disk is made", "nothing half-made stays, disk and machine say PoolFull; made when there is room")
+
+
+def test_E28_E29_pool_full_while_a_disk_is_cloned_and_grown(cloud, small):
+    """Neither leaves anything half-made; both are done when there is room."""
+    small.give_back()
+    cloud.gabbro("apply", "-f", "-", input=machine("source", [("source-root", "128Mi", "small", "tiny")]))
+    cloud.wait("vm", "source", "phase=Running", 120)
+    cloud.gabbro("force-off", "source", "--wait", timeout=90)
+    before = small.files()
+    small.leave(2)
+    cloud.gabbro("apply", "-f", "-", input=json.dumps({
+        "apiVersion": "gabbro.dev/v1", "kind": "VirtualDisk", "metadata": {"name": "source-copy"},
+        "spec": {"dataSource": {"type": "ObjectRef", "objectRef": {"kind": "VirtualDisk", "name": "source-root"}}, "clone": {"mode": "Full"}}}))
+    cloud.eventually("the clone says why", lambda: condition(cloud.get("vd", "source-copy"), "Ready").get("reason") == "PoolFull", 60)
+    cloud.eventually("nothing half-made is left", lambda: small.files() == before)
+    small.give_back()
+    cloud.eventually("it is made", lambda: cloud.get("vd", "source-copy")["status"]["phase"] == "Ready", 90)
+    cloud.gabbro("delete", "vd", "source-copy", "--wait", timeout=90)
+    outcome("a pool has no room", "a disk is cloned", "nothing half-made stays, the disk says PoolFull; made when there is room")
+
+    small.leave(0)
+    cloud.kubectl("patch", "vd", "source-root", "--type", "merge", "-p", json.dumps({"spec": {"persistentVolumeClaim": {"size": "512Gi"}}}))
+    cloud.eventually("the growth says why", lambda: condition(cloud.get("vd", "source-root"), "Resizing").get("reason") == "PoolFull", 60)
+    disk = cloud.get("vd", "source-root")["status"]
+    assert disk["phase"] == "Ready" and disk["capacity"] == "128Mi", "it is as it was"
+    time.sleep(1)
+    assert Daemon(cloud, "agent").log.read_text().count("volume could not grow") < 10, "what an attempt writes does not begin the next one"
+    small.give_back()
+    cloud.eventually("it grows", lambda: cloud.get("vd", "source-root")["status"]["capacity"] == "512Gi", 90)
+    cloud.gabbro("delete", "vm", "source", "--wait", timeout=90)
+    cloud.gabbro("delete", "vd", "source-root", "--wait", timeout=90)
+    assert small.files() == []
+    outcome("a pool has no room", "a disk grows", "it stays as it was and usable, Resizing says PoolFull; it grows when there is room")
 
 
 @contextlib.contextmanager
