@@ -771,6 +771,35 @@ static void a_running_domain_takes_what_it_has_slots_for(void)
         g_assert_cmpuint(s.d.root_ports, ==, came + 4);
 }
 
+/* A50: with its link down, until its rules were seen. */
+static void an_interface_that_comes_takes_a_free_place(void)
+{
+        struct sample s;
+        struct virt_error error = {};
+        struct virt_nic nic;
+        g_autofree char *down = NULL, *up = NULL;
+
+        sample_init(&s);
+        g_assert_cmpint(virt_domain_complete(&s.d, &error), ==, 0);
+        nic = s.nics[0];
+        nic.name = "p-1-7";
+        nic.mac = "52:54:00:00:00:77";
+        nic.tap = "gbt00000077";
+        nic.link_down = true;
+        g_assert_cmpint(virt_nic_place(&s.d, &nic, &error), ==, 0);
+        g_assert_cmpuint(nic.pci.bus, <=, s.d.root_ports);
+        for (size_t i = 0; i < s.d.n_nics; i++)
+                g_assert_cmpuint(s.nics[i].pci.bus, !=, nic.pci.bus);
+        g_assert_cmpint(virt_nic_to_xml(&nic, &down, &error), ==, 0);
+        g_assert_nonnull(strstr(down, "<link state=\"down\"/>"));
+        nic.link_down = false;
+        g_assert_cmpint(virt_nic_to_xml(&nic, &up, &error), ==, 0);
+        g_assert_null(strstr(up, "<link"));
+        nic.pci = (struct virt_pci){.set = true, .bus = (uint8_t)(s.d.root_ports + 1)};
+        g_assert_cmpint(virt_nic_place(&s.d, &nic, &error), ==, 0);
+        g_assert_cmpuint(nic.pci.bus, <=, s.d.root_ports);
+}
+
 static void what_cannot_come_is_refused_with_words(void)
 {
         struct sample s;
@@ -820,6 +849,7 @@ int main(int argc, char **argv)
         g_test_add_func("/domain/names_and_weights_follow_their_rules", names_and_weights_follow_their_rules);
         g_test_add_func("/plug/A48_places", a_disk_that_comes_takes_a_free_place_and_keeps_its_own);
         g_test_add_func("/plug/A48_slots", a_running_domain_takes_what_it_has_slots_for);
+        g_test_add_func("/plug/A50_places", an_interface_that_comes_takes_a_free_place);
         g_test_add_func("/plug/A48_refused", what_cannot_come_is_refused_with_words);
         return g_test_run();
 }

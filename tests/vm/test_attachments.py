@@ -6,6 +6,7 @@ import os
 import pytest
 from cloud import Daemon
 from guest import VM, condition, ssh
+from reliability import outcome
 
 
 def disk(cloud, name, mib=16):
@@ -129,6 +130,8 @@ def test_A49_a_guest_that_sleeps_keeps_its_disk_and_that_is_told(machine, cloud)
     cloud.gabbro("wait", "vmbda", f"{VM}-hot", "--for", "delete", "--timeout", "30", timeout=60)
     cloud.gabbro("wait", "vd", "hot", "--for", "delete", "--timeout", "30", timeout=60)
     assert "vdb" not in in_guest(cloud)
+    outcome("a guest that does not let go of a disk", "detach",
+            "asked again and told as DetachNotAcknowledged; disk and machine stay as they are; it ends when the guest answers or stops")
 
 
 def test_what_somebody_attached_by_hand_stays(machine, cloud):

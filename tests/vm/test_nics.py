@@ -5,6 +5,7 @@ import json
 import pytest
 from cloud import BUILD, Daemon
 from fleet import fleet
+from reliability import outcome
 
 NETWORK = {"apiVersion": "gabbro.dev/v1", "kind": "Network", "metadata": {"name": "second"}, "spec": {"cidr": "10.71.0.0/24"}}
 SECOND = [{"type": "Main"}, {"type": "Network", "name": "second"}]
@@ -106,4 +107,6 @@ def test_its_link_is_down_until_its_rules_were_seen(machine):
     machine.cloud.gabbro("wait", "vm", machine.name, "--for", "condition=ConfigurationApplied", "--timeout", "30")
     machine.until("its link is up", lambda m: run(m, "cat /sys/class/net/eth1/carrier") == "1", 20)
     assert machine.cloud.virsh("domif-getlink", machine.uuid(), port["mac"]).split()[-1] == "up"
+    outcome("SIGKILL of the agent right after an interface came", "attach an interface",
+            "its link is down and no frame of the guest reaches the host; the next agent sees its rules, then raises it")
     put(machine, [{"type": "Main"}])
