@@ -76,6 +76,11 @@ metadata: {{name: {MACHINE}-data}}
 spec:
   persistentVolumeClaim: {{size: 96Mi}}
 """
+# Room to grow is asked for at a start, and costs a guest of Linux 64 MiB.
+SIZE = "cpu: {cores: 1, coreFraction: 10%}\n  memory: {size: 128Mi}"
+ROOMY = MANIFEST.replace(SIZE, "cpu: {cores: 1, coreFraction: 10%}\n  memory: {size: 256Mi}\n  disruptions: {applyMode: Live}")
+LARGER = ROOMY.replace("cores: 1", "cores: 2").replace("256Mi}\n  disr", "384Mi}\n  disr")
+assert MANIFEST != ROOMY != LARGER
 MORE = f"""
 apiVersion: gabbro.dev/v1
 kind: VirtualDisk
@@ -280,6 +285,8 @@ OPERATIONS = {o.name: o for o in [
     Operation("release address", "held", "absent", lambda w: (["delete", "vmip", f"{MACHINE}-held", "--ignore-not-found"], None),
               [["vmip", f"{MACHINE}-held", "--for", "delete"]]),
     Operation("grow disk", "running", "grown", lambda w: (["apply", "-f", "-"], GROWN), [["vd", f"{MACHINE}-data", "--for", "phase=Ready"]]),
+    Operation("make roomy", "absent", "roomy", lambda w: (["apply", "-f", "-"], ROOMY), RUNS, fetch=True, starts=1),
+    Operation("grow machine", "roomy", "larger", lambda w: (["apply", "-f", "-"], LARGER), [["vm", MACHINE, "--for", "condition=ConfigurationApplied"]]),
     Operation("clone running", "running", "cloned", lambda w: (["apply", "-f", "-"], CLONE), [["vd", f"{MACHINE}-copy", "--for", "phase=Ready"]]),
     Operation("delete clone", "cloned", "running", lambda w: (["delete", "vd", f"{MACHINE}-copy", "--ignore-not-found"], None),
               [["vd", f"{MACHINE}-copy", "--for", "delete"]]),
@@ -302,7 +309,8 @@ OPERATIONS = {o.name: o for o in [
 WAY = {("absent", "running"): "create", ("running", "absent"): "delete", ("running", "stopped"): "force off", ("stopped", "running"): "start",
        ("stopped", "absent"): "delete stopped", ("absent", "held"): "hold address", ("held", "absent"): "release address",
        ("absent", "project"): "make project", ("project", "absent"): "delete namespace",
-       ("running", "grown"): "grow disk", ("grown", "absent"): "delete", ("running", "cloned"): "clone running", ("cloned", "running"): "delete clone",
+       ("running", "grown"): "grow disk", ("grown", "absent"): "delete",
+       ("absent", "roomy"): "make roomy", ("roomy", "larger"): "grow machine", ("roomy", "absent"): "delete", ("larger", "absent"): "delete", ("running", "cloned"): "clone running", ("cloned", "running"): "delete clone",
        ("running", "paused"): "suspend", ("paused", "running"): "resume", ("running", "twins"): "clone machine", ("twins", "running"): "delete twin",
        ("stopped", "undefined"): "undefine", ("undefined", "absent"): "delete disks",
        ("running", "plugged"): "attach", ("plugged", "running"): "detach",
