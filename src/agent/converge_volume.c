@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define COPY_AGAIN_US   300000ull /* copies of one machine come after each other */
 #define STEP_CREATE     "create"
 #define IN_USE_AGAIN_US 5000000ull
 #define SOURCE_AGAIN_US 1000000ull
@@ -320,6 +321,12 @@ static void create_copy(struct job *job, const struct api_volume_spec *spec)
                 return;
         }
         outcome = volume_copy(job, spec, &how, &why);
+        if (outcome == VOLUME_COPY_WAITS) {
+                (void)journal_undo(job->agent->journal, &key, STEP_CREATE);
+                wait_for_source(job, "another disk of the machine that has the source is being copied");
+                job->again_us = COPY_AGAIN_US;
+                return;
+        }
         if (outcome == VOLUME_COPY_REFUSED) {
                 (void)journal_undo(job->agent->journal, &key, STEP_CREATE);
                 fail(job, why);

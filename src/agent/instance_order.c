@@ -44,6 +44,9 @@ static int reset_held(struct instance_turn *turn, struct virt_error *reterr)
                 (void)job_pass(turn->job, "reset", "done");
                 r = note(turn, turn->instance->spec->order_number, 1, reterr);
         }
+        if (!r) {
+                (void)job_pass(turn->job, "reset", "kept");
+        }
         return r;
 }
 

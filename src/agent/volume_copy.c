@@ -378,6 +378,38 @@ static struct api_intent_error *judge_holder(struct copy *copy, const struct vir
         return NULL;
 }
 
+/* --- one at a time of a machine
+ * ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* libvirt copies one disk of a running domain at a time, and tells only of the copy that ended last; and who holds a guest's file
+ * systems still must be the one who lets them go on. The uuids of the domains that are being copied from. */
+static GMutex copied_lock;
+static GHashTable *copied_from;
+
+static bool claim(const char *uuid)
+{
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&copied_lock);
+
+        if (!copied_from) {
+                copied_from = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        }
+        if (g_hash_table_contains(copied_from, uuid)) {
+                return false;
+        }
+        (void)g_hash_table_add(copied_from, g_strdup(uuid));
+        return true;
+}
+
+static void release(const char *uuid)
+{
+        g_autoptr(GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new(&copied_lock);
+
+        (void)g_hash_table_remove(copied_from, uuid);
+        if (g_hash_table_size(copied_from) == 0) {
+                g_clear_pointer(&copied_from, g_hash_table_destroy);
+        }
+}
+
 static int look_at_source(struct copy *copy)
 {
         const struct job_source *source = copy->job->source;
@@ -410,9 +442,16 @@ enum volume_copy volume_copy(struct job *job, const struct api_volume_spec *spec
         *ret_why = NULL;
         *ret_how = (struct api_volume_copied){.consistency = "Stopped"};
         r = look_at_source(&copy);
+        if (!r && !*ret_why && copy.uuid && !claim(copy.uuid)) {
+                virt_volume_clear(&copy.source);
+                return VOLUME_COPY_WAITS;
+        }
         if (!r && !*ret_why) {
                 begun = true;
                 r = make(&copy);
+                if (copy.uuid) {
+                        release(copy.uuid);
+                }
         }
         virt_volume_clear(&copy.source);
         if (!r && !*ret_why) {
