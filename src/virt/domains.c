@@ -7,6 +7,7 @@
 #include "virt/virt_internal.h"
 #include "virt/xml.h"
 
+#include <libvirt/libvirt-qemu.h>
 #include <string.h>
 
 /* How long a guest agent may take to acknowledge a shutdown before ACPI is tried. */
@@ -402,6 +403,15 @@ static unsigned shutdown_flags(struct virt *virt, virDomainPtr domain, enum virt
         return flags[how];
 }
 
+/* libvirt would wait a minute for the end of a guest whose agent took the command, whatever its grace period is. The command is not
+ * answered when it is obeyed. */
+static void ask_agent(virDomainPtr domain)
+{
+        static const char command[] = "{\"execute\": \"guest-shutdown\", \"arguments\": {\"mode\": \"powerdown\"}}";
+
+        free(virDomainQemuAgentCommand(domain, command, 1, 0));
+}
+
 int virt_domain_shutdown(struct virt *virt, const char *uuid, enum virt_shutdown how, struct virt_error *reterr)
 {
         AUTO_CONNECTION connection = NULL;
@@ -410,6 +420,10 @@ int virt_domain_shutdown(struct virt *virt, const char *uuid, enum virt_shutdown
 
         if (r)
                 return r;
+        if (how == VIRT_SHUTDOWN_EITHER && !virt_is_test(virt)) {
+                ask_agent(domain);
+                how = VIRT_SHUTDOWN_ACPI;
+        }
         return virDomainShutdownFlags(domain, shutdown_flags(virt, domain, how)) < 0
                        ? fail_unless_stopped(domain, "StopFailed", reterr)
                        : 0;

@@ -87,7 +87,7 @@ int virt_domain_start_anew(struct virt *virt, const char *uuid, struct virt_erro
 int virt_domain_resume(struct virt *virt, const char *uuid, struct virt_error *reterr);
 int virt_domain_suspend(struct virt *virt, const char *uuid, struct virt_error *reterr);
 
-enum virt_shutdown { VIRT_SHUTDOWN_ACPI, VIRT_SHUTDOWN_AGENT, VIRT_SHUTDOWN_EITHER /* agent when it answers, else ACPI */ };
+enum virt_shutdown { VIRT_SHUTDOWN_ACPI, VIRT_SHUTDOWN_AGENT, VIRT_SHUTDOWN_EITHER /* both; the agent has a second to take it */ };
 /** virt_domain_shutdown() - ask the guest; does not wait. VIRT_E_STATE when it does not run. */
 int virt_domain_shutdown(struct virt *virt, const char *uuid, enum virt_shutdown how, struct virt_error *reterr);
 int virt_domain_reboot(struct virt *virt, const char *uuid, enum virt_shutdown how, struct virt_error *reterr);

@@ -233,6 +233,22 @@ static void a_disk_that_cannot_be_made_fails_the_whole(void)
         expect_nothing_left(cloud);
 }
 
+/* A libvirtd that restarts, for one. */
+static void a_host_may_try_again_what_failed(void)
+{
+        g_autoptr(cloud) cloud = cloning();
+        g_autofree char *volume = volume_of(cloud, "db-data");
+
+        cloud_status(cloud, &api_volume_kind, volume,
+                     "{\"state\": \"Failed\", \"error\": {\"reason\": \"LibvirtUnreachable\", \"message\": \"it is gone\"}}");
+        cloud_expect_phase(cloud, VMOP, "c", "InProgress");
+        cloud_advance(cloud, 121 * SECOND_US);
+        cloud_expect_phase(cloud, VMOP, "c", "Failed");
+        cloud_expect_condition(cloud, VMOP, "c", "Completed", "False CloneFailed", "it came no further for 2 minutes: disk db-");
+        cloud_hold(cloud, NULL);
+        expect_nothing_left(cloud);
+}
+
 static void a_clone_that_comes_no_further_is_given_up(void)
 {
         g_autoptr(cloud) cloud = cloning();
@@ -310,6 +326,7 @@ int main(int argc, char **argv)
         g_test_add_func("/clone/progress_is_that_of_its_disks", progress_is_that_of_its_disks);
         g_test_add_func("/clone/a_deleted_clone_leaves_nothing", a_deleted_clone_leaves_nothing);
         g_test_add_func("/clone/a_disk_that_cannot_be_made_fails_the_whole", a_disk_that_cannot_be_made_fails_the_whole);
+        g_test_add_func("/clone/a_host_may_try_again_what_failed", a_host_may_try_again_what_failed);
         g_test_add_func("/clone/a_clone_that_comes_no_further_is_given_up", a_clone_that_comes_no_further_is_given_up);
         g_test_add_func("/clone/a_clone_ends_with_its_source", a_clone_ends_with_its_source);
         g_test_add_func("/clone/what_others_do_meanwhile_is_seen", what_others_do_meanwhile_is_seen);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define STALL_US               600000000ull /* a clone whose disks come no further for so long is given up */
+#define STUMBLE_US             120000000ull /* the same when its host says that it failed there, and tries again */
 #define MACHINE_NAME_MAX       63
 #define ANNOTATION_CLONED_FROM "gabbro.dev/cloned-from" /* VirtualMachine: "NAME UID" of its source */
 
@@ -392,6 +393,7 @@ struct survey {
         unsigned percent; /* of all */
         const char *late; /* what the first of those that are not done says */
         const char *failed;
+        bool stumbles; /* a host tries again by itself what failed there */
 };
 
 static bool is_phase(const char *phase, const char *const *phases)
@@ -399,7 +401,18 @@ static bool is_phase(const char *phase, const char *const *phases)
         return phase && g_strv_contains(phases, phase);
 }
 
-static void survey_part(const struct plan *plan, const struct part *part, struct survey *survey)
+/* What the host says of a volume that it could not make, and another attempt will not change. */
+static bool is_final(const struct op *op, const struct part *part)
+{
+        static const char *const finals[] = {REASON_POOL_FULL, REASON_CLONE_NOT_SUPPORTED, REASON_REFLINK_NOT_ON_FILESYSTEM,
+                                             REASON_AGENT_NOT_READY, NULL};
+        const struct cache_object *object = disk_volume(op->cache, part->clone);
+        const struct api_volume *volume = object ? object->view : NULL;
+
+        return !volume || !volume->status || !volume->status->error || g_strv_contains(finals, volume->status->error->reason);
+}
+
+static void survey_part(const struct op *op, const struct plan *plan, const struct part *part, struct survey *survey)
 {
         static const char *const done[] = {"Ready", "Resizing", NULL}, *const lost[] = {"Failed", "PVCLost", "Terminating", NULL};
         const struct api_virtual_disk *view = part->clone ? part->clone->view : NULL;
@@ -410,6 +423,9 @@ static void survey_part(const struct plan *plan, const struct part *part, struct
 
         if (!part->clone) {
                 survey->failed = survey->failed ?: arena_printf(plan->arena, "disk %s is gone", part->name);
+        } else if (g_strcmp0(phase, "Failed") == 0 && !object_deleting(part->clone) && !is_final(op, part)) {
+                survey->stumbles = true;
+                survey->late = survey->late ?: words;
         } else if (is_phase(phase, lost) || object_deleting(part->clone)) {
                 survey->failed = survey->failed ?: words;
         } else if (is_phase(phase, done) || (part->bare && g_strcmp0(phase, "WaitForFirstConsumer") == 0)) {
@@ -429,11 +445,11 @@ static enum turn_result go_on(struct op *op, const struct plan *plan, const stru
         if (g_strcmp0(progress, op->status.progress) != 0)
                 note_progress(op);
         op->status.progress = progress;
-        end_us = time_us(op->status.last_progress_time) + STALL_US;
+        end_us = time_us(op->status.last_progress_time) + (survey->stumbles ? STUMBLE_US : STALL_US);
         if (turn_now_us(op->turn) >= end_us)
                 return clone_give_up(op, REASON_CLONE_FAILED,
-                                     arena_printf(plan->arena, "it came no further for %d minutes: %s", (int)(STALL_US / 60000000),
-                                                  survey->late));
+                                     arena_printf(plan->arena, "it came no further for %d minutes: %s",
+                                                  (int)((survey->stumbles ? STUMBLE_US : STALL_US) / 60000000), survey->late));
         turn_again_in(op->turn, end_us - turn_now_us(op->turn));
         tell_resources(op, plan, "InProgress");
         return op_wait(op, "InProgress", REASON_CLONE_IN_PROGRESS,
@@ -451,7 +467,7 @@ enum turn_result clone_watch(struct op *op)
         if (!plan_clone(op, &plan))
                 return clone_give_up(op, plan.reason, plan.words);
         for (size_t i = 0; i < plan.n_parts; i++)
-                survey_part(&plan, &plan.parts[i], &survey);
+                survey_part(op, &plan, &plan.parts[i], &survey);
         if (survey.failed)
                 return clone_give_up(op, REASON_CLONE_FAILED, survey.failed);
         if (survey.n_done < plan.n_parts)
