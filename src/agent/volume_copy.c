@@ -308,8 +308,10 @@ static int copy_full(struct copy *copy)
                                        "the source reads from another disk: start its machine, or choose mode Linked");
                 return VIRT_E_INVALID;
         }
-        r = virt_volume_create(copy->job->agent->virt, &options, &volume, &copy->error);
-
+        r = copy->uuid ? virt_live_sees(copy->job->agent->virt, copy->uuid, copy->spec->pool->path, &copy->error) : 0;
+        if (!r) {
+                r = virt_volume_create(copy->job->agent->virt, &options, &volume, &copy->error);
+        }
         if (!r) {
                 r = job_pass(copy->job, "create", "made");
         }

@@ -7,12 +7,15 @@
 #include "virt/xml.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define SECTOR          512
 #define AGENT_TIMEOUT_S 5
 #define TICK_US         100000 /* libvirt tells progress only to those who ask */
 #define STOP_TICKS      100
+#define PID_FOLDER      "/run/libvirt/qemu"
 
 /* What needs a running domain is VIRT_E_STATE on one that does not run, whatever the driver calls it. */
 static int fail_unless_stopped(virDomainPtr domain, const char *reason, struct virt_error *reterr)
@@ -165,6 +168,41 @@ static char *copy_xml(const struct virt_domain *d, const char *path, const char 
                 xml_add(disk, "driver", "type", virt_format_to_text(format), NULL);
         }
         return found ? xml_to_text(doc) : NULL;
+}
+
+/* The process of a running domain as libvirt notes it; 0: not known. */
+static long qemu_pid(virDomainPtr domain)
+{
+        g_autofree char *path = g_strdup_printf(PID_FOLDER "/%s.pid", virDomainGetName(domain));
+        g_autofree char *text = NULL;
+
+        return g_file_get_contents(path, &text, NULL, NULL) ? strtol(text, NULL, 10) : 0;
+}
+
+int virt_live_sees(struct virt *virt, const char *uuid, const char *folder, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = NULL;
+        g_autofree char *theirs = NULL;
+        AUTO_DOMAIN domain = NULL;
+        struct stat ours, seen;
+        bool missing;
+        long pid;
+        int r = virt_use_own(virt, VIRT_QUERIES, uuid, &connection, &domain, reterr);
+
+        assert(folder && *folder == '/');
+
+        if (r)
+                return r;
+        pid = qemu_pid(domain);
+        theirs = g_strdup_printf("/proc/%ld/root%s", pid, folder);
+        if (pid <= 0 || stat(folder, &ours) < 0)
+                return 0;
+        missing = stat(theirs, &seen) < 0;
+        if (missing ? errno != ENOENT : ours.st_dev == seen.st_dev && ours.st_ino == seen.st_ino)
+                return 0;
+        return virt_say(reterr, VIRT_E_INVALID, "PoolMountedLater",
+                        "the file system of %s was mounted after domain %s was started, and its QEMU does not see it", folder,
+                        virDomainGetName(domain));
 }
 
 /* The finished job that is told last, so that the next one told is ours. */

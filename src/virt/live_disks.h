@@ -37,6 +37,15 @@ int virt_live_freeze(struct virt *virt, const char *uuid, struct virt_error *ret
 int virt_live_thaw(struct virt *virt, const char *uuid, struct virt_error *reterr);
 
 /**
+ * virt_live_sees() - whether the domain's QEMU has the same @folder as we
+ *
+ * libvirt gives each QEMU a mount namespace of its own. A file system that is mounted later comes into it only where the host's
+ * mounts are shared (systemd makes them so); else QEMU sees the empty folder below. Return: 0 (also when it cannot be found out),
+ * VIRT_E_INVALID (reason PoolMountedLater).
+ */
+int virt_live_sees(struct virt *virt, const char *uuid, const char *folder, struct virt_error *reterr);
+
+/**
  * virt_live_copy_begin() - from this moment on copy the disk @path, as it is now, into the existing volume @target of the same size
  *
  * What the guest writes meanwhile is not in the copy. One copy for each domain at a time: another one is VIRT_E_STATE.

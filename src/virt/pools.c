@@ -34,12 +34,8 @@ int pool_look_up(struct virt *virt, virConnectPtr connection, const char *name, 
         AUTO_XML doc = text ? xml_parse(text, LIMIT_DOMAIN_XML_BYTES) : NULL;
         const char *path;
 
-        if (!pool)
+        if (!pool || !doc)
                 return virt_fail(reterr, "PoolFailed");
-        if (!doc) {
-                (void)virt_fail(reterr, "PoolFailed");
-                return VIRT_E_FAILED;
-        }
         path = xml_text(xml_find(xml_root(doc), "target/path"), arena);
         *ret_open = (struct open_pool){
                 .pool = g_steal_pointer(&pool),

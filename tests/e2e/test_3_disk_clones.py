@@ -122,7 +122,13 @@ def shared_blocks(cloud):
 
 
 def test_B11_blocks_are_shared_where_the_file_system_can(cloud, shared_blocks):
-    cloud.gabbro("force-off", "first-vm", "--wait", timeout=90)  # a QEMU sees no file system that is mounted after its start
+    clone(cloud, "unseen", "first-vm-root", storageClassName=POOL)  # the emulated host shares no mounts: its machine runs since before
+    said = cloud.eventually("it says why", lambda: (c := condition(cloud.get("vd", "unseen"), "Ready"))["reason"] == "ProvisioningFailed" and c, 30)
+    assert f"the file system of {shared_blocks} was mounted after domain first-vm-" in said["message"], said
+    assert not list(shared_blocks.glob("unseen-*"))
+    cloud.gabbro("force-off", "first-vm", "--wait", timeout=90)
+    assert ready(cloud, "unseen")[0] == {"mode": "Full", "consistency": "Stopped"}
+    delete(cloud, "unseen")
     with pytest.raises(AssertionError, match="spec.clone.mode: Invalid value: \"Reflink\": The file system cannot share blocks"):
         clone(cloud, "cannot", "first-vm-root", "Reflink")
     clone(cloud, "there", "first-vm-root", storageClassName=POOL)
