@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import time
 
+import pytest
 from conftest import image_bytes
 
 DATA = image_bytes(3 << 20, 9)
@@ -34,11 +36,14 @@ def test_half_uploads_are_told_with_age_and_end_and_what_is_over_is_collected(fr
     for path in strange:
         path.write_text("not of ours")  # a record that cannot be read is left alone at every start
         os.utime(path, (LONG_AGO, LONG_AGO))
-    fresh.restart()  # the gateway looks by itself every 30 s: this test has that long
+    begun = time.monotonic()
+    fresh.restart()
     (young, young_part), (old, old_part), (gone, gone_part) = [half(fresh, name) for name in ("young", "old", "gone")]
     os.utime(old_part, (LONG_AGO, LONG_AGO))
     assert fresh.ask("DELETE", fresh.path("gone")).status == 200
     code, found = findings(fresh)
+    if time.monotonic() - begun > 28:
+        pytest.skip("too slow: the gateway looks by itself every 30 s, and has collected them")
     assert code == 1 and set(found) == {("Note", "HalfUpload", "VirtualImage/default/young"), ("Warning", "StrayUpload", "VirtualImage/default/old"),
                                         ("Warning", "StrayUpload", "VirtualImage/default/gone"), ("Warning", "StrayUpload", None)}
     told = found["Note", "HalfUpload", "VirtualImage/default/young"]
