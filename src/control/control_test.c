@@ -513,14 +513,20 @@ static void events_are_counted_not_repeated(void)
         bench_clear(&bench);
 }
 
-static void record(struct bench *bench, struct recorder *recorder, const struct cache_object *about, const char *reason,
-                   const char *message)
+static void record_as(struct bench *bench, struct recorder *recorder, const struct cache_object *about, bool warning,
+                      const char *reason, const char *message)
 {
-        struct turn_event event = {.about = about, .reason = reason, .message = message};
+        struct turn_event event = {.about = about, .warning = warning, .reason = reason, .message = message};
         g_autoptr(GArray) events = g_array_new(FALSE, FALSE, sizeof(event));
 
         g_array_append_val(events, event);
         recorder_write(recorder, "controller/test", events, bench->now_us);
+}
+
+static void record(struct bench *bench, struct recorder *recorder, const struct cache_object *about, const char *reason,
+                   const char *message)
+{
+        record_as(bench, recorder, about, false, reason, message);
 }
 
 static void similar_events_are_folded_into_one(void)
@@ -625,9 +631,12 @@ static void an_object_has_a_budget_of_events_and_they_end(void)
         settle(&bench);
         kept = store_count(bench.store, &api_event_kind, NULL);
         g_assert_cmpuint(kept, ==, RECORDER_BURST);
+        record_as(&bench, recorder, &about, true, "Broken", "much that is ordinary keeps no warning away");
+        settle(&bench);
+        g_assert_cmpuint(store_count(bench.store, &api_event_kind, NULL), ==, RECORDER_BURST + 1);
         g_assert_cmpuint(recorder_expire(recorder, bench.now_us), ==, 0);
         bench.now_us += RECORDER_KEEP_US + 1000000;
-        g_assert_cmpuint(recorder_expire(recorder, bench.now_us), ==, RECORDER_BURST);
+        g_assert_cmpuint(recorder_expire(recorder, bench.now_us), ==, RECORDER_BURST + 1);
         settle(&bench);
         g_assert_cmpuint(store_count(bench.store, &api_event_kind, NULL), ==, 0);
         recorder_free(recorder);

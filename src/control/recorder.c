@@ -189,11 +189,11 @@ static void entry_find(struct recorder *recorder, struct entry *entry, const cha
 /* false: it is dropped. */
 static bool entry_make(struct recorder *recorder, const struct turn_event *event, uint64_t now_us, struct entry *ret_entry)
 {
-        g_autofree char *similar = g_strjoin("/", event->about->uid, event_type(event), event->reason, NULL);
+        g_autofree char *budget = g_strjoin("/", event->about->uid, event_type(event), NULL);
+        g_autofree char *similar = g_strjoin("/", budget, event->reason, NULL);
 
         *ret_entry = (struct entry){.event = event, .message = g_strdup(event->message)};
-        if (!namespace_takes(recorder, event) ||
-            !recorder_spend(recorder, event->about->uid, RECORDER_BURST, RECORDER_REFILL_US, now_us))
+        if (!namespace_takes(recorder, event) || !recorder_spend(recorder, budget, RECORDER_BURST, RECORDER_REFILL_US, now_us))
                 return false;
         entry_find(recorder, ret_entry, event->message);
         if (!ret_entry->seen && !recorder_spend(recorder, similar, RECORDER_SIMILAR, RECORDER_SIMILAR_US, now_us)) {

@@ -8,8 +8,9 @@
  * Writes the Events of turns. An Event is named after its object and a hash of (object uid, type, reason, message), so that the
  * same words about the same object are one Event with a count, also after a restart. The eleventh that differs from others of its
  * object and reason in the words alone is folded into one "(combined from similar events)", until fewer come than one a minute.
- * Each object has a budget (25 events at once, one more every 5 minutes), and each namespace a bound (LIMIT_EVENTS_PER_NAMESPACE);
- * what exceeds them is dropped. Events live for an hour after they were last seen, and none is made in a namespace that is closing.
+ * Each object has two budgets (25 events at once, one more every 5 minutes), one of warnings, which much that is ordinary shall not
+ * keep away; each namespace has a bound (LIMIT_EVENTS_PER_NAMESPACE); what exceeds them is dropped. Events live for an hour after
+ * they were last seen, and none is made in a namespace that is closing.
  */
 struct recorder;
 
