@@ -72,7 +72,7 @@ def add_junit(total, path, prefix):
 
 
 def static_checks(total):
-    for script in ("check_layers.py", "check_banned.py", "check_format.py", "check_headers.py", "coverage.py"):
+    for script in ("check_layers.py", "check_banned.py", "check_format.py", "check_headers.py", "check_python.py", "coverage.py"):
         argv = [PYTHON, ROOT / "tools" / script] + ([BUILD] if script == "check_headers.py" else [])
         code = run(argv)
         total.add(script, "passed" if code == 0 else "skipped" if code == 77 else "failed", f"exit code {code}")

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every header compiles alone, and every function that a header declares is described above it. usage: check_headers.py BUILDDIR"""
 import concurrent.futures
-import re
 import subprocess
 import sys
 

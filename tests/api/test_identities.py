@@ -2,7 +2,6 @@
 """Who acts: people, service accounts, tokens and certificates, as kubectl 1.20 and gabbro use them."""
 import base64
 import json
-import os
 import shutil
 import signal
 import sqlite3

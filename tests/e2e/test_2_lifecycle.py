@@ -2,7 +2,6 @@
 """Stop, start, restart and forced off by operation and by command; after each move libvirt says the same."""
 import json
 
-import pytest
 
 STATES = {"Running": "running", "Stopped": "shut off"}
 

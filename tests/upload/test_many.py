@@ -2,6 +2,7 @@
 """A hundred uploads at once, the bounds of half uploads, and a disk that is full. B29, B30; I8."""
 import concurrent.futures
 import hashlib
+import os
 import time
 
 import pytest
