@@ -521,7 +521,7 @@ def watchers(*words):
 def main():
     parser = argparse.ArgumentParser(description="Measure, each figure beside its peer.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "peers", "list", "watch", "scale", "api", "start", "memory", "adopt", "upload", "disks", "plug", "changes"])
+    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "peers", "list", "watch", "scale", "api", "start", "memory", "adopt", "upload", "disks", "plug", "changes", "operations"])
     args = parser.parse_args()
 
     def wanted(part):
@@ -545,7 +545,7 @@ def main():
             bench_watch(folder, args.rounds)
         if wanted("scale"):
             bench_scale(args.rounds)
-        if any(wanted(part) for part in ("api", "start", "memory", "adopt", "disks", "plug", "changes")):
+        if any(wanted(part) for part in ("api", "start", "memory", "adopt", "disks", "plug", "changes", "operations")):
             subprocess.run([str(HOST), "up", str(bench.host), "--cache", "/var/tmp/gabbro-qemu-cache"], check=True, env=bench.env, stdin=subprocess.DEVNULL)
             bench.run("/usr/bin/python3", ROOT / "tools/demo.py", "up")
             if wanted("memory"):
@@ -561,6 +561,11 @@ def main():
             if wanted("changes"):
                 from changes import bench_changes
                 bench_changes(bench, args.rounds, show, peer_xml)
+            if wanted("operations"):
+                from operations import bench_operations
+                events = Events(bench)
+                bench_operations(bench, args.rounds, show, events, peer_xml)
+                events.close()
             if wanted("start"):
                 bench_start(bench, args.rounds)
             if wanted("adopt"):
