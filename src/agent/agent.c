@@ -197,7 +197,7 @@ static void on_image_changed(const char *digest, void *userdata)
 }
 
 /* Seeds, rules and sockets below the folder are used by other users' processes: they pass through it, and cannot list it. */
-static int open_folders(struct agent *agent)
+static int open_folders(struct agent *agent, char **reterr_words)
 {
         struct stat info;
         int r = file_ensure_dir(agent->data_dir, 0711);
@@ -206,7 +206,16 @@ static int open_folders(struct agent *agent)
             chmod(agent->data_dir, info.st_mode | S_IXGRP | S_IXOTH) < 0) {
                 r = -errno;
         }
-        return r ? r : file_ensure_dir(agent->seed_dir, 0711);
+        r = r ? r : file_ensure_dir(agent->seed_dir, 0711);
+        /* Others may make things beside it: what root and hypervisors read out of it must be its own. */
+        if (!r && lstat(agent->seed_dir, &info) < 0) {
+                r = -errno;
+        }
+        if (!r && (!S_ISDIR(info.st_mode) || info.st_uid != geteuid() || info.st_mode & (S_IWGRP | S_IWOTH))) {
+                *reterr_words = g_strdup_printf("%s must be a folder of this user that nobody else can write to", agent->seed_dir);
+                r = -EPERM;
+        }
+        return r;
 }
 
 static int open_stores(struct agent *agent, char **reterr_words)
@@ -222,7 +231,7 @@ static int open_stores(struct agent *agent, char **reterr_words)
                                                .steps = agent->steps,
                                                .changed = on_image_changed,
                                                .userdata = agent};
-        int r = open_folders(agent);
+        int r = open_folders(agent, reterr_words);
 
         if (!r) {
                 r = journal_open(journal_dir, agent->steps, &agent->journal);
@@ -305,7 +314,8 @@ int agent_new(const struct agent_options *options, struct agent **ret_agent, cha
         agent->loop = options->loop;
         agent->begun_us = loop_now_us(agent->loop);
         agent->data_dir = g_strdup(options->data_dir);
-        agent->seed_dir = g_build_filename(options->data_dir, "seeds", NULL);
+        agent->seed_dir = options->seed_base ? g_build_filename(options->seed_base, "gabbro-seeds", NULL)
+                                             : g_build_filename(options->data_dir, "seeds", NULL);
         agent->libvirt_uri = g_strdup(options->libvirt_uri);
         agent->pool_base = g_strdup(options->pool_base);
         agent->virt_choice = options->virt;

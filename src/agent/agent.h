@@ -18,6 +18,8 @@ struct agent_options {
         const char *gateway_url;
         const char *libvirt_uri;
         const char *pool_base; /* folders of pools below it are made; NULL: none are */
+        const char
+                *seed_base; /* first-boot images lie in its folder "gabbro-seeds", which is made; NULL: in "seeds" of @data_dir */
         enum agent_virt virt;
         struct steps *steps; /* NULL: nobody listens */
 };

@@ -24,25 +24,27 @@
 #define CHECKED_FILE "node.crt"
 
 struct options {
-        const char *data_dir, *gateway, *token_file, *libvirt_uri, *pool_base;
+        const char *data_dir, *gateway, *token_file, *libvirt_uri, *pool_base, *seed_base;
         char *node_name;
         enum agent_virt virt;
         enum log_level level;
         bool json;
 };
 
-static const char usage[] = "usage: gabbro-agent --data-dir DIR --gateway URL [OPTION...]\n"
-                            "\n"
-                            "  --data-dir DIR          folder of the agent: credentials, journal, images, network state\n"
-                            "  --gateway URL           https://HOST:PORT of the gateway\n"
-                            "  --join-token-file FILE  join with this token when the host has not joined yet\n"
-                            "  --node-name NAME        name of the node (default: the host's name)\n"
-                            "  --libvirt-uri URI       default qemu:///system\n"
-                            "  --virt-type TYPE        auto (default: KVM when it is proven to work), kvm or qemu\n"
-                            "  --pool-base DIR         folders of storage pools below it are made when they are missing\n"
-                            "  --log-format FORMAT     text (default) or json\n"
-                            "  --log-level LEVEL       debug, info (default), warning or error\n"
-                            "  --version, --help\n";
+static const char usage[] =
+        "usage: gabbro-agent --data-dir DIR --gateway URL [OPTION...]\n"
+        "\n"
+        "  --data-dir DIR          folder of the agent: credentials, journal, images, network state\n"
+        "  --gateway URL           https://HOST:PORT of the gateway\n"
+        "  --join-token-file FILE  join with this token when the host has not joined yet\n"
+        "  --node-name NAME        name of the node (default: the host's name)\n"
+        "  --libvirt-uri URI       default qemu:///system\n"
+        "  --virt-type TYPE        auto (default: KVM when it is proven to work), kvm or qemu\n"
+        "  --pool-base DIR         folders of storage pools below it are made when they are missing\n"
+        "  --seed-base DIR         first-boot images are made in DIR/gabbro-seeds (default: in the data folder)\n"
+        "  --log-format FORMAT     text (default) or json\n"
+        "  --log-level LEVEL       debug, info (default), warning or error\n"
+        "  --version, --help\n";
 
 enum option_id {
         OPTION_DATA_DIR = 256,
@@ -52,6 +54,7 @@ enum option_id {
         OPTION_LIBVIRT_URI,
         OPTION_VIRT_TYPE,
         OPTION_POOL_BASE,
+        OPTION_SEED_BASE,
         OPTION_LOG_FORMAT,
         OPTION_LOG_LEVEL,
         OPTION_VERSION,
@@ -66,6 +69,7 @@ static const struct option long_options[] = {
         {"libvirt-uri", required_argument, NULL, OPTION_LIBVIRT_URI},
         {"virt-type", required_argument, NULL, OPTION_VIRT_TYPE},
         {"pool-base", required_argument, NULL, OPTION_POOL_BASE},
+        {"seed-base", required_argument, NULL, OPTION_SEED_BASE},
         {"log-format", required_argument, NULL, OPTION_LOG_FORMAT},
         {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
         {"version", no_argument, NULL, OPTION_VERSION},
@@ -131,6 +135,9 @@ static bool take_option(int id, char *value, struct options *options)
         case OPTION_POOL_BASE:
                 options->pool_base = value;
                 return true;
+        case OPTION_SEED_BASE:
+                options->seed_base = value;
+                return true;
         case OPTION_VIRT_TYPE:
                 return parse_virt(value, &options->virt);
         case OPTION_LOG_FORMAT:
@@ -154,6 +161,10 @@ static bool options_complete(const struct options *options)
         }
         if (options->pool_base && options->pool_base[0] != '/') {
                 fprintf(stderr, "gabbro-agent: --pool-base must name an absolute folder\n");
+                return false;
+        }
+        if (options->seed_base && options->seed_base[0] != '/') {
+                fprintf(stderr, "gabbro-agent: --seed-base must name an absolute folder\n");
                 return false;
         }
         return true;
@@ -239,6 +250,7 @@ static int run(const struct options *options, struct steps *steps)
                 .gateway_url = options->gateway,
                 .libvirt_uri = options->libvirt_uri,
                 .pool_base = options->pool_base,
+                .seed_base = options->seed_base,
                 .virt = options->virt,
                 .steps = steps,
         };

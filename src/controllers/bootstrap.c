@@ -51,15 +51,15 @@ static void add_namespace(struct bootstrap *bootstrap, const char *name)
         end(bootstrap, &api_namespace_kind, name, doc);
 }
 
-static void add_network(struct bootstrap *bootstrap, const char *cidr)
+static void add_network(struct bootstrap *bootstrap, const char *name, const char *cidr)
 {
         struct json_doc *doc;
-        struct json_value *root = begin(bootstrap, &api_network_kind, "default", &doc), *spec;
+        struct json_value *root = begin(bootstrap, &api_network_kind, name, &doc), *spec;
 
         spec = json_ensure_object(doc, root, "spec");
         json_set_string(doc, spec, "cidr", cidr);
         json_set_bool(doc, spec, "default", true);
-        end(bootstrap, &api_network_kind, "default", doc);
+        end(bootstrap, &api_network_kind, name, doc);
 }
 
 static void add_pool(struct bootstrap *bootstrap, const char *name, const char *path)
@@ -123,7 +123,8 @@ int controllers_bootstrap(struct store *store, const struct clock *clock, const 
         add_namespace(&bootstrap, "default");
         add_namespace(&bootstrap, "kube-system");
         add_namespace(&bootstrap, "kube-node-lease");
-        add_network(&bootstrap, defaults->network_cidr ? defaults->network_cidr : "10.66.10.0/24");
+        add_network(&bootstrap, defaults->network_name ?: "default",
+                    defaults->network_cidr ? defaults->network_cidr : "10.66.10.0/24");
         add_pool(&bootstrap, defaults->pool_name ?: "default", defaults->pool_path);
         add_class(&bootstrap, defaults->class_model ? defaults->class_model : "Nehalem");
 

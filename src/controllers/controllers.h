@@ -17,7 +17,8 @@ void controllers_define_indexes(struct cache *cache);
 struct controllers_defaults {
         const char *pool_name;    /* of the StoragePool; NULL: default */
         const char *pool_path;    /* its folder */
-        const char *network_cidr; /* range of the Network "default"; NULL: 10.66.10.0/24 */
+        const char *network_name; /* of the Network; NULL: default */
+        const char *network_cidr; /* its range; NULL: 10.66.10.0/24 */
         const char *class_model;  /* processor model of the class "generic"; NULL: Nehalem */
 };
 

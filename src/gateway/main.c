@@ -31,10 +31,13 @@
 #define ROOM_BYTES        (4u << 20)
 #define DEFAULT_LISTEN    "127.0.0.1:6443"
 #define DEFAULT_POOL_NAME "default"
-#define DEFAULT_POOL_PATH "/var/lib/gabbro/pools/local"
+#define DEFAULT_BASE_DIR  "/var/lib/gabbro"
+#define POOL_FOLDER       "pools/local"
+#define DEFAULT_NETWORK   "default"
+#define DEFAULT_CIDR      "10.66.10.0/24"
 
 struct options {
-        char *data_dir, *listen, *store, *pool_name, *pool_path, *log_format, *log_level;
+        char *data_dir, *listen, *store, *pool_name, *pool_path, *network_name, *network_cidr, *log_format, *log_level;
         char **advertise, **download_prefixes;
         struct address_prefix *reachable; /* those */
         gboolean compat_api, allow_private_downloads, admin_reset, restored, version;
@@ -47,6 +50,8 @@ static void options_clear(struct options *options)
         g_free(options->store);
         g_free(options->pool_name);
         g_free(options->pool_path);
+        g_free(options->network_name);
+        g_free(options->network_cidr);
         g_free(options->log_format);
         g_free(options->log_level);
         g_strfreev(options->advertise);
@@ -71,9 +76,38 @@ static int check_prefixes(struct options *options)
         return 0;
 }
 
+/* An option goes before its variable, that before what is usual. */
+static void take_default(char **option, const char *variable, const char *usual)
+{
+        if (!*option)
+                *option = g_strdup(g_getenv(variable) ?: usual);
+}
+
+/* What a new installation begins with. */
+static int check_first_objects(struct options *options)
+{
+        g_autofree char *pool_path = g_build_filename(g_getenv("GABBRO_BASE_DIR") ?: DEFAULT_BASE_DIR, POOL_FOLDER, NULL);
+        struct address_prefix range;
+
+        take_default(&options->pool_name, "GABBRO_STORAGE_POOL_NAME", DEFAULT_POOL_NAME);
+        take_default(&options->pool_path, "GABBRO_STORAGE_POOL_PATH", pool_path);
+        take_default(&options->network_name, "GABBRO_NETWORK_NAME", DEFAULT_NETWORK);
+        take_default(&options->network_cidr, "GABBRO_NETWORK_CIDR", DEFAULT_CIDR);
+        if (!names_is_label(options->pool_name))
+                return usage_error("--pool-name takes a name of small letters, digits and dashes");
+        if (options->pool_path[0] != '/')
+                return usage_error("--pool-path (or $GABBRO_BASE_DIR) must name an absolute folder");
+        if (!names_is_label(options->network_name))
+                return usage_error("--network-name takes a name of small letters, digits and dashes");
+        if (address_prefix_parse(options->network_cidr, &range) < 0 || range.base.family != 4 || address_prefix_size(&range) < 4)
+                return usage_error("--network-cidr takes an IPv4 range of at least /30, as 10.66.10.0/24");
+        return 0;
+}
+
 static int check_options(struct options *options)
 {
         enum log_level level = LOG_LEVEL_INFO;
+        int r;
 
         if (!options->data_dir)
                 return usage_error("--data-dir is needed");
@@ -85,12 +119,9 @@ static int check_options(struct options *options)
                 return usage_error("--log-format knows text and json");
         if (!options->listen)
                 options->listen = g_strdup(DEFAULT_LISTEN);
-        if (!options->pool_path)
-                options->pool_path = g_strdup(g_getenv("GABBRO_STORAGE_POOL_PATH") ?: DEFAULT_POOL_PATH);
-        if (!options->pool_name)
-                options->pool_name = g_strdup(g_getenv("GABBRO_STORAGE_POOL_NAME") ?: DEFAULT_POOL_NAME);
-        if (!names_is_label(options->pool_name))
-                return usage_error("--pool-name takes a name of small letters, digits and dashes");
+        r = check_first_objects(options);
+        if (r < 0)
+                return r;
         log_setup("gabbro-gateway", level, options->log_format && g_str_equal(options->log_format, "json"));
         return check_prefixes(options);
 }
@@ -106,7 +137,14 @@ static int parse_options(int argc, char **argv, struct options *options)
                 {"pool-name", 0, 0, G_OPTION_ARG_STRING, &options->pool_name,
                  "Name of the first storage pool ($GABBRO_STORAGE_POOL_NAME, " DEFAULT_POOL_NAME ")", "NAME"},
                 {"pool-path", 0, 0, G_OPTION_ARG_STRING, &options->pool_path,
-                 "Folder on the hosts for the first storage pool ($GABBRO_STORAGE_POOL_PATH, " DEFAULT_POOL_PATH ")", "PATH"},
+                 "Folder on the hosts for the first storage pool ($GABBRO_STORAGE_POOL_PATH, " DEFAULT_BASE_DIR "/" POOL_FOLDER
+                 "; the first part is "
+                 "$GABBRO_BASE_DIR)",
+                 "PATH"},
+                {"network-name", 0, 0, G_OPTION_ARG_STRING, &options->network_name,
+                 "Name of the first network ($GABBRO_NETWORK_NAME, " DEFAULT_NETWORK ")", "NAME"},
+                {"network-cidr", 0, 0, G_OPTION_ARG_STRING, &options->network_cidr,
+                 "Range of the first network ($GABBRO_NETWORK_CIDR, " DEFAULT_CIDR ")", "PREFIX"},
                 {"compat-api", 0, 0, G_OPTION_ARG_NONE, &options->compat_api, "Serve virtualization.deckhouse.io/v1alpha2 too",
                  NULL},
                 {"allow-private-downloads", 0, 0, G_OPTION_ARG_NONE, &options->allow_private_downloads,
@@ -518,7 +556,9 @@ static int start(struct program *program)
         else if (r == 0)
                 r = bootstrap_run(gateway,
                                   &(struct controllers_defaults){.pool_name = program->options.pool_name,
-                                                                 .pool_path = program->options.pool_path},
+                                                                 .pool_path = program->options.pool_path,
+                                                                 .network_name = program->options.network_name,
+                                                                 .network_cidr = program->options.network_cidr},
                                   &words);
         if (words)
                 log_error(words);

@@ -88,6 +88,31 @@ def test_A4_rules_flushed_while_the_agent_was_down_come_back(cloud):
     cloud.eventually("the guest answers", lambda: answers(cloud, "first-vm"), 20)
 
 
+def test_C21_the_folder_of_first_boot_images_can_be_set(cloud):
+    agent, own = Daemon(cloud, "agent"), cloud.demo / "seed-base"
+    usual = list(agent.argv)
+    own.mkdir()
+    agent.end()
+    agent.argv += ["--seed-base", str(own)]
+    try:
+        (own / "gabbro-seeds").mkdir()
+        (own / "gabbro-seeds").chmod(0o777)
+        refused = cloud.run("timeout", "30", *agent.argv, check=False)
+        assert refused.returncode not in (0, 124) and "gabbro-seeds" in refused.stderr, refused.stderr
+        (own / "gabbro-seeds").rmdir()
+        agent.begin()
+        cloud.kubectl("create", "-f", "-", input=manifest("seeded"))
+        cloud.eventually("it runs", lambda: machines(cloud, ["seeded"]) == {"seeded": "Running"}, 120)
+        discs = cloud.virsh("domblklist", cloud.get("instances.host.gabbro.dev", "-l", "gabbro.dev/owner-name=seeded")["items"][0]["status"]["domainName"])
+        assert f"{own}/gabbro-seeds/" in discs, discs
+        cloud.kubectl("delete", "vm/seeded", "vd/seeded-root", "vd/seeded-data", "--timeout=90s", timeout=120)
+        assert not list((own / "gabbro-seeds").iterdir())
+    finally:
+        agent.end()
+        agent.argv = usual
+        agent.begin()
+
+
 def test_decision_13_libvirtd_dies_and_comes_back(cloud):
     before = pids(cloud, "qemu-system"), epoch(cloud, "first-vm")
     for order in ("kill", "start"):
