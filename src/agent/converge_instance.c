@@ -219,7 +219,7 @@ struct api_instance_status instance_status(struct instance_turn *turn)
         versions->qemu = emulator_version(turn);
         status.versions = versions;
         if (turn->interfaces) {
-                status.interfaces = (struct api_instance_disk_status *)turn->interfaces;
+                status.interfaces = (struct api_instance_interface_status *)turn->interfaces;
                 status.n_interfaces = turn->n_interfaces;
         } else if (told && told->epoch == turn->fact.epoch && turn->entry.active) {
                 status.interfaces = told->interfaces;

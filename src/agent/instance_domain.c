@@ -54,15 +54,26 @@ bool instance_has_attachments(const struct api_instance_spec *spec)
         return false;
 }
 
-bool instance_port_leaves(const struct api_instance_spec *spec, const char *port)
+static bool lists(const char *const *ports, size_t n, const char *port)
 {
-        assert(spec && port);
-        for (size_t i = 0; i < spec->n_leaving_ports; i++) {
-                if (strcmp(spec->leaving_ports[i], port) == 0) {
+        for (size_t i = 0; i < n; i++) {
+                if (strcmp(ports[i], port) == 0) {
                         return true;
                 }
         }
         return false;
+}
+
+bool instance_port_leaves(const struct api_instance_spec *spec, const char *port)
+{
+        assert(spec && port);
+        return lists(spec->leaving_ports, spec->n_leaving_ports, port);
+}
+
+bool instance_link_is_down(const struct api_instance_spec *spec, const char *port)
+{
+        assert(spec && port);
+        return lists(spec->down_ports, spec->n_down_ports, port);
 }
 
 bool instance_takes(const struct api_instance_disk *disk, const struct job_volume *volume)
@@ -216,6 +227,7 @@ static void describe_nics(struct job *job, const struct api_instance_spec *spec,
                         .model = paravirtual ? VIRT_NIC_VIRTIO : VIRT_NIC_E1000E,
                         .mtu = port->network->has_mtu ? port->network->mtu : 0,
                         .isolated = true,
+                        .link_down = instance_link_is_down(spec, spec->ports[i]),
                 };
         }
 }

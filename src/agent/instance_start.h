@@ -28,7 +28,7 @@ struct instance_turn {
         bool limits_known;
         const struct api_instance_disk_status *devices; /* of the running domain; NULL: not looked at */
         size_t n_devices;
-        const struct api_instance_disk_status *interfaces; /* the same */
+        const struct api_instance_interface_status *interfaces; /* the same */
         size_t n_interfaces;
         bool unsettled;          /* a disk is on its way: the domain is not compared now */
         struct virt_facts *live; /* the running domain as it was read last in this turn, or NULL */

@@ -135,6 +135,8 @@ bool instance_has_attachments(const struct api_instance_spec *spec);
 
 /** instance_port_leaves() - whether the interface of @port shall be taken from the running domain. */
 bool instance_port_leaves(const struct api_instance_spec *spec, const char *port);
+/** instance_link_is_down() - whether the link of the interface of @port shall be down. */
+bool instance_link_is_down(const struct api_instance_spec *spec, const char *port);
 
 /** instance_uuid() - of the domain: the recorded one, else the machine's uid. */
 const char *instance_uuid(const struct api_instance *instance);

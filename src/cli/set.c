@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Change the size of a machine: what comes how is told before it is written, by the table that the controller reads. */
+/* Change the size of a machine, or the link of an interface: what comes how is told before it is written, by the table that the
+ * controller reads. */
 
 struct wish {
         int cores, grace_s;
-        char *memory, *fraction;
+        char *memory, *fraction, *nic, *link;
         gboolean live, restart, dry_run, wait;
         int timeout_s;
 };
@@ -26,7 +27,7 @@ struct row {
         const char *words;
         bool same;
 };
-#define ROWS 4
+#define ROWS 5
 
 struct plan {
         struct json_doc *doc; /* of the patch */
@@ -34,7 +35,9 @@ struct plan {
         struct change_machine machine;
         struct row rows[ROWS];
         size_t n;
-        bool restart; /* something of it waits for one */
+        bool restart;                /* something of it waits for one */
+        struct json_value *networks; /* as they shall be, when a link is changed */
+        const char *revision;        /* that they were read at */
 };
 
 /* --- what is there --- */
@@ -103,7 +106,61 @@ static void plan_field(struct plan *plan, const struct json_value *machine, cons
         plan->rows[plan->n++] = row;
 }
 
-static void make_plan(struct plan *plan, const struct json_value *machine, const struct wish *wish)
+/* --- links --- */
+
+/* Whether @nic is how people call the interface: its network, its number, its address. */
+static bool is_called(const struct json_value *entry, const struct json_value *status, const char *nic)
+{
+        const struct json_value *number = json_get(status, "id") ?: json_get(entry, "id");
+        const char *name = json_find_string(entry, "name", NULL) ?: json_find_string(entry, "type", NULL),
+                   *text = json_number_text(number);
+
+        return g_ascii_strcasecmp(name ?: "", nic) == 0 || g_strcmp0(text, nic) == 0 ||
+               g_ascii_strcasecmp(json_find_string(status, "macAddress", NULL) ?: "", nic) == 0;
+}
+
+/* A merge patch replaces a list as a whole: it is as it was read, with one link changed. */
+static int plan_link(struct plan *plan, const struct json_value *machine, const struct wish *wish)
+{
+        const struct json_value *written = json_find(machine, "spec", "networks", NULL);
+        const struct json_value *status = json_first(json_find(machine, "status", "networks", NULL));
+        const char *state = g_ascii_strcasecmp(wish->link, "up") == 0 ? "Up" : "Down", *now = NULL;
+        struct json_value *entry, *found = NULL;
+        struct row row;
+
+        plan->networks = written ? json_copy(plan->doc, written) : json_new(plan->doc, JSON_ARRAY);
+        plan->revision = json_find_string(machine, "metadata", "resourceVersion", NULL);
+        if (!json_first(plan->networks)) {
+                entry = json_new(plan->doc, JSON_OBJECT);
+                json_set_string(plan->doc, entry, "type", "Main");
+                json_append(plan->networks, entry);
+        }
+        for (entry = json_first(plan->networks); entry; entry = json_next(entry), status = status ? json_next(status) : NULL) {
+                if (wish->nic ? !is_called(entry, status, wish->nic) : json_length(plan->networks) > 1)
+                        continue;
+                if (found)
+                        return cli_usage("%s has several interfaces to %s; --nic takes a number or a MAC address, too",
+                                         json_find_string(machine, "metadata", "name", NULL), wish->nic);
+                found = entry;
+                now = plan->runs ? json_find_string(status, "linkState", NULL) : NULL;
+                now = now ?: json_find_string(entry, "linkState", NULL) ?: "Up";
+        }
+        if (!found)
+                return wish->nic ? cli_usage("%s has no interface %s; --nic takes a network, a number or a MAC address of "
+                                             "status.networks",
+                                             json_find_string(machine, "metadata", "name", NULL), wish->nic)
+                                 : cli_usage("which one? --nic NETWORK, a number or a MAC address of status.networks");
+        json_set_string(plan->doc, found, "linkState", state);
+        row = (struct row){.path = "networks.linkState",
+                           .desired = json_new_string(plan->doc, state),
+                           .current = json_new_string(plan->doc, now),
+                           .way = CHANGE_LIVE,
+                           .same = strcmp(now, state) == 0};
+        plan->rows[plan->n++] = row;
+        return CLI_OK;
+}
+
+static int make_plan(struct plan *plan, const struct json_value *machine, const struct wish *wish)
 {
         learn(plan, machine, wish);
         if (wish->cores > 0)
@@ -114,6 +171,7 @@ static void make_plan(struct plan *plan, const struct json_value *machine, const
                 plan_field(plan, machine, "memory.size", json_new_string(plan->doc, wish->memory));
         if (wish->grace_s >= 0)
                 plan_field(plan, machine, "terminationGracePeriodSeconds", json_new_int(plan->doc, wish->grace_s));
+        return wish->link ? plan_link(plan, machine, wish) : CLI_OK;
 }
 
 static char *value_text(const struct json_value *value)
@@ -158,9 +216,17 @@ static char *patch_text(const struct plan *plan, const struct wish *wish)
 
         for (size_t i = 0; i < plan->n; i++) {
                 g_auto(GStrv) parts = g_strsplit(plan->rows[i].path, ".", 2);
-                struct json_value *object = parts[1] ? json_ensure_object(plan->doc, spec, parts[0]) : spec;
+                struct json_value *object;
+
+                if (g_str_equal(parts[0], "networks"))
+                        continue;
+                object = parts[1] ? json_ensure_object(plan->doc, spec, parts[0]) : spec;
 
                 json_set(plan->doc, object, parts[1] ?: parts[0], json_copy(plan->doc, plan->rows[i].desired));
+        }
+        if (plan->networks) {
+                json_set(plan->doc, spec, "networks", plan->networks);
+                json_set_string(plan->doc, json_ensure_object(plan->doc, root, "metadata"), "resourceVersion", plan->revision);
         }
         if (wish->live)
                 json_set_string(plan->doc, json_ensure_object(plan->doc, spec, "disruptions"), "applyMode", "Live");
@@ -191,8 +257,8 @@ static int set_machine(struct cli *cli, const char *name, const struct wish *wis
         int code = cli_expect(cli, &(struct cli_request){.path = path}, &reply);
 
         if (code == CLI_OK) {
-                make_plan(&plan, json_root(reply.doc), wish);
-                code = write_patch(cli, path, &plan, wish);
+                code = make_plan(&plan, json_root(reply.doc), wish);
+                code = code == CLI_OK ? write_patch(cli, path, &plan, wish) : code;
         }
         if (code == CLI_OK)
                 print_plan(&plan, wish);
@@ -224,6 +290,8 @@ int cli_set(struct cli *cli, int argc, char **argv)
                 {"core-fraction", 0, 0, G_OPTION_ARG_STRING, &wish.fraction, "Guaranteed share of each core, for example 20%",
                  "PERCENT"},
                 {"grace-period", 0, 0, G_OPTION_ARG_INT, &wish.grace_s, "How long the guest may take to shut down", "SECONDS"},
+                {"link", 0, 0, G_OPTION_ARG_STRING, &wish.link, "Cable of an interface: up or down", "STATE"},
+                {"nic", 0, 0, G_OPTION_ARG_STRING, &wish.nic, "Which one: its network (Main), number or MAC address", "INTERFACE"},
                 {"live", 0, 0, G_OPTION_ARG_NONE, &wish.live, "From now on what can be applied while it runs is (applyMode: Live)",
                  NULL},
                 {"restart", 0, 0, G_OPTION_ARG_NONE, &wish.restart, "Restart it now when something waits for that", NULL},
@@ -239,15 +307,19 @@ int cli_set(struct cli *cli, int argc, char **argv)
                              "Examples:\n"
                              "  gabbro set vm web --cores 4 --memory 4Gi --dry-run\n"
                              "  gabbro set vm web --cores 4 --live --wait\n"
-                             "  gabbro set vm web --memory 2Gi --restart",
+                             "  gabbro set vm web --memory 2Gi --restart\n"
+                             "  gabbro set vm web --nic backend --link down",
                              &argc, &argv);
-        g_autofree char *memory = wish.memory, *fraction = wish.fraction;
+        g_autofree char *memory = wish.memory, *fraction = wish.fraction, *nic = wish.nic, *link = wish.link;
         g_autoptr(GArray) targets = code == CLI_OK ? cli_targets(argc, argv, "set") : NULL;
 
         if (code != CLI_OK || !targets)
                 return CLI_USAGE;
-        if (wish.cores < 0 || wish.timeout_s <= 0 || (wish.cores == 0 && !memory && !fraction && wish.grace_s < 0 && !wish.live))
+        if (wish.cores < 0 || wish.timeout_s <= 0 ||
+            (wish.cores == 0 && !memory && !fraction && wish.grace_s < 0 && !wish.live && !link))
                 return cli_usage("what? for example gabbro set vm web --cores 4 --memory 4Gi");
+        if ((nic && !link) || (link && g_ascii_strcasecmp(link, "up") != 0 && g_ascii_strcasecmp(link, "down") != 0))
+                return cli_usage("a link is up or down: gabbro set vm web --nic Main --link down");
         for (guint i = 0; i < targets->len; i++)
                 if (g_array_index(targets, struct cli_target, i).kind != &api_virtual_machine_kind)
                         return cli_usage("only machines are set: gabbro set vm NAME --cores 4");

@@ -235,6 +235,7 @@ static bool lists(const struct json_value *list, const char *name)
 static char *interfaces_of(struct cloud *cloud, const struct store_object *object)
 {
         const struct json_value *leaving = json_find(object->root, "spec", "leavingPorts", NULL);
+        const struct json_value *down = json_find(object->root, "spec", "downPorts", NULL);
         GString *text = g_string_new("[");
 
         for (const struct json_value *port = json_first(json_find(object->root, "spec", "ports", NULL)); port;
@@ -242,8 +243,9 @@ static char *interfaces_of(struct cloud *cloud, const struct store_object *objec
                 bool leaves = lists(leaving, json_string(port, ""));
 
                 if (!leaves || cloud->stubborn)
-                        g_string_append_printf(text, "%s{\"name\": \"%s\", \"state\": \"%s\"%s}", text->len > 1 ? ", " : "",
-                                               json_string(port, ""), leaves ? "Detaching" : "Attached",
+                        g_string_append_printf(text, "%s{\"name\": \"%s\", \"state\": \"%s\", \"link\": \"%s\"%s}",
+                                               text->len > 1 ? ", " : "", json_string(port, ""), leaves ? "Detaching" : "Attached",
+                                               lists(down, json_string(port, "")) ? "Down" : "Up",
                                                leaves ? ", \"reason\": \"DetachNotAcknowledged\", \"message\": \"the guest sleeps\""
                                                       : "");
         }

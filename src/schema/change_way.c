@@ -45,6 +45,8 @@ const struct change_field change_fields[] = {
          "exchanged at once"},
         {"provisioning", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "the guest reads it when it boots"},
         {"liveMigrationPolicy", CHANGE_AT_ONCE, CHANGE_AT_ONCE, CHANGE_NO_RULE, "it speaks of the next migration"},
+        {"networks.linkState", CHANGE_LIVE, CHANGE_LIVE, CHANGE_NO_RULE,
+         "a cable is pulled or plugged in, whatever applyMode says"},
         {"networks", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE,
          "interfaces are made when the machine starts; with Live all but the first come and go while it runs"},
         {"securityGroups", CHANGE_AT_ONCE, CHANGE_AT_ONCE, CHANGE_NO_RULE, "the rules on its host follow"},
@@ -74,15 +76,27 @@ const char *change_way_doc(enum change_way way)
         return ways[way].doc;
 }
 
+/* Whether @path is @row or a part of it. Places in lists do not count: networks.1.linkState is of networks.linkState. */
+static bool is_of(const char *row, const char *path)
+{
+        size_t digits;
+
+        while (*row && *row == *path) {
+                row++;
+                path++;
+                digits = path[-1] == '.' ? strspn(path, "0123456789") : 0;
+                if (digits > 0 && (path[digits] == '.' || !path[digits]))
+                        path += path[digits] ? digits + 1 : digits;
+        }
+        return !*row && (!*path || *path == '.');
+}
+
 const struct change_field *change_field_find(const char *path)
 {
         assert(path);
-        for (const struct change_field *field = change_fields; field->path; field++) {
-                size_t len = strlen(field->path);
-
-                if (strncmp(field->path, path, len) == 0 && (path[len] == 0 || path[len] == '.'))
+        for (const struct change_field *field = change_fields; field->path; field++)
+                if (is_of(field->path, path))
                         return field;
-        }
         return NULL;
 }
 

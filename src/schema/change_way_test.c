@@ -34,6 +34,7 @@ static const struct {
         {"blockDeviceRefs", CHANGE_RESTART, CHANGE_RESTART},
         {"provisioning", CHANGE_RESTART, CHANGE_RESTART},
         {"liveMigrationPolicy", CHANGE_AT_ONCE, CHANGE_AT_ONCE}, /* D76 */
+        {"networks.linkState", CHANGE_LIVE, CHANGE_LIVE},
         {"networks", CHANGE_RESTART, CHANGE_RESTART},
         {"securityGroups", CHANGE_AT_ONCE, CHANGE_AT_ONCE},
 };
@@ -95,6 +96,10 @@ static void parts_belong_to_the_nearest_row(void)
         g_assert_cmpstr(change_field_find("disruptions.applyMode")->path, ==, "disruptions");
         g_assert_cmpstr(change_field_find("blockDeviceRefs.0")->path, ==, "blockDeviceRefs");
         g_assert_cmpstr(change_field_find("networks.1.name")->path, ==, "networks");
+        g_assert_cmpstr(change_field_find("networks.1.linkState")->path, ==, "networks.linkState");
+        g_assert_cmpstr(change_field_find("networks.linkState")->path, ==, "networks.linkState");
+        g_assert_cmpstr(change_field_find("networks.1.linkStateX")->path, ==, "networks");
+        g_assert_cmpstr(change_field_find("networks.12")->path, ==, "networks");
         g_assert_null(change_field_find("cpu"));
         g_assert_null(change_field_find("runPolicyX"));
         g_assert_null(change_field_find(""));

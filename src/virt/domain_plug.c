@@ -85,56 +85,66 @@ static unsigned flags_of(enum virt_where where)
         return where == VIRT_WHERE_LIVE ? VIR_DOMAIN_AFFECT_LIVE : VIR_DOMAIN_AFFECT_CONFIG;
 }
 
+/* What libvirt is asked to do with a device that is described by its XML. */
+struct device_call {
+        int (*call)(virDomainPtr domain, const char *xml, unsigned flags);
+        const char *reason; /* of a failure */
+        bool leaves;        /* a device that is not there is no failure */
+};
+static const struct device_call attach = {virDomainAttachDeviceFlags, "AttachFailed", false},
+                                detach = {virDomainDetachDeviceFlags, "DetachFailed", true},
+                                change_medium = {virDomainUpdateDeviceFlags, "MediumNotChanged", false},
+                                change_link = {virDomainUpdateDeviceFlags, "LinkNotChanged", false};
+
+static int call_device(struct virt *virt, const char *uuid, const struct device_call *call, const char *xml, enum virt_where where,
+                       struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = NULL;
+        AUTO_DOMAIN domain = NULL;
+        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+
+        if (r)
+                return call->leaves && r == VIRT_E_MISSING ? 0 : r;
+        if (call->call(domain, xml, flags_of(where)) == 0 || (call->leaves && virt_error_is(VIR_ERR_DEVICE_MISSING)))
+                return 0;
+        return fail_unless_stopped(domain, call->reason, reterr);
+}
+
+static int call_disk(struct virt *virt, const char *uuid, const struct device_call *call, const struct virt_disk *disk,
+                     enum virt_where where, struct virt_error *reterr)
+{
+        g_autofree char *xml = NULL;
+        int r = virt_disk_to_xml(disk, &xml, reterr);
+
+        return r ? r : call_device(virt, uuid, call, xml, where, reterr);
+}
+
+static int call_nic(struct virt *virt, const char *uuid, const struct device_call *call, const struct virt_nic *nic,
+                    enum virt_where where, struct virt_error *reterr)
+{
+        g_autofree char *xml = NULL;
+        int r = virt_nic_to_xml(nic, &xml, reterr);
+
+        return r ? r : call_device(virt, uuid, call, xml, where, reterr);
+}
+
 int virt_domain_plug(struct virt *virt, const char *uuid, const struct virt_disk *disk, enum virt_where where,
                      struct virt_error *reterr)
 {
-        AUTO_CONNECTION connection = NULL;
-        g_autofree char *xml = NULL;
-        AUTO_DOMAIN domain = NULL;
-        int r = virt_disk_to_xml(disk, &xml, reterr);
-
-        if (!r)
-                r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
-        if (r)
-                return r;
-        return virDomainAttachDeviceFlags(domain, xml, flags_of(where)) < 0 ? fail_unless_stopped(domain, "AttachFailed", reterr)
-                                                                            : 0;
+        return call_disk(virt, uuid, &attach, disk, where, reterr);
 }
 
 int virt_domain_unplug(struct virt *virt, const char *uuid, const struct virt_disk *disk, enum virt_where where,
                        struct virt_error *reterr)
 {
-        AUTO_CONNECTION connection = NULL;
-        g_autofree char *xml = NULL;
-        AUTO_DOMAIN domain = NULL;
-        int r = virt_disk_to_xml(disk, &xml, reterr);
-
-        if (!r)
-                r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
-        if (r)
-                return r == VIRT_E_MISSING ? 0 : r;
-        if (virDomainDetachDeviceFlags(domain, xml, flags_of(where)) == 0 || virt_error_is(VIR_ERR_DEVICE_MISSING))
-                return 0;
-        return fail_unless_stopped(domain, "DetachFailed", reterr);
+        return call_disk(virt, uuid, &detach, disk, where, reterr);
 }
 
 int virt_domain_change_medium(struct virt *virt, const char *uuid, const struct virt_disk *disk, enum virt_where where,
                               struct virt_error *reterr)
 {
-        AUTO_CONNECTION connection = NULL;
-        g_autofree char *xml = NULL;
-        AUTO_DOMAIN domain = NULL;
-        int r;
-
         assert(disk && disk->cdrom && *disk->target);
-        r = virt_disk_to_xml(disk, &xml, reterr);
-        if (!r)
-                r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
-        if (r)
-                return r;
-        return virDomainUpdateDeviceFlags(domain, xml, flags_of(where)) < 0
-                       ? fail_unless_stopped(domain, "MediumNotChanged", reterr)
-                       : 0;
+        return call_disk(virt, uuid, &change_medium, disk, where, reterr);
 }
 
 /* --- interfaces --- */
@@ -145,38 +155,20 @@ int virt_domain_name_nic(struct virt *virt, const char *uuid, const char *mac, c
         return rename_device(virt, uuid, &interfaces, mac, name, reterr);
 }
 
-typedef int (*device_call)(virDomainPtr domain, const char *xml, unsigned flags);
-
-static int call_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where, device_call call,
-                    const char *reason, struct virt_error *reterr)
-{
-        AUTO_CONNECTION connection = NULL;
-        g_autofree char *xml = NULL;
-        AUTO_DOMAIN domain = NULL;
-        int r = virt_nic_to_xml(nic, &xml, reterr);
-
-        if (!r)
-                r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
-        if (r)
-                return r;
-        return call(domain, xml, flags_of(where)) < 0 ? fail_unless_stopped(domain, reason, reterr) : 0;
-}
-
 int virt_domain_plug_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where,
                          struct virt_error *reterr)
 {
-        return call_nic(virt, uuid, nic, where, virDomainAttachDeviceFlags, "AttachFailed", reterr);
+        return call_nic(virt, uuid, &attach, nic, where, reterr);
 }
 
-int virt_domain_change_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, struct virt_error *reterr)
+int virt_domain_change_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where,
+                           struct virt_error *reterr)
 {
-        return call_nic(virt, uuid, nic, VIRT_WHERE_LIVE, virDomainUpdateDeviceFlags, "AttachFailed", reterr);
+        return call_nic(virt, uuid, &change_link, nic, where, reterr);
 }
 
 int virt_domain_unplug_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where,
                            struct virt_error *reterr)
 {
-        int r = call_nic(virt, uuid, nic, where, virDomainDetachDeviceFlags, "DetachFailed", reterr);
-
-        return r == VIRT_E_MISSING || (r && virt_error_is(VIR_ERR_DEVICE_MISSING)) ? 0 : r;
+        return call_nic(virt, uuid, &detach, nic, where, reterr);
 }

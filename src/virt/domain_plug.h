@@ -50,8 +50,10 @@ int virt_domain_name_nic(struct virt *virt, const char *uuid, const char *mac, c
 int virt_domain_plug_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where,
                          struct virt_error *reterr);
 
-/** virt_domain_change_nic() - the link of an interface of the running domain, as it was read from it, goes up or down. */
-int virt_domain_change_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, struct virt_error *reterr);
+/** virt_domain_change_nic() - the link of an interface, as it was read from the domain, goes up or down. Outcomes as of
+ * virt_domain_plug(). */
+int virt_domain_change_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where,
+                           struct virt_error *reterr);
 
 /** virt_domain_unplug_nic() - as virt_domain_unplug(). */
 int virt_domain_unplug_nic(struct virt *virt, const char *uuid, const struct virt_nic *nic, enum virt_where where,

@@ -282,7 +282,12 @@ def test_set_tells_how_it_comes_and_changes_what_it_says(user):
     assert "as it is" in user.gabbro("set", "vm", "sized", "--cores", "4").out
     for words in (["--cores", "17"], ["--memory", "lots"], ["--core-fraction", "half"]):
         assert user.gabbro("set", "vm", "sized", *words, code=FAILED).err, words
-    for words in (["vm", "sized"], ["vm", "sized", "--cores", "-1"], ["vd", "sized-root", "--cores", "2"], ["--cores", "2"]):
+    for words in (["vm", "sized"], ["vm", "sized", "--cores", "-1"], ["vd", "sized-root", "--cores", "2"], ["--cores", "2"],
+                  ["vm", "sized", "--nic", "Main"], ["vm", "sized", "--link", "loose"], ["vm", "sized", "--link", "up", "--nic", "dmz"]):
         user.gabbro("set", *words, code=USAGE)
     user.gabbro("set", "vm", "absent", "--cores", "2", code=NOT_FOUND)
     assert spec() == now
+    told = user.gabbro("set", "vm", "sized", "--link", "down", "--nic", "main").out
+    assert "spec.networks.linkState" in told and spec()["networks"] == [{"type": "Main", "linkState": "Down"}]
+    user.gabbro("set", "vm", "sized", "--link", "up")
+    assert spec()["networks"] == [{"type": "Main", "linkState": "Up"}]

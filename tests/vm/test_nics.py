@@ -86,6 +86,50 @@ def test_it_leaves_the_guest_and_nothing_of_it_stays(machine):
     machine.until("its address is free", lambda m: address not in m.cloud.kubectl("get", "vmip", "-o", "json").stdout, 20)
 
 
+def packets(machine, tap):
+    """(sent by the guest as its host counts, received as the guest counts)"""
+    sent = machine.cloud.run("cat", f"/sys/class/net/{tap}/statistics/rx_packets").stdout
+    return int(sent), int(run(machine, "cat /sys/class/net/eth0/statistics/rx_packets"))
+
+
+def link(machine, mac):
+    """As the guest, libvirt, its definition and the status have it."""
+    virsh = [machine.cloud.virsh("domif-getlink", machine.uuid(), mac, *more).split()[-1] for more in ((), ("--config",))]
+    return [run(machine, "cat /sys/class/net/eth0/carrier"), *virsh, machine.vm()["status"]["networks"][0]["linkState"]]
+
+
+UP, DOWN = ["1", "up", "up", "Up"], ["0", "down", "down", "Down"]
+
+
+def test_a_link_is_pulled_and_plugged_in(machine):
+    """No frame passes either way while it is down, and it comes back with its address; nothing waits for a restart (A50, D75, I3)."""
+    port = ports(machine)[0]["spec"]
+    mac, tap, address, gateway = port["mac"], port["tapName"], port["addresses"][0], port["network"]["gateway"]
+    epoch = machine.epoch()
+    assert link(machine, mac) == UP and pings(machine, gateway)
+    plan = machine.cloud.gabbro("set", "vm", machine.name, "--link", "down", "--wait", "--timeout", "20").stdout
+    assert plan.splitlines()[1].split() == ["spec.networks.linkState", "Up", "Down", "live"], plan
+    machine.until("its link is down", lambda m: link(m, mac) == DOWN, 5)
+    before = packets(machine, tap)
+    run(machine, f"ip neigh flush dev eth0; ping -c1 -W1 {gateway}")
+    machine.cloud.run("ping", "-c1", "-W1", address, check=False)
+    assert packets(machine, tap) == before, "frames pass while the link is down"
+    assert machine.epoch() == epoch and "restartAwaitingChanges" not in machine.vm()["status"]
+    machine.cloud.gabbro("set", "vm", machine.name, "--nic", mac, "--link", "up", "--wait", "--timeout", "20")
+    machine.until("its link is up", lambda m: link(m, mac) == UP, 5)
+    assert machine.until("it is reached again", lambda m: pings(m, gateway), 10) < 10
+    assert packets(machine, tap)[0] > before[0] and not machine.events("DefinitionChangedOutside")
+
+
+def test_a_link_that_somebody_pulled_by_hand_is_put_right(machine):
+    """Told once, as all that is changed beside Gabbro (D75, I1)."""
+    mac = ports(machine)[0]["spec"]["mac"]
+    machine.cloud.virsh("domif-setlink", machine.uuid(), mac, "down")
+    Daemon(machine.cloud, "agent").again()
+    machine.until("its link is up", lambda m: link(m, mac) == UP, 20)
+    machine.until("an event", lambda m: any("link of interface" in text for text in m.events("DefinitionChangedOutside")), 10)
+
+
 def test_its_link_is_down_until_its_rules_were_seen(machine):
     """An agent that dies right after the interface came leaves it down, and no frame passes; the next one raises it (A52, I7)."""
     agent = Daemon(machine.cloud, "agent")

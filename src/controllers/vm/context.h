@@ -145,6 +145,10 @@ void vm_plug(struct vm_context *vm);
 /** vm_plug_nics() - @spec.ports of the Instance follow the networks of the specification; @running: it takes devices now. true:
  * something changed. */
 bool vm_plug_nics(struct vm_context *vm, struct api_instance_spec *spec, bool running);
+/** vm_nic_on_host() - what the host says of the interface of @port, or NULL. */
+const struct api_instance_interface_status *vm_nic_on_host(const struct vm_context *vm, const char *port);
+/** vm_nic_is_down() - whether the machine wants its link to be down. */
+bool vm_nic_is_down(const struct vm_nic *nic);
 /** vm_overlay_nics() - @current.networks as they are in what runs. */
 void vm_overlay_nics(struct vm_context *vm, struct json_doc *doc, struct json_value *current, struct json_value *desired);
 /** vm_nics_words() - as vm_media_words(), of interfaces. */
@@ -172,6 +176,8 @@ void vm_write_port(struct vm_context *vm, size_t index);
 void vm_renew_policies(struct vm_context *vm);
 /** vm_port_names() - of the Ports in the order of the interfaces. */
 const char **vm_port_names(struct vm_context *vm);
+/** vm_down_ports() - those whose links shall be down. */
+const char **vm_down_ports(struct vm_context *vm, size_t *ret_n);
 /** vm_retire_ports() - end Ports that the machine has no use for (@all: all); true when none of those is left. */
 bool vm_retire_ports(struct vm_context *vm, bool all);
 

@@ -395,6 +395,26 @@ const char **vm_port_names(struct vm_context *vm)
         return names;
 }
 
+bool vm_nic_is_down(const struct vm_nic *nic)
+{
+        assert(nic);
+        return nic->wanted && g_strcmp0(nic->wanted->link_state, "Down") == 0;
+}
+
+const char **vm_down_ports(struct vm_context *vm, size_t *ret_n)
+{
+        assert(vm && ret_n);
+
+        const char **names = arena_array(vm->arena, vm->n_nics, sizeof(*names));
+        size_t n = 0;
+
+        for (size_t i = 0; i < vm->n_nics; i++)
+                if (vm_nic_is_down(&vm->nics[i]))
+                        names[n++] = vm->nics[i].port_name;
+        *ret_n = n;
+        return names;
+}
+
 bool vm_retire_ports(struct vm_context *vm, bool all)
 {
         assert(vm);

@@ -26,9 +26,11 @@ static bool leaves(const struct api_instance_spec *spec, const char *port)
         return holds(spec->leaving_ports, spec->n_leaving_ports, port);
 }
 
-static const struct api_instance_disk_status *on_host(const struct vm_context *vm, const char *port)
+const struct api_instance_interface_status *vm_nic_on_host(const struct vm_context *vm, const char *port)
 {
-        const struct api_instance_status *status = vm->view->status;
+        const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
+
+        assert(port);
 
         for (size_t i = 0; status && i < status->n_interfaces; i++)
                 if (strcmp(status->interfaces[i].name, port) == 0)
@@ -41,7 +43,7 @@ static bool is_gone(const struct vm_context *vm, const char *port)
 {
         const struct api_instance_status *status = vm->view->status;
 
-        return status && status->observed_generation >= object_meta(vm->instance)->generation && !on_host(vm, port);
+        return status && status->observed_generation >= object_meta(vm->instance)->generation && !vm_nic_on_host(vm, port);
 }
 
 static bool is_wanted(const struct vm_context *vm, const char *port)
@@ -95,6 +97,27 @@ static bool add(struct vm_context *vm, struct api_instance_spec *spec)
         return changed;
 }
 
+/* The links of those that stay are as the specification says, whatever applyMode is. */
+static bool set_links(struct vm_context *vm, const struct api_instance_spec *now, struct api_instance_spec *spec)
+{
+        bool changed = false;
+
+        spec->down_ports = arena_array(vm->arena, spec->n_ports + 1, sizeof(*spec->down_ports));
+        spec->n_down_ports = 0;
+        for (size_t i = 0; i < spec->n_ports; i++) {
+                const char *port = spec->ports[i];
+                bool was_down = holds(now->down_ports, now->n_down_ports, port), down = was_down;
+
+                for (size_t j = 0; j < vm->n_nics; j++)
+                        if (strcmp(vm->nics[j].port_name, port) == 0)
+                                down = vm_nic_is_down(&vm->nics[j]);
+                if (down)
+                        spec->down_ports[spec->n_down_ports++] = port;
+                changed |= down != was_down;
+        }
+        return changed;
+}
+
 bool vm_plug_nics(struct vm_context *vm, struct api_instance_spec *spec, bool running)
 {
         const struct api_instance_spec *now;
@@ -107,7 +130,10 @@ bool vm_plug_nics(struct vm_context *vm, struct api_instance_spec *spec, bool ru
         spec->leaving_ports = arena_array(vm->arena, now->n_ports + 1, sizeof(*spec->leaving_ports));
         spec->n_ports = spec->n_leaving_ports = 0;
         changed = keep(vm, now, spec, live);
-        return (live && add(vm, spec)) || changed;
+        changed |= live && add(vm, spec);
+        if (vm->nics_looked && vm->current && instance_active(vm->instance))
+                changed |= set_links(vm, now, spec);
+        return changed;
 }
 
 /* --- what waits for a restart --- */
@@ -175,12 +201,33 @@ static bool is_main_alone(const struct json_value *list)
         return !first || (!json_next(first) && !json_find_string(first, "name", NULL));
 }
 
+/* Links come at once: they are no difference. */
+static void drop_links(const struct json_value *networks)
+{
+        for (struct json_value *entry = json_first(networks); entry; entry = json_next(entry))
+                (void)json_remove(entry, "linkState");
+}
+
+/* A list that says no more than no list does. */
+static bool is_plain(const struct json_value *list)
+{
+        return json_length(list) == 1 && json_length(json_first(list)) == 1 &&
+               g_strcmp0(json_find_string(json_first(list), "type", NULL), "Main") == 0;
+}
+
 void vm_overlay_nics(struct vm_context *vm, struct json_doc *doc, struct json_value *current, struct json_value *desired)
 {
         const struct json_value *before = json_get(current, "networks"), *wanted = json_get(desired, "networks");
         struct json_value *now;
 
         assert(vm && vm->view && doc && current);
+        drop_links(before);
+        drop_links(wanted);
+        if ((!before && wanted && is_plain(wanted)) || (before && !wanted && is_plain(before))) {
+                json_remove(current, "networks");
+                json_remove(desired, "networks");
+                return;
+        }
         if (!vm_applies_live(vm) || (!before && !wanted))
                 return;
         now = networks_now(vm, doc, before, wanted);
@@ -201,17 +248,22 @@ const char *vm_nics_words(struct vm_context *vm, const char **ret_reason)
         assert(ret_reason);
         for (size_t i = 0; i < spec->n_ports && status && status->n_interfaces > 0; i++) {
                 const char *port = spec->ports[i];
-                const struct api_instance_disk_status *host = on_host(vm, port);
+                const struct api_instance_interface_status *host = vm_nic_on_host(vm, port);
                 bool leaving = leaves(spec, port);
 
                 if (host && host->reason) {
                         *ret_reason = host->reason;
                         return arena_printf(vm->arena, "host %s cannot %s an interface: %s", vm->node,
-                                            leaving ? "detach" : "attach", host->message ? host->message : "no words");
+                                            leaving                                   ? "detach"
+                                            : g_strcmp0(host->state, "Attached") == 0 ? "change the link of"
+                                                                                      : "attach",
+                                            host->message ? host->message : "no words");
                 }
                 if (leaving || (host && g_strcmp0(host->state, "Attached") != 0) ||
                     (!host && status->observed_generation < object_meta(vm->instance)->generation))
                         return arena_printf(vm->arena, "host %s %s an interface", vm->node, leaving ? "takes away" : "attaches");
+                if (host && host->link && (strcmp(host->link, "Down") == 0) != holds(spec->down_ports, spec->n_down_ports, port))
+                        return arena_printf(vm->arena, "host %s changes the link of an interface", vm->node);
         }
         return NULL;
 }

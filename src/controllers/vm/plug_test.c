@@ -219,6 +219,49 @@ static void an_interface_that_is_held_is_told_and_goes_with_a_stop(void)
         g_assert_cmpuint(cloud_count(cloud, &api_port_kind), ==, 1);
 }
 
+/* A cable is pulled at once whatever applyMode is; nothing waits for a restart, and the next start has it so. */
+static void a_link_goes_down_and_up_while_the_machine_runs(void)
+{
+        g_autoptr(cloud) cloud = with_networks(RESTART);
+        const struct api_instance_spec *spec;
+
+        web(cloud, "", RESTART "  networks: [{type: Main, linkState: Down}]\n");
+        spec = cloud_instance(cloud, "web")->spec;
+        g_assert_cmpuint(spec->n_down_ports, ==, 1);
+        g_assert_cmpstr(spec->down_ports[0], ==, spec->ports[0]);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/networks/0/linkState"), ==, "Down");
+        expect_applied(cloud);
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: again},\n"
+                            " spec: {type: Restart, force: true, virtualMachineName: web}}");
+        cloud_settle(cloud);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        g_assert_cmpuint(cloud_instance(cloud, "web")->spec->n_down_ports, ==, 1);
+        web(cloud, "", RESTART);
+        g_assert_cmpuint(cloud_instance(cloud, "web")->spec->n_down_ports, ==, 0);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/networks/0/linkState"), ==, "Up");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges"), ==, "");
+        cloud_expect_no_effects(cloud);
+}
+
+/* Of several interfaces that one; what else changes of the list still waits, and says nothing of links. */
+static void each_interface_has_a_link_of_its_own(void)
+{
+        g_autoptr(cloud) cloud = with_networks(WITH(DMZ LAN));
+        const struct api_instance_spec *spec;
+
+        web(cloud, "", WITH(DMZ ", {type: Network, name: lan, linkState: Down}"));
+        spec = cloud_instance(cloud, "web")->spec;
+        g_assert_cmpuint(spec->n_down_ports, ==, 1);
+        g_assert_cmpstr(spec->down_ports[0], ==, spec->ports[2]);
+        expect_ports(cloud, 3);
+        web(cloud, "", WITH(", {type: Network, name: lan, linkState: Down}"));
+        expect_ports(cloud, 2);
+        g_assert_cmpuint(cloud_instance(cloud, "web")->spec->n_down_ports, ==, 1);
+        web(cloud, "", RESTART "  networks: [{type: Main, linkState: Down}, {type: Network, name: dmz}]\n");
+        g_assert_cmpuint(cloud_instance(cloud, "web")->spec->n_down_ports, ==, 2);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges/0/path"), ==, "networks.2");
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -231,5 +274,7 @@ int main(int argc, char **argv)
         g_test_add_func("/plug/interface_waits", without_live_an_interface_waits);
         g_test_add_func("/plug/first_interface_waits", the_first_interface_waits);
         g_test_add_func("/plug/A51_interface_held", an_interface_that_is_held_is_told_and_goes_with_a_stop);
+        g_test_add_func("/plug/A50_link", a_link_goes_down_and_up_while_the_machine_runs);
+        g_test_add_func("/plug/A50_links", each_interface_has_a_link_of_its_own);
         return g_test_run();
 }

@@ -279,6 +279,7 @@ static void instance_fill(struct vm_context *vm, struct api_machine_ref *machine
                 .hardware = vm->status.hardware,
         };
         spec->disks = vm_instance_disks(vm, &spec->n_disks);
+        spec->down_ports = vm_down_ports(vm, &spec->n_down_ports);
 }
 
 static void instance_create(struct vm_context *vm, struct api_instance_spec *spec, const char *applied)

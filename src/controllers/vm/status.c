@@ -582,13 +582,15 @@ static void set_devices(struct vm_context *vm, bool attached)
         vm->status.n_block_device_refs = n;
 }
 
-static void set_networks(struct vm_context *vm)
+static void set_networks(struct vm_context *vm, bool attached)
 {
         struct api_machine_network_status *list = arena_array(vm->arena, vm->n_nics, sizeof(*list));
 
         for (size_t i = 0; i < vm->n_nics; i++) {
                 const struct vm_nic *nic = &vm->nics[i];
                 const struct api_port *port = nic->port ? nic->port->view : NULL;
+                const struct api_instance_interface_status *host =
+                        attached && nic->port ? vm_nic_on_host(vm, nic->port_name) : NULL;
 
                 list[i] = (struct api_machine_network_status){
                         .type = nic->wanted ? nic->wanted->type : "Main",
@@ -598,6 +600,7 @@ static void set_networks(struct vm_context *vm)
                         .mac_address = nic->mac,
                         .ip_address = nic->address,
                         .virtual_machine_ip_address_name = nic->vmip_name,
+                        .link_state = host ? host->link : NULL,
                         .ready = port && port->status && g_strcmp0(port->status->state, "Ready") == 0,
                         .has_ready = true,
                 };
@@ -681,7 +684,7 @@ void vm_mirror(struct vm_context *vm)
         say_firmware(vm, runs);
         set_resources(vm);
         set_devices(vm, phase != VM_STOPPED && phase != VM_PENDING);
-        set_networks(vm);
+        set_networks(vm, runs && !vm->started);
         set_capabilities(vm, runs);
         set_facts(vm, phase, runs);
         turn_update_status(vm->turn, vm->object, &vm->status);
