@@ -271,6 +271,9 @@ static int open_queues(struct agent *agent)
         if (!r) {
                 r = loop_pool_new(agent->loop, QUERY_THREADS, &agent->queries);
         }
+        if (!r) {
+                r = lanes_new(agent->loop, &agent->lanes);
+        }
         return r;
 }
 
@@ -358,8 +361,9 @@ struct agent *agent_free(struct agent *agent)
         agent->stopping = true;
         manifest_free(agent->manifest);
         consoles_free(agent->consoles);
-        guest_calls_free(agent->guest_calls);
         /* Jobs under way end; queued ones come back cancelled. */
+        lanes_free(agent->lanes);
+        guest_calls_free(agent->guest_calls);
         loop_pool_free(agent->jobs);
         loop_pool_free(agent->queries);
         images_free(agent->images);

@@ -6,6 +6,7 @@
 #include "agent/images.h"
 #include "agent/intents.h"
 #include "agent/journal.h"
+#include "agent/lanes.h"
 #include "agent/manifest.h"
 #include "agent/net/net.h"
 #include "agent/report.h"
@@ -65,7 +66,8 @@ struct agent {
         struct frozen *frozen;
 
         struct loop_pool *jobs;    /* converging */
-        struct loop_pool *queries; /* host facts, guest agents, node report: what may hang without holding up work */
+        struct loop_pool *queries; /* host facts, node report: what may hang without holding up work */
+        struct lanes *lanes;       /* what guests are asked */
 
         struct loop_source *turn_timer; /* the next intent is due */
         struct loop_source *look_timer; /* look at the host again; NULL: never failed so far */

@@ -17,6 +17,7 @@
 
 #define ANSWER_S     5
 #define RETRY_US     1000000ull
+#define WAIT_US      1000000ull
 #define UNREACHED_US 2000000ull /* libvirt was not reached yet */
 #define RETRY_MOST   600        /* a guest that does not answer for so long has been restarted, or never will */
 
@@ -112,7 +113,10 @@ static void on_timer(struct loop_source *source, void *userdata)
                 return;
         }
         freeze->working = true;
-        loop_pool_submit(agent->queries, thaw_work, thaw_done, freeze);
+        lanes_submit(
+                agent->lanes,
+                &(struct lanes_job){
+                        .guest = freeze->uuid, .patience_us = WAIT_US, .work = thaw_work, .done = thaw_done, .userdata = freeze});
 }
 
 /* --- the guard -------------------------------------------------------------------------------------------------------------------

@@ -17,10 +17,10 @@
 #include <string.h>
 
 /*
- * An order is carried out in steps, each a job of a pool of its own: what guests do not answer holds up nobody but those who ask
- * guests. Between two steps nothing waits on a thread.
+ * An order is carried out in steps, each a job of the guest's lane (lanes.h): what a guest does not answer holds up nobody but
+ * those who ask that guest. Between two steps nothing waits on a thread.
  */
-#define THREADS         4
+#define PATIENCE_US     2000000ull
 #define CLOSE_NORMAL    1000
 #define CLOSE_INTERNAL  1011
 #define PIECE_BYTES     (512u << 10)
@@ -58,12 +58,13 @@ struct call_kind {
         int (*step)(struct guest_call *call);   /* on a pool thread; an outcome of src/virt */
         bool (*begin)(struct guest_call *call); /* on the loop, before the first step; false: it has refused. Or NULL */
         void (*end)(struct guest_call *call);   /* on the loop, after the last, whoever waits. Or NULL */
+        uint64_t patience_us;                   /* a step that takes longer was let wait by the guest; 0: PATIENCE_US */
         bool of_host;                           /* it is asked of the host, not of a machine */
+        bool of_libvirt;                        /* it is asked of a machine and not of its guest */
 };
 
 struct guest_calls {
         struct agent *agent;
-        struct loop_pool *pool;
         struct usage *usage;
         GPtrArray *calls;
 };
@@ -342,13 +343,17 @@ static void end_thaw(struct guest_call *call)
 
 static const struct call_kind kinds[] = {
         {.name = "exec", .step = step_exec},
-        {.name = "freeze", .step = step_freeze, .begin = begin_freeze, .end = end_freeze},
+        {.name = "freeze",
+         .step = step_freeze,
+         .begin = begin_freeze,
+         .end = end_freeze,
+         .patience_us = FREEZE_ANSWER_S * 1000000ull},
         {.name = "host-usage", .step = step_usage, .of_host = true},
         {.name = "info", .step = step_info},
         {.name = "password", .step = step_password},
-        {.name = "screenshot", .step = step_screenshot},
+        {.name = "screenshot", .step = step_screenshot, .of_libvirt = true},
         {.name = "thaw", .step = step_thaw, .end = end_thaw},
-        {.name = "usage", .step = step_usage},
+        {.name = "usage", .step = step_usage, .of_libvirt = true},
 };
 
 /* --- steps, on the loop ----------------------------------------------------------------------------------------------------------
@@ -388,7 +393,12 @@ static void on_timer(struct loop_source *source, void *userdata)
         struct guest_call *call = userdata;
 
         call->working = true;
-        loop_pool_submit(call->owner->pool, step_work, step_done, call);
+        lanes_submit(call->agent->lanes,
+                     &(struct lanes_job){.guest = call->kind->of_host || call->kind->of_libvirt ? NULL : call->uuid,
+                                         .patience_us = call->kind->patience_us ?: PATIENCE_US,
+                                         .work = step_work,
+                                         .done = step_done,
+                                         .userdata = call});
 }
 
 static const char *find_domain(struct agent *agent, const char *machine_uid)
@@ -498,16 +508,10 @@ void guest_calls_open(struct guest_calls *calls, const char *nonce, const char *
 int guest_calls_new(struct agent *agent, struct guest_calls **ret_calls)
 {
         struct guest_calls *calls = g_new0(struct guest_calls, 1);
-        int r;
 
         calls->agent = agent;
         calls->calls = g_ptr_array_new();
         calls->usage = usage_new();
-        r = loop_pool_new(agent->loop, THREADS, &calls->pool);
-        if (r < 0) {
-                guest_calls_free(calls);
-                return r;
-        }
         *ret_calls = calls;
         return 0;
 }
@@ -526,7 +530,6 @@ struct guest_calls *guest_calls_free(struct guest_calls *calls)
                         http_ws_close(call->ws, CLOSE_NORMAL, "the agent stops");
                 }
         }
-        loop_pool_free(calls->pool);
         usage_free(calls->usage);
         g_ptr_array_unref(calls->calls);
         g_free(calls);

@@ -14,7 +14,8 @@
 struct guest_calls;
 
 int guest_calls_new(struct agent *agent, struct guest_calls **ret_calls);
-/** guest_calls_free() - after the manifest was left; waits for what is under way (each step is bounded). */
+/** guest_calls_free() - after the manifest was left and the lanes were freed, which waits for what is under way (each step is
+ * bounded). */
 struct guest_calls *guest_calls_free(struct guest_calls *calls);
 /** guest_calls_open() - the gateway has an order for a machine: dial for it. */
 void guest_calls_open(struct guest_calls *calls, const char *nonce, const char *machine_uid);

@@ -13,14 +13,13 @@
 #include <sys/stat.h>
 
 /*
- * Guest agents are asked one after the other and each for a short time only: they are programs of the guests. What they say is laid
- * over the status of the Instance. A seed image is removed once the guest has had time to read it.
+ * Guest agents are asked beside each other (lanes.h), each for a short time only: they are programs of the guests. When, says
+ * guest_turn.h. What they say is laid over the status of the Instance. A seed image is removed once the guest has had time to read
+ * it.
  */
 #define TICK_US            1000000ull
-#define QUIET_INTERVAL_US  10000000ull /* no agent seen so far */
-#define SEEN_INTERVAL_US   60000000ull
-#define SILENT_MOST        5 /* 10 s, doubled so often at most: agents that never answer must not keep the others waiting */
-#define SILENT_US          1000000
+#define WAIT_US            1000000ull /* an answer that takes longer lets us wait */
+#define ENOUGH_US          3000000ull /* nothing more is asked of one that has taken as long */
 #define ANSWER_S           3
 #define SEED_AFTER_AGENT_S 10
 #define SEED_AT_MOST_S     600
@@ -28,7 +27,6 @@
 struct guests {
         struct agent *agent;
         struct loop_source *timer;
-        bool polling; /* one at a time */
 };
 
 struct poll {
@@ -36,9 +34,9 @@ struct poll {
         struct agent *agent;
         char *name, *uuid, *seed_path;
         struct json_doc *guest; /* status members */
-        bool connected;
-        bool silent;    /* it let us wait; one that is not connected does not */
-        bool seed_left; /* the seed image still lies there */
+        struct guest_answer answer;
+        bool away; /* libvirt is, so that nothing was asked */
+        gint64 begun_us;
         bool set_clock; /* the guest stood still */
         int64_t epoch;  /* of the domain that is asked */
 };
@@ -46,11 +44,16 @@ struct poll {
 /* --- on a pool thread ------------------------------------------------------------------------------------------------------------
  */
 
+static uint64_t took_us(const struct poll *poll)
+{
+        return (uint64_t)(g_get_monotonic_time() - poll->begun_us);
+}
+
 static void take_os(struct poll *poll, struct api_instance_status *status, struct api_guest_os_info *info, struct guest_os *os)
 {
         struct virt_error error;
 
-        if (guest_agent_os(poll->agent->virt, poll->uuid, ANSWER_S, os, &error)) {
+        if (took_us(poll) >= ENOUGH_US || guest_agent_os(poll->agent->virt, poll->uuid, ANSWER_S, os, &error)) {
                 return;
         }
         *info = (struct api_guest_os_info){
@@ -71,7 +74,7 @@ static void take_addresses(struct poll *poll, struct api_instance_status *status
 {
         struct virt_error error;
 
-        if (guest_agent_addresses(poll->agent->virt, poll->uuid, ANSWER_S, addresses, &error)) {
+        if (took_us(poll) >= ENOUGH_US || guest_agent_addresses(poll->agent->virt, poll->uuid, ANSWER_S, addresses, &error)) {
                 return;
         }
         for (size_t i = 0; i < addresses->n; i++) {
@@ -91,8 +94,8 @@ static void remove_seed_in_time(struct poll *poll)
                 return;
         }
         age = g_get_real_time() / 1000000 - info.st_mtime;
-        if (age < (poll->connected ? SEED_AFTER_AGENT_S : SEED_AT_MOST_S)) {
-                poll->seed_left = true;
+        if (age < (poll->answer.connected ? SEED_AFTER_AGENT_S : SEED_AT_MOST_S)) {
+                poll->answer.soon = true;
                 return;
         }
         if (unlink(poll->seed_path) < 0 && errno != ENOENT) {
@@ -109,27 +112,27 @@ static int poll_work(void *userdata)
         struct api_guest_os_info info;
         struct guest_os os = {};
         struct virt_error error;
-        gint64 begun_us;
         int r;
 
-        begun_us = g_get_monotonic_time();
+        poll->begun_us = g_get_monotonic_time();
         r = guest_agent_ping(poll->agent->virt, poll->uuid, ANSWER_S, &error);
-        poll->connected = r == 0;
-        poll->silent = r && g_get_monotonic_time() - begun_us >= SILENT_US;
-        status.agent_connected = poll->connected;
-        if (poll->connected && poll->set_clock) {
+        poll->away = r == VIRT_E_UNREACHABLE;
+        poll->answer.connected = r == 0;
+        status.agent_connected = poll->answer.connected;
+        if (poll->answer.connected && poll->set_clock) {
                 r = guest_set_time(poll->agent->virt, poll->uuid, &error);
 
                 log_info(r ? "the clock of a guest that stood still was not set" : "the clock of a guest that stood still is set",
                          "uuid", poll->uuid, "error", r ? error.words : NULL);
         }
-        if (poll->connected) {
+        if (poll->answer.connected) {
                 take_os(poll, &status, &info, &os);
                 take_addresses(poll, &status, addresses, texts);
         }
         poll->guest = json_doc_new();
         json_set_root(poll->guest, schema_encode(&api_instance_status_type, &status, poll->guest));
         guest_os_clear(&os);
+        poll->answer.waited = took_us(poll) >= WAIT_US;
         remove_seed_in_time(poll);
         return 0;
 }
@@ -143,17 +146,13 @@ static void poll_done(int result, void *userdata)
         struct agent *agent = poll->agent;
         struct intent *intent = intents_get(agent->intents, &api_instance_kind, poll->name);
 
-        poll->guests->polling = false;
-        if (intent && result == 0 && poll->connected && poll->set_clock) {
+        if (intent && result == 0 && poll->answer.connected && poll->set_clock) {
                 intent->stood_still = false;
         }
-        if (intent) {
-                intent->guest_silent = poll->silent ? MIN(intent->guest_silent + 1, SILENT_MOST) : 0;
-                intent->guest_due_us =
-                        loop_now_us(agent->loop) +
-                        (poll->connected && !poll->seed_left ? SEEN_INTERVAL_US : QUIET_INTERVAL_US << intent->guest_silent);
+        if (intent && intent->turn_of_guest.asking) {
+                guest_turn_end(&intent->turn_of_guest, loop_now_us(agent->loop), result || poll->away ? NULL : &poll->answer);
         }
-        if (result == 0 && intent && intent->active && intent->epoch == poll->epoch) {
+        if (result == 0 && !poll->away && intent && intent->active && intent->epoch == poll->epoch) {
                 json_doc_free(intent->guest);
                 intent->guest = g_steal_pointer(&poll->guest);
                 converge_publish(agent, intent);
@@ -176,8 +175,10 @@ static void begin_poll(struct guests *guests, struct intent *intent)
         poll->uuid = g_strdup(json_find_string(json_root(intent->status), "domainUuid", NULL));
         poll->set_clock = intent->stood_still;
         poll->seed_path = g_strdup_printf("%s/%s.iso", guests->agent->seed_dir, intent->uid);
-        guests->polling = true;
-        loop_pool_submit(guests->agent->queries, poll_work, poll_done, poll);
+        guest_turn_begin(&intent->turn_of_guest, loop_now_us(guests->agent->loop));
+        lanes_submit(guests->agent->lanes,
+                     &(struct lanes_job){
+                             .guest = poll->uuid, .patience_us = WAIT_US, .work = poll_work, .done = poll_done, .userdata = poll});
 }
 
 static void on_tick(struct loop_source *source, void *userdata)
@@ -186,22 +187,19 @@ static void on_tick(struct loop_source *source, void *userdata)
         struct agent *agent = guests->agent;
         g_autoptr(GPtrArray) instances = intents_list(agent->intents, &api_instance_kind);
         uint64_t now = loop_now_us(agent->loop);
-        struct intent *next = NULL;
-        const char *uuid;
 
-        for (unsigned i = 0; i < instances->len; i++) {
+        for (unsigned i = 0; i < instances->len && agent->virt && !agent->stopping; i++) {
                 struct intent *instance = instances->pdata[i];
+                const char *uuid = instance->status ? json_find_string(json_root(instance->status), "domainUuid", NULL) : NULL;
 
-                if (instance->active && instance->status && instance->guest_due_us <= now &&
-                    (!next || instance->guest_due_us < next->guest_due_us)) {
-                        next = instance;
+                if (!uuid || !instance->active || !guest_turn_is_due(&instance->turn_of_guest, now)) {
+                        continue;
                 }
-        }
-        uuid = next ? json_find_string(json_root(next->status), "domainUuid", NULL) : NULL;
-        if (uuid && frozen_has(agent->frozen, uuid)) {
-                next->guest_due_us = now + QUIET_INTERVAL_US; /* it would say nothing of itself */
-        } else if (uuid && !guests->polling && agent->virt && !agent->stopping) {
-                begin_poll(guests, next);
+                if (frozen_has(agent->frozen, uuid)) {
+                        guest_turn_later(&instance->turn_of_guest, now);
+                } else {
+                        begin_poll(guests, instance);
+                }
         }
         loop_timer_set(source, TICK_US);
 }
@@ -252,9 +250,10 @@ void guests_sweep_seeds(struct agent *agent)
 
 void guests_look(struct guests *guests, struct intent *intent)
 {
-        uint64_t soon = loop_now_us(guests->agent->loop) + QUIET_INTERVAL_US;
+        uint64_t now = loop_now_us(guests->agent->loop);
 
-        /* A guest that lets its host wait may also open and close its channel as often as it likes. */
-        intent->guest_due_us = intent->guest_silent ? MIN(intent->guest_due_us, soon) : 0;
-        loop_timer_set(guests->timer, TICK_US / 10);
+        guest_turn_look(&intent->turn_of_guest, now);
+        if (guest_turn_is_due(&intent->turn_of_guest, now)) {
+                loop_timer_set(guests->timer, TICK_US / 10);
+        }
 }

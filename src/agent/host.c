@@ -177,6 +177,9 @@ static void take_event(void *userdata)
                 if (post->event == VIRT_EVENT_AGENT) {
                         guests_look(agent->guests, instance);
                 } else {
+                        if (post->event == VIRT_EVENT_REBOOT) {
+                                guests_look(agent->guests, instance);
+                        }
                         instance->definition_due_us = 0;
                         intents_nudge(agent->intents, instance);
                 }

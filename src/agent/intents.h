@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/decide.h"
+#include "agent/guest_turn.h"
 #include "base/arena.h"
 #include "base/auto.h"
 #include "base/clock.h"
@@ -78,16 +79,15 @@ struct intent {
         struct stop_progress stop;
         struct space_progress space;
         struct unplug_progress unplug;
-        uint64_t definition_due_us; /* Instance: when its definition is compared next; 0: at the next turn */
-        char *definition_tolerated; /* Instance: a difference that defining anew did not remove */
-        struct json_doc *guest;     /* Instance: what the guest agent told last (object of status members) */
-        uint64_t guest_due_us;      /* next poll */
-        unsigned guest_silent;      /* Instance: polls in a row that its agent took up and did not answer */
-        bool stood_still;           /* Instance: its guest was paused and goes on, and its clock was not set since */
-        bool active;                /* Instance: its domain runs */
-        bool adopting;              /* Instance: of the first manifest, and not looked at yet */
-        uint64_t changed_us;        /* when it changed last, by the monotonic clock */
-        char *pending;              /* HostTask of type Inspect: what its first look found (inspect.h) */
+        uint64_t definition_due_us;      /* Instance: when its definition is compared next; 0: at the next turn */
+        char *definition_tolerated;      /* Instance: a difference that defining anew did not remove */
+        struct json_doc *guest;          /* Instance: what the guest agent told last (object of status members) */
+        struct guest_turn turn_of_guest; /* Instance: when its guest's agent is asked next */
+        bool stood_still;                /* Instance: its guest was paused and goes on, and its clock was not set since */
+        bool active;                     /* Instance: its domain runs */
+        bool adopting;                   /* Instance: of the first manifest, and not looked at yet */
+        uint64_t changed_us;             /* when it changed last, by the monotonic clock */
+        char *pending;                   /* HostTask of type Inspect: what its first look found (inspect.h) */
 };
 
 struct intents;
