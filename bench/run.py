@@ -239,7 +239,7 @@ def bench_memory(bench):
         text = bench.run("cat", f"/proc/{pid}/status").stdout
         resident, own = (int(re.search(rf"{field}:\s+(\d+)", text).group(1)) / 1024 for field in ("VmRSS", "RssAnon"))
         show(f"idle memory of the {name}", resident, "MiB", aim=aim)
-        show(f"  of it its own (the rest: files, shared)", own, "MiB")
+        show("  of it its own (the rest: files, shared)", own, "MiB")
 
 
 # --- adoption -------------------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from test_kubectl import ALIAS, OWN, apply, headings, vm
+from test_kubectl import ALIAS, OWN, apply, vm
 
 CONFIGMAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}}
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import FAILED, NOT_FOUND, USAGE, User
+from conftest import FAILED, NOT_FOUND, User
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="no qemu-img")
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import FAILED, OK, TIMEOUT, USAGE, config_map, disk, machine
+from conftest import OK, TIMEOUT, USAGE, config_map, disk, machine
 
 RED = "\x1b[31m"
 
@@ -40,7 +40,7 @@ def test_hints_are_for_people(user):
     result = user.on_terminal("wait", "vm", "a", "--for", "phase=Running", "--timeout", "0")
     assert "gabbro describe virtualmachine a" in result.out and result.code == TIMEOUT
     result = user.on_terminal("node", "join-token")
-    assert result.out.startswith("gbj1.") and f"--gateway https://127.0.0.1" in result.out
+    assert result.out.startswith("gbj1.") and "--gateway https://127.0.0.1" in result.out
 
 
 def test_a_password_is_asked_for_and_not_shown(user):
