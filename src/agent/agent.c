@@ -4,6 +4,7 @@
 #include "agent/core.h"
 #include "agent/frozen.h"
 #include "agent/guest_calls.h"
+#include "agent/migration_keys.h"
 #include "agent/renew.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -301,6 +302,9 @@ static int open_talk(struct agent *agent)
                 r = renewal_new(agent, &agent->renewal);
         }
         if (!r) {
+                r = migration_keys_new(agent, &agent->migration_keys);
+        }
+        if (!r) {
                 r = manifest_follow(agent->loop, agent->gateway, &handlers, &agent->manifest);
         }
         return r;
@@ -371,6 +375,7 @@ struct agent *agent_free(struct agent *agent)
                 cancel_reports(agent);
         }
         agent->renewal = renewal_free(agent->renewal);
+        agent->migration_keys = migration_keys_free(agent->migration_keys);
         agent->node = node_report_free(agent->node);
         lease_free(agent->lease);
         guests_free(agent->guests);

@@ -38,6 +38,8 @@ struct guest_calls;
 struct frozen;
 struct node_report;
 struct renewal;
+struct api_node_address;
+struct migration_keys;
 struct guests;
 struct resync;
 
@@ -59,6 +61,7 @@ struct agent {
         struct lease *lease;
         struct node_report *node;
         struct renewal *renewal;
+        struct migration_keys *migration_keys;
         struct guests *guests;
         struct resync *resync;
         struct consoles *consoles;
@@ -129,6 +132,8 @@ int node_report_new(struct agent *agent, struct node_report **ret_report);
 struct node_report *node_report_free(struct node_report *report);
 /** node_report_soon() - something of it has changed. */
 void node_report_soon(struct node_report *report);
+/** node_addresses() - of the host, its own bridges and what is link-local left out, its name first; in @arena. (threads) */
+struct api_node_address *node_addresses(struct arena *arena, size_t *ret_n);
 
 /* --- resync.c: what others change on the host
  * --------------------------------------------------------------------------------------

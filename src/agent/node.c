@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/core.h"
 
+#include "agent/migration_keys.h"
 #include "agent/net/link.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -138,21 +139,22 @@ static bool note_address(const struct link_address *address, void *userdata)
         return true;
 }
 
-static void gather_addresses(struct gathering *gathering, struct api_node_status *status)
+struct api_node_address *node_addresses(struct arena *arena, size_t *ret_n)
 {
         g_autoptr(GHashTable) ours = g_hash_table_new(NULL, NULL);
-        struct addresses addresses = {.arena = gathering->arena, .ours = ours};
+        struct addresses addresses = {.arena = arena, .ours = ours};
         g_autoptr(link_socket) link = NULL;
 
-        addresses.list = arena_array(gathering->arena, ADDRESSES_MAX + 1, sizeof(*addresses.list));
+        assert(arena && ret_n);
+        addresses.list = arena_array(arena, ADDRESSES_MAX + 1, sizeof(*addresses.list));
         addresses.list[addresses.n++] =
-                (struct api_node_address){.type = "Hostname", .address = arena_strdup(gathering->arena, g_get_host_name())};
+                (struct api_node_address){.type = "Hostname", .address = arena_strdup(arena, g_get_host_name())};
         if (link_open(&link) == 0 && link_each(link, note_bridge, &addresses) == 0) {
                 /* An incomplete list is better than none. */
                 (void)link_each_address(link, note_address, &addresses);
         }
-        status->addresses = addresses.list;
-        status->n_addresses = addresses.n;
+        *ret_n = addresses.n;
+        return addresses.list;
 }
 
 static void gather_pools(struct gathering *gathering, struct api_node_virtualization *virtualization)
@@ -224,6 +226,7 @@ static void gather_virtualization(struct gathering *gathering, struct api_node_s
         if (facts->efi_secure) {
                 virtualization->firmwares[virtualization->n_firmwares++] = "EFIWithSecureBoot";
         }
+        virtualization->migration_address = migration_keys_address(gathering->arena);
         virtualization->tpm = facts->tpm;
         virtualization->spice = facts->spice;
         virtualization->has_tpm = virtualization->has_spice = true;
@@ -256,7 +259,7 @@ static struct api_node_condition ready_condition(const struct gathering *gatheri
 
 static void gather_conditions(struct gathering *gathering, struct api_node_status *status)
 {
-        struct api_node_condition *list = arena_array(gathering->arena, 2, sizeof(*list));
+        struct api_node_condition *list = arena_array(gathering->arena, 3, sizeof(*list));
         char now[CLOCK_RFC3339_MAX];
         const char *time = arena_strdup(gathering->arena, clock_format_rfc3339(clock_real_us(clock_system()), false, now));
 
@@ -272,6 +275,13 @@ static void gather_conditions(struct gathering *gathering, struct api_node_statu
                         .last_heartbeat_time = time,
                         .last_transition_time = time,
                 };
+        }
+        if (gathering->host && !virt_is_test(gathering->agent->virt)) {
+                struct api_node_condition *ready = &list[status->n_conditions++];
+
+                *ready = (struct api_node_condition){
+                        .type = "MigrationReady", .last_heartbeat_time = time, .last_transition_time = time};
+                migration_keys_say(gathering->agent, gathering->arena, ready);
         }
         status->conditions = list;
 }
@@ -291,7 +301,7 @@ static int gather_work(void *userdata)
         struct json_value *body;
 
         gather_info(gathering, &status);
-        gather_addresses(gathering, &status);
+        status.addresses = node_addresses(gathering->arena, &status.n_addresses);
         gather_conditions(gathering, &status);
         if (gathering->host) {
                 gather_sizes(gathering, &status);

@@ -52,6 +52,7 @@ struct gateway {
         const struct clock *clock;
         const struct random_source *random;
         struct auth_ca *ca;
+        struct auth_ca *migration_ca; /* NULL until a host asked first; a pool thread opens it */
         struct auth_seal *seal;
         struct auth_audit *audit;
         struct store *store;
@@ -117,6 +118,14 @@ bool objects_exists(struct gateway *gateway, const struct schema_kind *kind, con
 
 /** join_init() - POST /agent/v1/join, /agent/v1/renew, /admin/v1/join-tokens. */
 void join_init(struct gateway *gateway);
+/** join_certificate_names() - what a certificate of @node may say of the @addresses that it asks for; g_strfreev(). */
+char **join_certificate_names(struct gateway *gateway, const char *node, const struct json_value *addresses);
+
+/* --- migration_certificates.c
+ * ------------------------------------------------------------------------------------------------------------------------- */
+
+/** migration_certificates_init() - POST /agent/v1/migration-certificate: what hosts show each other (decision 20). */
+void migration_certificates_init(struct gateway *gateway);
 
 /* --- doctor.c: what gabbro doctor asks for
  * ----------------------------------------------------------------------------------------------- */

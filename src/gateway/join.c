@@ -141,7 +141,7 @@ static bool address_is_another_nodes(struct gateway *gateway, const char *node, 
 }
 
 /* Names that the node asks for and cannot have are left out: it works without them. */
-static char **certificate_names(struct gateway *gateway, const char *node, const struct json_value *addresses)
+char **join_certificate_names(struct gateway *gateway, const char *node, const struct json_value *addresses)
 {
         g_autoptr(GStrvBuilder) names = g_strv_builder_new();
         unsigned n = 0;
@@ -162,7 +162,7 @@ static char **certificate_names(struct gateway *gateway, const char *node, const
 static int sign(struct join *join, const struct json_value *body, const char *node)
 {
         const char *csr = json_find_string(body, "csr", NULL);
-        g_auto(GStrv) names = certificate_names(join->gateway, node, json_get(body, "addresses"));
+        g_auto(GStrv) names = join_certificate_names(join->gateway, node, json_get(body, "addresses"));
 
         if (!csr)
                 return -EINVAL;

@@ -457,6 +457,7 @@ static int start_api(struct program *program)
         if (r < 0)
                 return r;
         join_init(gateway);
+        migration_certificates_init(gateway);
         reports_init(gateway);
         content_init(gateway);
         streams_init(gateway);
@@ -627,6 +628,7 @@ static void stop(struct program *program)
         blobs_free(gateway->blobs);
         auth_audit_free(gateway->audit);
         auth_seal_free(gateway->seal);
+        auth_ca_free(gateway->migration_ca);
         auth_ca_free(gateway->ca);
         http_tls_free(program->tls);
         loop_free(gateway->loop);

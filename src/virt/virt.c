@@ -544,6 +544,21 @@ int virt_open_more(struct virt *virt, virConnectPtr *ret_connection, struct virt
         return r;
 }
 
+int virt_reach(const char *uri, struct virt_error *reterr)
+{
+        virConnectPtr connection = NULL;
+        int r;
+
+        assert(uri && reterr);
+
+        r = virt_event_loop_start(reterr);
+        if (!r)
+                r = open_bounded(uri, &connection, reterr);
+        if (connection)
+                virConnectClose(connection);
+        return r;
+}
+
 /* --- health
  * --------------------------------------------------------------------------------------------------------------------------------
  */

@@ -102,7 +102,9 @@ start_daemons() {
         if [ -z "$pid" ] || ! kill -0 "$pid" 2>/dev/null; then
                 setsid virtlogd -d -p /run/virtlogd.pid </dev/null >>/var/log/libvirt/virtlogd.err 2>&1
         fi
-        setsid libvirtd -d -p /run/libvirtd.pid </dev/null >>/var/log/libvirt/libvirtd.err 2>&1
+        local listen=
+        [ -e /etc/libvirt/listen ] && listen=--listen # made by who wants other hosts to reach it (lab.py)
+        setsid libvirtd -d $listen -p /run/libvirtd.pid </dev/null >>/var/log/libvirt/libvirtd.err 2>&1
 }
 
 init() { # DIR KVM CGROUP BARE: pid 1 of the new namespaces

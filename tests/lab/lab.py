@@ -68,6 +68,23 @@ class Host(Cloud):
         self.up("--cache", CACHE)
         subprocess.run([HOST, "plug", self.host, self.folder / "gw", f"{self.address}/24"], check=True, stdin=subprocess.DEVNULL)
         self.part("agent")
+        self.open_to_others()
+
+    def open_to_others(self):
+        """What doc/how-to/migration-hosts.md has an administrator do: libvirt and QEMU use the certificate that the agent keeps."""
+        keys, etc = self.demo / "agent/migration", self.host / "etc"
+        self.eventually("a certificate for migrations", lambda: (keys / "clientkey.pem").exists())
+        with open(etc / "libvirtd.conf", "a", encoding="ascii") as conf:
+            conf.write(f'listen_tls = 1\nlisten_tcp = 0\nlisten_addr = "{self.address}"\nca_file = "{keys}/ca-cert.pem"\n'
+                       f'cert_file = "{keys}/server-cert.pem"\nkey_file = "{keys}/server-key.pem"\n')
+        with open(etc / "qemu.conf", "a", encoding="ascii") as conf:
+            conf.write(f'migrate_tls_x509_cert_dir = "{keys}"\nmigrate_tls_x509_verify = 1\nmigrate_tls_force = 1\n')
+        (etc / "listen").touch()
+        self.libvirtd("stop")
+        self.eventually("libvirtd ends", lambda: not (self.host / "run/libvirtd.pid").exists()
+                        or self.run("bash", "-c", "kill -0 $(cat /run/libvirtd.pid)", check=False).returncode)
+        self.libvirtd("start")
+        self.eventually("libvirtd listens", lambda: self.run("virsh", "-q", "version", check=False).returncode == 0)
 
 
 class Lab:
@@ -91,6 +108,13 @@ class Lab:
             host = self.hosts[number - 1]
             if not host.is_up():
                 host.boot()
+        for host in self.hosts:
+            self.gateway.eventually(f"{host.node} is ready", lambda h=host: self.says(h, "Ready") == self.says(h, "MigrationReady") == "True")
+
+    def says(self, host, condition):
+        """Status of a condition of the host's Node."""
+        conditions = self.gateway.get("node", host.node)["status"].get("conditions", [])
+        return next((c["status"] for c in conditions if c["type"] == condition), None)
 
     def down(self):
         for host in [*self.hosts, self.gateway]:
