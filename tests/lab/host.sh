@@ -7,7 +7,7 @@
 #   host.sh check                     exit 0 when this machine can do it, else 77 and the reason on standard error
 #   host.sh up DIR [OPTION...]        start; returns when libvirtd answers. All its files are below DIR (an absolute, short path).
 #       --kvm                         pass /dev/kvm in (default: the host has none)
-#       --cgroup                      own cgroups where the machine has version 1 controllers, so that CPU weights work; else, and
+#       --cgroup                      own cgroups where the machine has a cpu controller, of version 1 or 2, so that weights work; else, and
 #                                     by default, libvirt sees no cgroups
 #       --bare                        no libvirt: a machine for a gateway, or a switch
 #       --cache DIR2                  start from QEMU capabilities kept in DIR2, and keep them there: saves seconds
@@ -107,8 +107,28 @@ start_daemons() {
         setsid libvirtd -d $listen -p /run/libvirtd.pid </dev/null >>/var/log/libvirt/libvirtd.err 2>&1
 }
 
+own_cgroups() { # VERSION, in the namespaces: the group that "cgroups add" made is the root
+        local c
+        if [ "$1" = 2 ]; then
+                mount -t cgroup2 cgroup2 /sys/fs/cgroup
+                mkdir /sys/fs/cgroup/init # a group hands its controllers on only when it has no process itself
+                echo 1 >/sys/fs/cgroup/init/cgroup.procs
+                hand_on /sys/fs/cgroup
+                return
+        fi
+        mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
+        for c in $controllers; do
+                mkdir "/sys/fs/cgroup/$c"
+                mount -t cgroup -o "$c" cgroup "/sys/fs/cgroup/$c"
+        done
+}
+
 init() { # DIR KVM CGROUP BARE: pid 1 of the new namespaces
         local d=$1 line
+        if [ "$3" != 0 ] && [ -z "${GABBRO_LAB_GROUPED:-}" ]; then
+                cgroups add "$(cat "$d/cgroup")" 0
+                GABBRO_LAB_GROUPED=1 exec unshare --cgroup "$self" __init "$@"
+        fi
         read -r line </proc/self/stat # still the outer /proc: our pid as the machine sees it
         set -e
         mount --make-rprivate /
@@ -119,13 +139,8 @@ init() { # DIR KVM CGROUP BARE: pid 1 of the new namespaces
         [ "$2" = 1 ] && mknod -m 600 /dev/kvm c 10 232
         umount -R -l /sys
         mount -t sysfs sysfs /sys
-        if [ "$3" = 1 ]; then
-                mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
-                local c
-                for c in $controllers; do
-                        mkdir "/sys/fs/cgroup/$c"
-                        mount -t cgroup -o "$c" cgroup "/sys/fs/cgroup/$c"
-                done
+        if [ "$3" != 0 ]; then
+                own_cgroups "$3"
         fi
         mkdir -p /var/lib/libvirt /var/log/libvirt /var/cache/libvirt
         mount --bind "$d/etc" /etc/libvirt
@@ -147,8 +162,35 @@ init() { # DIR KVM CGROUP BARE: pid 1 of the new namespaces
         done
 }
 
-cgroups() { # add|remove NAME
+cgroup_version() { # of the machine's cpu controller: 1, 2, or 0
+        if grep -qw cpu /sys/fs/cgroup/cgroup.controllers 2>/dev/null; then
+                echo 2
+        elif [ -d /sys/fs/cgroup/cpu ]; then
+                echo 1
+        else
+                echo 0
+        fi
+}
+
+hand_on() { # GROUP: its controllers to the groups in it
         local c
+        for c in $(cat "$1/cgroup.controllers"); do
+                echo "+$c" >"$1/cgroup.subtree_control" || true
+        done
+}
+
+cgroups() { # add|remove NAME PID (0: this process)
+        local c
+        if [ "$(cgroup_version)" = 2 ]; then
+                if [ "$1" = add ]; then
+                        hand_on /sys/fs/cgroup
+                        mkdir -p "/sys/fs/cgroup/$2"
+                        echo "$3" >"/sys/fs/cgroup/$2/cgroup.procs"
+                elif [ -d "/sys/fs/cgroup/$2" ]; then
+                        find "/sys/fs/cgroup/$2" -depth -type d -exec rmdir {} \; 2>/dev/null
+                fi
+                return
+        fi
         for c in $controllers; do
                 [ -d "/sys/fs/cgroup/$c" ] || continue
                 if [ "$1" = add ]; then
@@ -165,7 +207,7 @@ cgroups() { # add|remove NAME
 }
 
 up() { # DIR OPTION...
-        local d=$1 kvm=0 cgroup=0 bare=0 cache= group= i
+        local d=$1 kvm=0 cgroup=0 bare=0 cache= i
         shift
         case $d in /*) ;; *) die "DIR must be absolute" ;; esac
         [ ${#d} -le 70 ] || die "DIR is too long for unix sockets below it"
@@ -188,18 +230,13 @@ up() { # DIR OPTION...
                 cp -a "$cache/." "$d/cache/"
         fi
         if [ $cgroup = 1 ]; then
-                if [ -d /sys/fs/cgroup/cpu ]; then
-                        echo "gabbro-lab-$$" >"$d/cgroup"
-                        group=--cgroup
-                else
-                        cgroup=0
-                fi
+                cgroup=$(cgroup_version)
+                [ "$cgroup" = 0 ] || echo "gabbro-lab-$$" >"$d/cgroup"
         fi
         rm -f "$d/init.pid"
         (
-                [ $cgroup = 1 ] && cgroups add "gabbro-lab-$$" $BASHPID
                 exec setsid ${GABBRO_LAB_FOLLOW:+setpriv --pdeathsig KILL} \
-                        unshare --mount --uts --ipc --net --pid $group --fork --kill-child "$self" __init "$d" $kvm $cgroup $bare \
+                        unshare --mount --uts --ipc --net --pid --fork --kill-child "$self" __init "$d" $kvm $cgroup $bare \
                         </dev/null >"$d/init.out" 2>&1
         ) &
         local launcher=$!
@@ -266,7 +303,7 @@ down() { # DIR [--keep]
         if [ -f "$d/cgroup" ]; then
                 for i in $(seq 40); do
                         cgroups remove "$(cat "$d/cgroup")"
-                        [ -d "/sys/fs/cgroup/cpu/$(cat "$d/cgroup")" ] || break
+                        [ -d "/sys/fs/cgroup/cpu/$(cat "$d/cgroup")" ] || [ -d "/sys/fs/cgroup/$(cat "$d/cgroup")" ] || break
                         sleep 0.05
                 done
         fi
