@@ -27,7 +27,10 @@ struct host {
         enum virt_type type;
         char *type_words; /* why it is this type, for people */
         bool kvm_proven;
+        gint weights_refused; /* atomic: libvirt has started nothing with a weight although the facts promised it */
 };
+/** host_weights() - version of the control groups that weigh processors here; 0: nothing does. */
+unsigned host_weights(const struct host *host);
 struct host *host_ref(struct host *host);
 struct host *host_unref(struct host *host);
 AUTOPTR(host, host_unref);

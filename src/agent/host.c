@@ -12,6 +12,11 @@
 #define AGAIN_US 2000000ull
 #define PROBE_US 5000000ull
 
+unsigned host_weights(const struct host *host)
+{
+        return g_atomic_int_get(&host->weights_refused) ? 0 : host->facts.cgroup_version;
+}
+
 struct host *host_ref(struct host *host)
 {
         g_atomic_int_inc(&host->references);

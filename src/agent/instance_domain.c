@@ -265,7 +265,7 @@ static void describe_size(struct job *job, const struct api_instance_spec *spec,
         if (spec->cpu->has_max_cores) {
                 domain->cores_per_socket = spec->cpu->max_cores / domain->sockets;
         }
-        domain->cpu_shares = virt_cpu_shares(domain->vcpus, fraction, job->host->facts.cgroup_version);
+        domain->cpu_shares = virt_cpu_shares(domain->vcpus, fraction, host_weights(job->host));
         domain->memory_mib = spec->memory_mib;
         domain->max_vcpus = spec->cpu->has_max_cores ? spec->cpu->max_cores : 0;
         domain->max_memory_mib = spec->has_max_memory_mib ? spec->max_memory_mib : 0;

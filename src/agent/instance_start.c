@@ -267,6 +267,10 @@ static struct api_intent_error *start_paused(struct instance_turn *turn, const s
         if (r == VIRT_E_UNREACHABLE) {
                 return job_virt_error(turn->job, REASON_START_FAILED, r, &error);
         }
+        if (domain->cpu_shares && strstr(error.words, "CPU tuning is not available")) {
+                log_warning("libvirt cannot weigh processors on this host: machines start without their shares");
+                g_atomic_int_set(&turn->job->host->weights_refused, 1);
+        }
         /* C38: what of the host may be the cause. */
         diagnosis = virt_start_diagnosis(domain, error.words, &reason);
         if (virt_domain_to_xml(domain, &xml, &ignored) == 0) {

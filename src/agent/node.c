@@ -17,6 +17,7 @@
 #define RESERVED_MIN_BYTES (512ull << 20) /* of memory, for the host itself */
 #define RESERVED_SHARE     25             /* or one in so many */
 #define ADDRESSES_MAX      16
+#define CONDITIONS_MAX     4
 
 /* What the node tells of itself: gathered on a pool thread, sent from the loop; at the start, on a change, once a minute. */
 struct node_report {
@@ -218,7 +219,7 @@ static void gather_virtualization(struct gathering *gathering, struct api_node_s
         virtualization->agent_version = GABBRO_VERSION;
         virtualization->protocol = GATEWAY_PROTOCOL;
         virtualization->has_protocol = true;
-        virtualization->firmwares = arena_array(gathering->arena, 3, sizeof(*virtualization->firmwares));
+        virtualization->firmwares = arena_array(gathering->arena, CONDITIONS_MAX, sizeof(*virtualization->firmwares));
         virtualization->firmwares[virtualization->n_firmwares++] = "BIOS";
         if (facts->efi) {
                 virtualization->firmwares[virtualization->n_firmwares++] = "EFI";
@@ -257,6 +258,24 @@ static struct api_node_condition ready_condition(const struct gathering *gatheri
         return ready;
 }
 
+/* D26: what a class promises as a share of a core is nothing where nobody weighs. */
+static struct api_node_condition weights_condition(const struct gathering *gathering, const char *now)
+{
+        struct api_node_condition weights = {.type = "CPUWeights", .last_heartbeat_time = now, .last_transition_time = now};
+        unsigned version = host_weights(gathering->host);
+
+        weights.status = version ? "True" : "False";
+        weights.reason = version ? REASON_CPU_WEIGHTS_KEPT : REASON_CPU_WEIGHTS_UNAVAILABLE;
+        weights.message =
+                version ? arena_printf(gathering->arena, "machines get their shares of busy cores, by control groups of version %u",
+                                       version)
+                : gathering->host->facts.cgroup_version
+                        ? "libvirt refused a weight: the cpu controller is not handed on to its control groups; machines run "
+                          "without shares of their cores"
+                        : "no cpu controller of control groups is mounted; machines run without shares of their cores";
+        return weights;
+}
+
 static void gather_conditions(struct gathering *gathering, struct api_node_status *status)
 {
         struct api_node_condition *list = arena_array(gathering->arena, 3, sizeof(*list));
@@ -275,6 +294,9 @@ static void gather_conditions(struct gathering *gathering, struct api_node_statu
                         .last_heartbeat_time = time,
                         .last_transition_time = time,
                 };
+        }
+        if (gathering->host && !virt_is_test(gathering->agent->virt)) {
+                list[status->n_conditions++] = weights_condition(gathering, time);
         }
         if (gathering->host && !virt_is_test(gathering->agent->virt)) {
                 struct api_node_condition *ready = &list[status->n_conditions++];

@@ -96,6 +96,8 @@ def test_decision_5_no_tap_without_its_policy(cloud):
 def test_decision_19_node_says_why_it_emulates(cloud):
     node = cloud.get("nodes")["items"][0]
     assert "kvm" in str(node["status"]).lower()
+    weights = next(c for c in node["status"]["conditions"] if c["type"] == "CPUWeights")  # D26: this host has no control groups
+    assert (weights["status"], weights["reason"]) == ("False", "CPUWeightsUnavailable"), weights
 
 
 def console(cloud, *exchanges, timeout=90):

@@ -59,14 +59,31 @@ def told(cloud):
         cloud.wait("vm", name, "phase=Running", 240)
     groups = [group_of(cloud, name) for name in FRACTIONS]
     for group in groups:
-        for pid in cloud.run("sh", "-c", f"cat {group}/emulator/cgroup.procs {group}/vcpu0/cgroup.threads").stdout.split():
-            cloud.run("taskset", "-p", "-c", "0", pid)
+        (pid,) = cloud.run("cat", f"{group}/cgroup.procs").stdout.split()
+        cloud.run("taskset", "-a", "-p", "-c", "0", pid)
     weights = [int(cloud.run("cat", f"{group}/cpu.weight").stdout) for group in groups]
     for group in groups:
         cloud.eventually("the guest is busy", lambda: measure(cloud, [group])[0] > 0.05, 120)
     both = measure(cloud, groups)
     cloud.gabbro("force-off", "large", "--wait", "--timeout", "120", timeout=150)
-    return {"weights": weights, "both": both, "alone": measure(cloud, groups[:1])[0]}
+    return {"weights": weights, "both": both, "alone": measure(cloud, groups[:1])[0], "kept": condition(cloud), "lost": lost(cloud)}
+
+
+def condition(cloud):
+    said = cloud.get("nodes")["items"][0]["status"]["conditions"]
+    return next(c["reason"] for c in said if c["type"] == "CPUWeights")
+
+
+def lost(cloud):
+    """The host's groups get no controller any more, as below a service manager that hands none on: its machines start without weights."""
+    cloud.gabbro("force-off", "small", "--wait", "--timeout", "120", timeout=150)
+    cloud.run("sh", "-ec", """cd /sys/fs/cgroup
+        find machine -depth -type d -exec rmdir {} +
+        for c in $(cat cgroup.subtree_control); do echo -$c >cgroup.subtree_control; done
+        echo 1 >cgroup.procs""")
+    cloud.gabbro("start", "small", "--wait", "--timeout", "240", timeout=270)
+    said = cloud.eventually("the host says so", lambda: condition(cloud) != "CPUWeightsKept" and condition(cloud), 120)
+    return [said, (cloud.demo / "log/agent.log").read_text().count("start without their shares")]
 
 
 def main():

@@ -131,6 +131,8 @@ def measure(machines, seconds):
 def test_D26_coreFraction_is_the_share_of_a_core_that_two_want_and_no_cap(cloud, classes):
     if cloud.run("test", "-d", "/sys/fs/cgroup/cpu", check=False).returncode:
         pytest.skip("this machine's cpu controller is not of version 1")
+    weights = condition(cloud, "node", cloud.get("nodes")["items"][0]["metadata"]["name"], "CPUWeights")
+    assert weights["status"] == "True" and "version 1" in weights["message"], weights
     items = []
     for name, fraction in (("small", "20%"), ("large", "80%")):
         disk, machine = manifest(name, "AlwaysOn")
