@@ -12,9 +12,9 @@ static const struct {
         void (*fill)(const struct admission *admission, struct json_doc *doc);
         void (*check)(const struct admission *admission, const struct json_value *object, struct schema_faults *faults);
 } admissions[] = {
-        {&api_virtual_machine_kind, machine_default, machine_check},
-        {&api_virtual_machine_class_kind, NULL, class_check},
-        {&api_virtual_disk_kind, NULL, storage_disk_check},
+        {&api_virtual_machine_kind, machine_default, machine_check},  {&api_virtual_machine_class_kind, NULL, class_check},
+        {&api_virtual_disk_kind, NULL, storage_disk_check},           {&api_virtual_image_kind, NULL, storage_image_check},
+        {&api_cluster_virtual_image_kind, NULL, storage_image_check},
 };
 
 void admission_default(const struct admission *admission, struct json_doc *doc)

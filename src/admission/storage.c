@@ -172,3 +172,30 @@ void storage_disk_check(const struct admission *admission, const struct json_val
                                           reason_find(answer.rule->code)->text, reason_find(answer.rule->code)->doc);
         }
 }
+
+void storage_image_check(const struct admission *admission, const struct json_value *object, struct schema_faults *faults)
+{
+        const struct json_value *reference = json_find(object, "spec", "dataSource", "objectRef", NULL);
+        const char *name = json_find_string(reference, "name", NULL);
+        const char *namespace = admission->namespace ? admission->namespace : json_find_string(reference, "namespace", NULL);
+        const struct capability_pool *type;
+        struct capability_answer answer;
+        autostoreobject disk = NULL;
+        autostoreobject pool = NULL;
+
+        assert(admission && object && faults);
+        if (admission->old || !name || !namespace || g_strcmp0(json_find_string(reference, "kind", NULL), "VirtualDisk") != 0)
+                return;
+        disk = store_get_newest(admission->store, &api_virtual_disk_kind, namespace, name);
+        name = disk ? json_find_string(disk->root, "status", "storageClassName", NULL) : NULL;
+        pool = name ? store_get_newest(admission->store, &api_storage_pool_kind, NULL, name) : NULL;
+        type = pool ? capability_pool_find(json_find_string(pool->root, "spec", "type", NULL)) : NULL;
+        if (!type)
+                return;
+        answer = capability_ask(type, CAPABILITY_EXPORT,
+                                facts_of(pool->root, json_find_string(disk->root, "status", "nodeName", NULL)));
+        if (answer.verdict == CAPABILITY_REFUSED)
+                schema_faults_add(faults, "spec.dataSource.objectRef.name", answer.rule->code, "Invalid value: \"%s\": %s %s",
+                                  json_find_string(reference, "name", NULL), reason_find(answer.rule->code)->text,
+                                  reason_find(answer.rule->code)->doc);
+}

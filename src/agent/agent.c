@@ -6,6 +6,7 @@
 #include "agent/guest_calls.h"
 #include "agent/migration_keys.h"
 #include "agent/renew.h"
+#include "agent/volume_export.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -18,6 +19,7 @@
 
 #define JOB_THREADS       4
 #define QUERY_THREADS     3
+#define EXPORT_THREADS    2
 #define IMAGE_CACHE_BYTES (20ull << 30)
 
 /* --- the manifest ----------------------------------------------------------------------------------------------------------------
@@ -37,8 +39,15 @@ static void take_object(struct agent *agent, struct manifest_event *event)
         if (event->type == MANIFEST_DELETED) {
                 intents_remove(agent->intents, json_find_string(root, "kind", NULL),
                                json_find_string(root, "metadata", "name", NULL));
-        } else if (intents_apply(agent->intents, g_steal_pointer(&event->object)) < 0) {
-                log_warning("the manifest holds an object of an unknown kind; a newer gateway may send it");
+        } else {
+                g_autofree char *kind = g_strdup(json_find_string(root, "kind", NULL));
+                g_autofree char *name = g_strdup(json_find_string(root, "metadata", "name", NULL));
+
+                if (intents_apply(agent->intents, g_steal_pointer(&event->object)) < 0) {
+                        log_warning("the manifest holds an object of an unknown kind; a newer gateway may send it");
+                } else {
+                        converge_cancel(agent, kind, name);
+                }
         }
 }
 
@@ -80,6 +89,7 @@ static void on_connected(bool connected, const char *words, void *userdata)
                 log_info("the gateway is reached");
                 reports_resend(agent->reports);
                 node_report_soon(agent->node);
+                volume_export_hasten(agent);
         } else {
                 log_warning("the gateway is not reached; what runs goes on", "error", words);
         }
@@ -270,6 +280,9 @@ static int open_queues(struct agent *agent)
                 r = loop_pool_new(agent->loop, JOB_THREADS, &agent->jobs);
         }
         if (!r) {
+                r = loop_pool_new(agent->loop, EXPORT_THREADS, &agent->exports);
+        }
+        if (!r) {
                 r = loop_pool_new(agent->loop, QUERY_THREADS, &agent->queries);
         }
         if (!r) {
@@ -369,6 +382,7 @@ struct agent *agent_free(struct agent *agent)
         lanes_free(agent->lanes);
         guest_calls_free(agent->guest_calls);
         loop_pool_free(agent->jobs);
+        loop_pool_free(agent->exports);
         loop_pool_free(agent->queries);
         images_free(agent->images);
         if (agent->intents) {

@@ -3,6 +3,7 @@
 #include "agent/instance_change.h"
 #include "agent/instance_limits.h"
 #include "agent/job.h"
+#include "agent/volume_export.h"
 
 #include "base/error.h"
 #include "base/log.h"
@@ -11,8 +12,11 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define JOBS_MAX      4
-#define FULL_AGAIN_US 10000000ull
+#define JOBS_MAX    4
+#define EXPORTS_MAX 2
+/* One that waits for another one to end looks again after so long. */
+#define EXPORT_AGAIN_US 500000ull
+#define FULL_AGAIN_US   10000000ull
 /* Without an event definitions are compared this often. */
 #define COMPARE_INTERVAL_US 60000000ull
 
@@ -118,6 +122,11 @@ struct journal_key job_key(const struct job *job)
 
         return (struct journal_key){
                 .kind = job->kind->plural, .name = metadata->name, .uid = metadata->uid, .generation = job->doc->generation};
+}
+
+bool job_is_cancelled(const struct job *job)
+{
+        return job->agent->stopping || g_atomic_int_get(&job->cancelled);
 }
 
 int job_pass(const struct job *job, const char *step, const char *place)
@@ -281,10 +290,11 @@ static const char *opener_of(struct agent *agent, const struct intent *volume)
         return NULL;
 }
 
-/* What a copy needs to know of its source. */
+/* What a copy, or whoever sends one, needs to know of its source. */
 static void gather_source(struct agent *agent, const struct intent *intent, struct job *job)
 {
-        const struct intent *volume = copies(intent) ? intents_get(agent->intents, &api_volume_kind, copies(intent)) : NULL;
+        const char *name = volume_export_is(intent) ? volume_export_source(intent) : copies(intent);
+        const struct intent *volume = name ? intents_get(agent->intents, &api_volume_kind, name) : NULL;
         const struct api_volume_spec *spec = volume ? ((const struct api_volume *)volume->doc->view)->spec : NULL;
         struct job_source *source;
 
@@ -324,7 +334,7 @@ static const char *volume_user(struct agent *agent, const struct intent *intent)
         const char *user = user_of(agent, intent), *how = NULL;
         const struct intent *reader = user ? NULL : reader_of(agent, intent->name, &how);
 
-        return reader ? reader->name : user;
+        return reader ? reader->name : user ? user : volume_export_sender(agent, intent->name);
 }
 
 static const char *why_not_start(const struct agent *agent)
@@ -407,6 +417,9 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
                 job->busy_by = arena_strdup(job->arena, opener_of(agent, intent));
         } else if (intent->kind == &api_port_kind) {
                 job->used_by = arena_strdup(job->arena, user_of(agent, intent));
+        } else if (volume_export_is(intent)) {
+                job->was_ready = intent->ready;
+                gather_source(agent, intent, job);
         } else if (looks_at_host(intent)) {
                 job->was_ready = intent->ready;
                 job->inspection = inspection_gather(agent, intent);
@@ -686,7 +699,14 @@ static void job_done(int result, void *userdata)
         struct agent *agent = job->agent;
         struct intent *intent = intents_finish(agent->intents, job->intent);
 
-        agent->running--;
+        if (job->apart) {
+                agent->exporting--;
+        } else {
+                agent->running--;
+        }
+        if (intent) {
+                intent->job = NULL;
+        }
         if (intent && result != -ECANCELED) {
                 if (job->result != JOB_IMAGE && intent->kind == &api_volume_kind) {
                         drop_image(agent, intent);
@@ -746,6 +766,38 @@ static bool able_to_work(const struct agent *agent)
         return agent->synced && agent->net_built && agent->host && !agent->stopping;
 }
 
+/* Sending a copy of a disk takes long and waits for the network most of the time: it keeps nothing else from its turn. */
+static void begin_job(struct agent *agent, struct intent *intent)
+{
+        bool apart = volume_export_is(intent) && !intent->doc->deleted;
+
+        if (apart && agent->exporting >= EXPORTS_MAX) {
+                intent = intents_finish(agent->intents, intent);
+                if (intent) {
+                        intents_queue(agent->intents, intent, EXPORT_AGAIN_US);
+                }
+                return;
+        }
+        intent->job = job_new(agent, intent);
+        intent->job->apart = apart;
+        if (apart) {
+                agent->exporting++;
+        } else {
+                agent->running++;
+        }
+        loop_pool_submit(apart ? agent->exports : agent->jobs, job_work, job_done, intent->job);
+}
+
+void converge_cancel(struct agent *agent, const char *kind, const char *name)
+{
+        const struct schema_kind *known = intents_kind(kind);
+        const struct intent *intent = known && name ? intents_get(agent->intents, known, name) : NULL;
+
+        if (intent && intent->job && intent->doc->deleted) {
+                g_atomic_int_set(&intent->job->cancelled, 1);
+        }
+}
+
 void converge_pump(struct agent *agent)
 {
         uint64_t due;
@@ -759,8 +811,7 @@ void converge_pump(struct agent *agent)
                 if (!intent) {
                         break;
                 }
-                agent->running++;
-                loop_pool_submit(agent->jobs, job_work, job_done, job_new(agent, intent));
+                begin_job(agent, intent);
         }
         due = agent->running < JOBS_MAX ? intents_due_us(agent->intents) : UINT64_MAX;
         loop_timer_set(agent->turn_timer, due);
@@ -781,6 +832,8 @@ void converge_dependents(struct agent *agent, const struct intent *changed)
                         concerns = names_disk(changed->doc->view, other->name);
                 } else if (!instance && other->kind == &api_volume_kind && !other->ready) {
                         concerns = g_strcmp0(copies(other), changed->name) == 0; /* waits for it */
+                } else if (!instance && volume_export_is(other) && !other->ready && !other->running) {
+                        concerns = g_strcmp0(volume_export_source(other), changed->name) == 0;
                 } else if (instance && other->kind == &api_volume_kind && copies(other) && other->failures > 0 &&
                            !other->doc->deleted) {
                         concerns = names_disk(changed->doc->view, copies(other)); /* what hindered the copy may be over */

@@ -125,7 +125,7 @@ static bool on_progress(unsigned permille, void *userdata)
                 status.has_progress_percent = true;
                 job_progress(copying->job, &api_volume_status_type, &status);
         }
-        return copying->job->agent->stopping; /* undone and begun anew by the next agent */
+        return job_is_cancelled(copying->job); /* undone and begun anew by the next agent */
 }
 
 static int copy_content(struct job *job, const struct api_volume_spec *spec, int source_fd, const struct virt_volume *volume,

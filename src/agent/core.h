@@ -72,12 +72,14 @@ struct agent {
         struct frozen *frozen;
 
         struct loop_pool *jobs;    /* converging */
+        struct loop_pool *exports; /* sending copies of disks */
         struct loop_pool *queries; /* host facts, node report: what may hang without holding up work */
         struct lanes *lanes;       /* what guests are asked */
 
         struct loop_source *turn_timer; /* the next intent is due */
         struct loop_source *look_timer; /* look at the host again; NULL: never failed so far */
         unsigned running;               /* jobs under way */
+        unsigned exporting;             /* copies of disks that are being sent */
         unsigned adopting;              /* Instances of the first manifest that were not looked at yet */
         unsigned adopted;
         uint64_t begun_us; /* when this agent began */
@@ -95,6 +97,8 @@ struct agent {
 
 /** converge_pump() - give a turn to every intent that is due, while there are threads. */
 void converge_pump(struct agent *agent);
+/** converge_cancel() - long work on an intent that is to be deleted ends. */
+void converge_cancel(struct agent *agent, const char *kind, const char *name);
 /** converge_dependents() - something that Instances wait for has changed: queue those that name it. */
 void converge_dependents(struct agent *agent, const struct intent *changed);
 /** converge_build_net() - hand the ports of the manifest to the network engine; the first time before anything else. */

@@ -9,6 +9,7 @@
 
 #define CALL_TIMEOUT_US      30000000ull
 #define READ_STALL_US        30000000ull
+#define SEND_STALL_US        120000000ull /* the gateway looks at a file that is complete before it answers */
 #define CREDENTIAL_BYTES_MAX (64u << 10)
 #define USER_AGENT           "gabbro-agent/" GABBRO_VERSION
 
@@ -304,4 +305,91 @@ int gateway_read(struct gateway *gateway, const char *path, uint64_t offset,
 
         assert(on_piece && ret_status && reterr_words);
         return fetch(gateway, &options, userdata, ret_status, NULL, reterr_words);
+}
+
+/* --- sending files --- */
+
+struct sending_call {
+        const struct gateway_sending *sending;
+        struct gateway_answer *answer;
+};
+
+void gateway_answer_clear(struct gateway_answer *answer)
+{
+        g_free(answer->words);
+        *answer = (struct gateway_answer){};
+}
+
+static uint64_t number_header(const struct http_call *call, const char *name)
+{
+        const char *text = http_call_header(call, name);
+
+        return text ? g_ascii_strtoull(text, NULL, 10) : 0;
+}
+
+static void on_send_answer(struct http_call *call, void *userdata)
+{
+        struct sending_call *mine = userdata;
+
+        mine->answer->offset = number_header(call, "Upload-Offset");
+        mine->answer->length = number_header(call, "Upload-Length");
+        mine->answer->complete = g_strcmp0(http_call_header(call, "Upload-Complete"), "?1") == 0;
+}
+
+static bool on_send_go_on(struct http_call *call, void *userdata)
+{
+        const struct gateway_sending *sending = ((struct sending_call *)userdata)->sending;
+
+        return sending->go_on(sending->userdata);
+}
+
+static void on_send_sent(struct http_call *call, uint64_t sent, void *userdata)
+{
+        const struct gateway_sending *sending = ((struct sending_call *)userdata)->sending;
+
+        if (sending->on_sent) {
+                sending->on_sent(sent, sending->userdata);
+        }
+}
+
+/* The sentence of a Status. */
+static char *words_of(const GString *body)
+{
+        g_autoptr(json_doc) doc = NULL;
+
+        if (!body || body->len == 0 || json_parse(body->str, body->len, &doc, NULL)) {
+                return NULL;
+        }
+        return g_strdup(json_find_string(json_root(doc), "message", NULL));
+}
+
+int gateway_send(struct gateway *gateway, const struct gateway_sending *sending, struct gateway_answer *ret_answer)
+{
+        g_autofree char *url = NULL;
+        struct sending_call mine = {.sending = sending, .answer = ret_answer};
+        GString *body = NULL;
+        int r;
+
+        assert(gateway && sending && sending->go_on && ret_answer);
+        url = g_strconcat(gateway->url, sending->path, NULL);
+        r = fetch(gateway,
+                  &(struct http_call_options){.method = sending->method,
+                                              .url = url,
+                                              .headers = sending->headers,
+                                              .body_fd = sending->body_fd,
+                                              .body_fd_set = sending->body_len > 0,
+                                              .body_len = sending->body_len,
+                                              .stall_timeout_us = SEND_STALL_US,
+                                              .max_body_bytes = LIMIT_JSON_BYTES,
+                                              .go_on = on_send_go_on,
+                                              .on_sent = on_send_sent,
+                                              .on_answer = on_send_answer},
+                  &mine, &ret_answer->status, &body, &ret_answer->words);
+        if (!r && ret_answer->status >= 400) {
+                ret_answer->words = words_of(body);
+        }
+        if (body) {
+                g_string_free(body, TRUE);
+        }
+        return r;
 }

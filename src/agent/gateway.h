@@ -70,3 +70,23 @@ int gateway_get(struct gateway *gateway, const char *path, struct json_doc **ret
 int gateway_read(struct gateway *gateway, const char *path, uint64_t offset,
                  bool (*on_piece)(struct http_call *call, const char *piece, size_t len, void *userdata), void *userdata,
                  int *ret_status, char **reterr_words);
+
+/* A call that sends the content of a file, or asks about it. */
+struct gateway_sending {
+        const char *method, *path;
+        const char *const *headers;                     /* NULL-terminated */
+        int body_fd;                                    /* from its offset on */
+        uint64_t body_len;                              /* 0: no body */
+        bool (*go_on)(void *userdata);                  /* asked all the time; false: -ECANCELED */
+        void (*on_sent)(uint64_t sent, void *userdata); /* NULL: nobody listens */
+        void *userdata;
+};
+struct gateway_answer {
+        int status;
+        uint64_t offset, length; /* Upload-Offset, Upload-Length; 0 when absent */
+        bool complete;           /* Upload-Complete: there is nothing more to send */
+        char *words;             /* of a refusal, or of a failed call; NULL: none */
+};
+void gateway_answer_clear(struct gateway_answer *answer);
+/** gateway_send() - blocking, on any thread. 0 for any answer, or -errno with words in @ret_answer. */
+int gateway_send(struct gateway *gateway, const struct gateway_sending *sending, struct gateway_answer *ret_answer);

@@ -62,7 +62,8 @@ struct intent {
         bool removed;    /* no longer in the manifest; freed when its job is back */
         bool marked;     /* seen by the relist that is under way */
         unsigned failures;
-        uint64_t turn; /* number of the job that runs or ran last */
+        uint64_t turn;   /* number of the job that runs or ran last */
+        struct job *job; /* that runs, or NULL */
 
         /* What is known of the host's side. */
         struct json_doc *status; /* as the last job told it; without the guest's facts */

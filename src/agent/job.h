@@ -48,6 +48,8 @@ struct job_port {
 
 struct job {
         struct agent *agent;
+        gint cancelled;        /* atomic: its intent is being deleted */
+        bool apart;            /* of the threads of exports */
         struct intent *intent; /* loop thread only */
         const struct schema_kind *kind;
         uint64_t turn;
@@ -111,6 +113,8 @@ struct api_intent_error *job_virt_error(struct job *job, const char *otherwise, 
 struct journal_key job_key(const struct job *job);
 /** job_pass() - tell that a @place of @step was passed (base/steps.h): 0, or -errno: the step is to fail. */
 int job_pass(const struct job *job, const char *step, const char *place);
+/** job_is_cancelled() - long work is to end: nobody wants it any more, or the agent ends. */
+bool job_is_cancelled(const struct job *job);
 /** job_time() - a time from now in the job's arena, as statuses carry it. */
 const char *job_time(struct job *job, uint64_t from_now_us);
 /** job_now() - the time in the job's arena, as statuses carry it. */

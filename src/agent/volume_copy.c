@@ -200,7 +200,7 @@ static bool on_progress(unsigned permille, void *userdata)
                 status.progress_percent = copy->percent;
                 job_progress(copy->job, &api_volume_status_type, &status);
         }
-        return copy->job->agent->stopping; /* undone and begun anew by the next agent */
+        return job_is_cancelled(copy->job); /* undone and begun anew by the next agent */
 }
 
 static struct virt_volume_options options_of(const struct copy *copy)
@@ -210,6 +210,7 @@ static struct virt_volume_options options_of(const struct copy *copy)
                 .name = copy->spec->volume_name,
                 .format = format_of(copy->spec->format),
                 .capacity_bytes = copy->source.capacity_bytes,
+                .no_preallocation = copy->spec->read_only, /* nobody writes to it: its file holds what it has, and no more */
         };
 }
 

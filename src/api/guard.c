@@ -223,6 +223,31 @@ static bool allows_operation(struct call *call, const struct store_object *base,
         return decision.allowed;
 }
 
+/* --- images
+ * ------------------------------------------------------------------------------------------------------------------------ */
+
+/* An image of a disk is the disk's content in other hands, and so is an image for all of one of a project. */
+static bool allows_image(struct call *call, const struct store_object *base, const struct json_value *root)
+{
+        const struct json_value *reference = json_find(root, "spec", "dataSource", "objectRef", NULL);
+        const char *kind = json_find_string(reference, "kind", NULL), *namespace = call->target.namespace;
+        bool disk = g_strcmp0(kind, "VirtualDisk") == 0, image = !namespace && g_strcmp0(kind, "VirtualImage") == 0;
+        const struct schema_kind *source = disk ? &api_virtual_disk_kind : &api_virtual_image_kind;
+        struct auth_attributes attributes = {.verb = "get",
+                                             .group = source->group,
+                                             .resource = source->plural,
+                                             .namespace = namespace ? namespace : json_find_string(reference, "namespace", NULL),
+                                             .name = json_find_string(reference, "name", NULL)};
+        struct auth_decision decision;
+
+        if (base || !(disk || image) || !attributes.namespace || !attributes.name)
+                return true;
+        auth_authorise(access_policy(call->api->access), call->identity, &attributes, &decision);
+        if (!decision.allowed)
+                refuse(call, decision.reason, NULL);
+        return decision.allowed;
+}
+
 /* --- the table
  * ----------------------------------------------------------------------------------------------------------------------- */
 
@@ -235,6 +260,8 @@ static const struct {
         {&api_role_binding_kind, allows_binding},
         {&api_cluster_role_binding_kind, allows_binding},
         {&api_virtual_machine_operation_kind, allows_operation},
+        {&api_virtual_image_kind, allows_image},
+        {&api_cluster_virtual_image_kind, allows_image},
 };
 
 /* What is made by another verb than create (a server-side apply) needs the right to create as well. */

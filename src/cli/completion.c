@@ -33,7 +33,7 @@ static void print_bash(void)
                "| detach)\n"
                "                COMPREPLY=($(compgen -W \"$(gabbro get vm -o name 2>/dev/null | sed 's|.*/||')\" -- \"$word\")) "
                ";;\n"
-               "           image) COMPREPLY=($(compgen -W \"upload import\" -- \"$word\")) ;;\n"
+               "           image) COMPREPLY=($(compgen -W \"upload import from-disk\" -- \"$word\")) ;;\n"
                "           disk) COMPREPLY=($(compgen -W upload -- \"$word\")) ;;\n"
                "           callbacks) COMPREPLY=($(compgen -W \"list deliveries retry drop\" -- \"$word\")) ;;\n"
                "           top) COMPREPLY=($(compgen -W \"vm node\" -- \"$word\")) ;;\n"

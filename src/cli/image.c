@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
+#include "base/names.h"
 #include "cli/cli.h"
 #include "cli/upload.h"
 #include "generated/api_types.h"
@@ -203,6 +204,19 @@ static int set_bundle(struct json_doc *doc, struct json_value *http, const char 
         return CLI_OK;
 }
 
+/* Until it is ready, or failed. */
+static int wait_for_image(struct cli *cli, const struct image_options *options, const char *again)
+{
+        int code = cli_wait_for(cli, image_kind(options), options->name, "phase=Ready", IMPORT_WAIT_US, false);
+
+        if (code == CLI_OK)
+                cli_say("%s/%s is ready", image_kind(options)->singular, options->name);
+        else if (code == CLI_FAILED)
+                cli_hint("To try again: gabbro delete %s %s, then %s once more.", image_kind(options)->singular, options->name,
+                         again);
+        return code;
+}
+
 static int import(struct cli *cli, const struct image_options *options, const char *url)
 {
         g_autoptr(json_doc) doc = manifest(options, "HTTP");
@@ -215,13 +229,25 @@ static int import(struct cli *cli, const struct image_options *options, const ch
         int code = options->ca_bundle ? set_bundle(doc, http, options->ca_bundle) : CLI_OK;
         if (code == CLI_OK)
                 code = cli_apply_doc(cli, doc);
-        if (code == CLI_OK)
-                code = cli_wait_for(cli, image_kind(options), options->name, "phase=Ready", IMPORT_WAIT_US, false);
-        if (code == CLI_OK)
-                cli_say("%s/%s is ready", image_kind(options)->singular, options->name);
-        else if (code == CLI_FAILED)
-                cli_hint("To try again: gabbro delete %s %s, then import once more.", image_kind(options)->singular, options->name);
-        return code;
+        return code == CLI_OK ? wait_for_image(cli, options, "import") : code;
+}
+
+/* --- from a disk
+ * --------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static int from_disk(struct cli *cli, const struct image_options *options, const char *disk)
+{
+        g_autoptr(json_doc) doc = manifest(options, "ObjectRef");
+        struct json_value *source = json_find(json_root(doc), "spec", "dataSource", NULL);
+        struct json_value *reference = json_ensure_object(doc, source, "objectRef");
+
+        json_set_string(doc, reference, "kind", api_virtual_disk_kind.kind);
+        json_set_string(doc, reference, "name", disk);
+        if (options->cluster)
+                json_set_string(doc, reference, "namespace", cli->namespace);
+        int code = cli_apply_doc(cli, doc);
+        return code == CLI_OK ? wait_for_image(cli, options, "make it") : code;
 }
 
 /* The file's or URL's last part, without what tells its format, as a name: "Debian_12.qcow2.xz" is debian-12. */
@@ -249,14 +275,32 @@ static char *name_of(const char *source)
         return g_string_free(name, FALSE);
 }
 
+static const struct {
+        const char *verb;
+        int (*run)(struct cli *cli, const struct image_options *options, const char *source);
+} ways[] = {{"upload", upload}, {"import", import}, {"from-disk", from_disk}};
+
+static size_t find_way(const char *verb)
+{
+        size_t i = 0;
+
+        while (i < G_N_ELEMENTS(ways) && !g_str_equal(ways[i].verb, verb))
+                i++;
+        return i;
+}
+
 static int check(const struct image_options *options, int argc, char **argv)
 {
         bool upload_wanted = argc > 1 && g_str_equal(argv[1], "upload"), import_wanted = argc > 1 && g_str_equal(argv[1], "import");
 
         if (options->is_disk && (argc != 3 || !upload_wanted))
                 return cli_usage("what? gabbro disk upload FILE");
-        if (argc != 3 || !(upload_wanted || import_wanted))
-                return cli_usage("what? gabbro image upload FILE, or gabbro image import URL");
+        if (argc != 3 || find_way(argv[1]) == G_N_ELEMENTS(ways))
+                return cli_usage("what? gabbro image upload FILE, gabbro image import URL, or gabbro image from-disk DISK");
+        if (g_str_equal(argv[1], "from-disk") && !names_is_subdomain(argv[2]))
+                return cli_usage("%s is no name of a disk; gabbro get vd lists them", argv[2]);
+        if (g_str_equal(argv[1], "from-disk") && (options->sha256 || options->ca_bundle))
+                return cli_usage("--sha256 and --ca-bundle are for files from elsewhere");
         if (options->sha256 && (strlen(options->sha256) != 64 || strspn(options->sha256, "0123456789abcdefABCDEF") != 64))
                 return cli_usage("--sha256 takes 64 hexadecimal digits");
         if (import_wanted && !g_str_has_prefix(argv[2], "http://") && !g_str_has_prefix(argv[2], "https://"))
@@ -281,7 +325,7 @@ static int run(struct cli *cli, struct image_options *options, const GOptionEntr
         if (code == CLI_OK && !*options->name)
                 code = cli_usage("no name can be made of %s; choose one with --name", argv[2]);
         if (code == CLI_OK)
-                code = g_str_equal(argv[1], "upload") ? upload(cli, options, argv[2]) : import(cli, options, argv[2]);
+                code = ways[find_way(argv[1])].run(cli, options, argv[2]);
         g_free(options->name);
         g_free(options->sha256);
         g_free(options->ca_bundle);
@@ -302,7 +346,7 @@ int cli_image(struct cli *cli, int argc, char **argv)
 {
         struct image_options options = {.verb = "image"};
         const GOptionEntry entries[] = {
-                {"name", 0, 0, G_OPTION_ARG_STRING, &options.name, "Name of the image (that of the file)", "NAME"},
+                {"name", 0, 0, G_OPTION_ARG_STRING, &options.name, "Name of the image (that of the file or disk)", "NAME"},
                 {"cluster", 0, 0, G_OPTION_ARG_NONE, &options.cluster, "For all projects (ClusterVirtualImage)", NULL},
                 {"ca-bundle", 0, 0, G_OPTION_ARG_FILENAME, &options.ca_bundle,
                  "import: certificates in PEM that the server's is judged by", "FILE"},
@@ -313,10 +357,12 @@ int cli_image(struct cli *cli, int argc, char **argv)
         return run(cli, &options, entries,
                    "Images are qcow2, raw or ISO, also packed with xz, gzip, bzip2 or zstd. upload sends a file from here;\n"
                    "import lets the gateway fetch it. An upload that breaks off goes on by itself, or when the command is "
-                   "run again.\n\n"
+                   "run again.\n"
+                   "from-disk makes one of a disk as it is now, also while a machine runs with it; it is only read.\n\n"
                    "Examples:\n"
                    "  gabbro image upload debian-12.qcow2 --cluster\n"
-                   "  gabbro image import https://example.org/debian-12.qcow2 --sha256 HEX",
+                   "  gabbro image import https://example.org/debian-12.qcow2 --sha256 HEX\n"
+                   "  gabbro image from-disk web-root --name web-golden",
                    argc, argv);
 }
 

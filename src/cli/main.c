@@ -29,7 +29,7 @@ const struct cli_verb cli_verbs[] = {
         {"top", "vm|node [NAME...]", "What machines or hosts use now: processor, memory, disks, network", cli_top},
         {"guest", "exec|info|... MACHINE", "Ask the agent in a guest: commands, facts, passwords, freezing of file systems",
          cli_guest},
-        {"image", "upload FILE | import URL", "Bring an image into the library", cli_image},
+        {"image", "upload FILE | import URL | from-disk DISK", "Bring an image into the library", cli_image},
         {"disk", "upload FILE", "Make a disk of a file from here", cli_disk},
         {"callbacks", "list|deliveries|retry|drop", "What is told of images to endpoints, and what could not be told",
          cli_callbacks},

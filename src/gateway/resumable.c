@@ -238,8 +238,10 @@ int resumable_init(struct gateway *gateway)
                 r = staging_new(gateway->data_dir, &resumable->staging);
         if (r == 0)
                 r = staging_each(resumable->staging, load, resumable);
-        if (r == 0)
+        if (r == 0) {
                 half_http_init(resumable);
+                half_exports_init(resumable);
+        }
         return r;
 }
 

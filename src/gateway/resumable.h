@@ -105,6 +105,11 @@ void half_pump(struct half *half);
 
 /** half_http_init() - the routes. */
 void half_http_init(struct resumable *resumable);
+/** half_enter() - a request of HEAD, PATCH or DELETE for an upload whose right to it was looked at. */
+void half_enter(struct half *half, struct http_request *request, const char *method);
+/** half_begin() - a new upload, unless another one is under way or there is no room for it; @request is answered. @grant is taken
+ * over when it is begun. */
+void half_begin(struct resumable *resumable, struct http_request *request, struct upload_grant *grant, const char *metadata);
 /** half_answer() - an answer without a body that tells how far it is; the request is not the upload's any more. NULL is accepted.
  */
 void half_answer(struct half *half, struct http_request *request, int code);
@@ -116,3 +121,8 @@ void half_refuse_image(struct half *half, struct http_request *request);
 void half_serve_waiting(struct half *half);
 /** half_answer_over() - 410, or for one that was stored what its client wants to hear. */
 void half_answer_over(struct half *half, struct http_request *request);
+
+/* --- resumable_exports.c --- */
+
+/** half_exports_init() - the routes of agents that send copies of disks: /agent/v1/exports/<task>. */
+void half_exports_init(struct resumable *resumable);

@@ -249,7 +249,23 @@ static void serve_delete(struct half *half, struct http_request *request)
         half_end_now(half, &half_terminated);
 }
 
-static const struct half_verb verbs[] = {{"HEAD", serve_head}, {"PATCH", serve_patch}, {"DELETE", serve_delete}};
+void half_enter(struct half *half, struct http_request *request, const char *method)
+{
+        static const struct half_verb verbs[] = {{"HEAD", serve_head}, {"PATCH", serve_patch}, {"DELETE", serve_delete}};
+
+        assert(half && request && method);
+        if (half->state == HALF_MAKING) {
+                refuse(request, 423, "Conflict", "the upload is being begun; try again");
+                return;
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
+                if (strcmp(verbs[i].method, method) == 0) {
+                        enter(half, request, &verbs[i]);
+                        return;
+                }
+        }
+        refuse(request, 405, "MethodNotAllowed", "an upload knows HEAD, PATCH and DELETE");
+}
 
 /* --- who it is
  * ----------------------------------------------------------------------------------------------------------------------------- */
@@ -300,14 +316,8 @@ static void handle_half(struct resumable *resumable, struct http_request *reques
                 refuse(request, 404, "NotFound", "there is no such upload");
                 return;
         }
-        for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
-                if (strcmp(verbs[i].method, method) == 0) {
-                        if (admit(resumable, request, &half->grant))
-                                enter(half, request, &verbs[i]);
-                        return;
-                }
-        }
-        refuse(request, 405, "MethodNotAllowed", "an upload knows HEAD, PATCH and DELETE");
+        if (admit(resumable, request, &half->grant))
+                half_enter(half, request, method);
 }
 
 /* --- POST: a new one
@@ -417,21 +427,13 @@ static const char *why_not_replaced(const struct half *before, const struct uplo
         return NULL;
 }
 
-static void create(struct resumable *resumable, struct http_request *request, struct upload_grant *grant)
+void half_begin(struct resumable *resumable, struct http_request *request, struct upload_grant *grant, const char *metadata)
 {
-        struct gateway *gateway = resumable->gateway;
-        const char *metadata = http_request_header(request, "Upload-Metadata");
         struct half *before = g_hash_table_lookup(resumable->by_object, grant->uid);
-        autostoreobject object = store_get_newest(gateway->store, grant->kind, grant->namespace, grant->name);
-        const char *words =
-                !object || g_strcmp0(object->uid, grant->uid) != 0 ? "the object is gone" : uploads_why_not(gateway, object);
+        const char *words = why_not_replaced(before, grant);
         int code = 0;
 
-        if (words) {
-                refuse(request, 409, "Conflict", words);
-                return;
-        }
-        words = why_not_replaced(before, grant);
+        assert(resumable && request && grant);
         if (words) {
                 refuse(request, 423, "Conflict", words);
                 return;
@@ -444,6 +446,19 @@ static void create(struct resumable *resumable, struct http_request *request, st
         if (before)
                 half_end_now(before, &half_replaced);
         make(resumable, request, grant, metadata);
+}
+
+static void create(struct resumable *resumable, struct http_request *request, struct upload_grant *grant)
+{
+        struct gateway *gateway = resumable->gateway;
+        autostoreobject object = store_get_newest(gateway->store, grant->kind, grant->namespace, grant->name);
+        const char *words =
+                !object || g_strcmp0(object->uid, grant->uid) != 0 ? "the object is gone" : uploads_why_not(gateway, object);
+
+        if (words)
+                refuse(request, 409, "Conflict", words);
+        else
+                half_begin(resumable, request, grant, http_request_header(request, "Upload-Metadata"));
 }
 
 /* The token says all but what the client asks for now: that must be the same. */
@@ -562,7 +577,6 @@ static const char *fill_grant(struct gateway *gateway, const struct http_request
         const char *sha256 = json_find_string(object->root, "spec", "dataSource", "upload", "checksum", "sha256", NULL);
         const char *life = http_request_query(request, "life");
         uint64_t seconds = LIMIT_UPLOAD_TOKEN_US / 1000000;
-        unsigned char id[(UPLOAD_ID_MAX - 1) / 2];
 
         if (!sha256)
                 sha256 = http_request_query(request, "sha256");
@@ -575,9 +589,7 @@ static const char *fill_grant(struct gateway *gateway, const struct http_request
         g_autofree char *lower = sha256 ? g_ascii_strdown(sha256, -1) : NULL;
         g_strlcpy(grant->sha256, lower ?: "", sizeof(grant->sha256));
         grant->expires_us = clock_real_us(gateway->clock) + seconds * 1000000;
-        random_fill(gateway->random, id, sizeof(id));
-        for (size_t i = 0; i < sizeof(id); i++)
-                g_snprintf(grant->id + 2 * i, 3, "%02x", id[i]);
+        upload_grant_new_id(gateway->random, grant);
         return NULL;
 }
 

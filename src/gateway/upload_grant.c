@@ -22,6 +22,16 @@ void upload_grant_clear(struct upload_grant *grant)
         *grant = (struct upload_grant){};
 }
 
+void upload_grant_new_id(const struct random_source *random, struct upload_grant *grant)
+{
+        unsigned char id[(UPLOAD_ID_MAX - 1) / 2];
+
+        assert(random && grant);
+        random_fill(random, id, sizeof(id));
+        for (size_t i = 0; i < sizeof(id); i++)
+                g_snprintf(grant->id + 2 * i, 3, "%02x", id[i]);
+}
+
 static bool is_hex(const char *text, size_t len)
 {
         return text && strlen(text) == len && strspn(text, "0123456789abcdef") == len;

@@ -22,6 +22,8 @@ struct upload_grant {
         uint64_t expires_us;
 };
 void upload_grant_clear(struct upload_grant *grant);
+/** upload_grant_new_id() - an id that nobody guesses. */
+void upload_grant_new_id(const struct random_source *random, struct upload_grant *grant);
 /** upload_grant_id_is_valid() - whether @text has the form of an id: it is also a file's name. */
 bool upload_grant_id_is_valid(const char *text);
 

@@ -76,6 +76,9 @@ def test_options_may_stand_before_the_verb(admin):
     (["image", "upload", "https://x/y"], "gabbro image import"),
     (["image", "upload", "/etc/hostname", "--sha256", "abc"], "64"),
     (["image", "upload", "/___.qcow2"], "--name"),
+    (["image", "from-disk"], "gabbro image from-disk DISK"),
+    (["image", "from-disk", "a/b"], "gabbro get vd"),
+    (["image", "from-disk", "a", "--sha256", "0" * 64], "--sha256"),
     (["disk"], "gabbro disk upload FILE"),
     (["disk", "import", "https://x/y"], "gabbro disk upload FILE"),
     (["disk", "upload", "https://x/y"], "gabbro image import"),
@@ -122,7 +125,7 @@ def test_bash_completes_verbs_kinds_and_names(user):
     assert complete(user, "gabbro", "") == VERBS
     assert "virtualmachine" in complete(user, "gabbro", "get", "virtualm")
     assert complete(user, "gabbro", "get", "ns", "completed") == ["completed-ns"]
-    assert complete(user, "gabbro", "image", "") == ["upload", "import"]
+    assert complete(user, "gabbro", "image", "") == ["upload", "import", "from-disk"]
     assert complete(user, "gabbro", "disk", "") == ["upload"]
     assert complete(user, "gabbro", "callbacks", "") == ["list", "deliveries", "retry", "drop"]
     assert complete(user, "gabbro", "node", "") == ["join-token"]

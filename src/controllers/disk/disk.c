@@ -144,6 +144,7 @@ struct disk_turn {
         const char *user;    /* machine that has it now */
         const char *backs;   /* disks that are linked clones of it, or NULL */
         const char *copying; /* disks that are being copied from it, or NULL */
+        const char *imaged;  /* images that are being made of it, or NULL */
 };
 
 /* The machines that list the disk, and those that attachments name. */
@@ -193,6 +194,7 @@ static void disk_use(struct disk_turn *disk)
         disk->user = disk_user(disk->cache, disk->object);
         disk->backs = disk_readers(disk->cache, disk->object, true, arena);
         disk->copying = disk_readers(disk->cache, disk->object, false, arena);
+        disk->imaged = disk_imaged(disk->cache, disk->object, arena);
         if (disk->user)
                 conditions_say(&disk->conditions, "InUse", "True", REASON_ATTACHED_TO_VIRTUAL_MACHINE, "machine %s has it",
                                disk->user);
@@ -202,6 +204,9 @@ static void disk_use(struct disk_turn *disk)
         else if (disk->copying)
                 conditions_say(&disk->conditions, "InUse", "True", REASON_USED_FOR_DISK_CREATION, "it is being cloned: %s",
                                disk->copying);
+        else if (disk->imaged)
+                conditions_say(&disk->conditions, "InUse", "True", REASON_USED_FOR_IMAGE_CREATION, "images are made of it: %s",
+                               disk->imaged);
         else
                 conditions_say(&disk->conditions, "InUse", "False", REASON_NOT_IN_USE, "no machine has it");
 }
@@ -232,23 +237,6 @@ static const char *bytes_text(struct disk_turn *disk, int64_t bytes)
         return arena_strdup(turn_arena(disk->turn), quantity_format_bytes((uint64_t)bytes, text));
 }
 
-/* Words when the pool's disks may not become so much larger together. */
-static const char *growth_refusal(struct disk_turn *disk, const struct api_volume_spec *spec, uint64_t more)
-{
-        const struct cache_object *pool = cache_get(disk->cache, &api_storage_pool_kind, NULL, spec->pool->name);
-        uint64_t limit, allocated;
-        char text[2][32];
-
-        if (!pool || !pool_limit(pool->view, spec->node_name, &limit))
-                return NULL;
-        allocated = pool_allocated(disk->cache, pool->name, spec->node_name);
-        if (allocated <= limit && more <= limit - allocated)
-                return NULL;
-        return arena_printf(turn_arena(disk->turn), "the disks in StoragePool %s on %s may have %s together and have %s",
-                            pool->name, spec->node_name, quantity_format_bytes(limit, text[0]),
-                            quantity_format_bytes(allocated, text[1]));
-}
-
 enum growth {
         GROWTH_NONE,
         GROWTH_REFUSED, /* the pool's limit */
@@ -272,7 +260,8 @@ static enum growth disk_grow(struct disk_turn *disk, const struct api_volume *vo
         if ((int64_t)wanted > spec.capacity_bytes && disk->backs)
                 return GROWTH_FORBIDDEN;
         if ((int64_t)wanted > spec.capacity_bytes) {
-                *ret_words = growth_refusal(disk, &spec, wanted - (uint64_t)spec.capacity_bytes);
+                *ret_words = pool_why_no_room(disk->cache, spec.pool->name, spec.node_name, wanted - (uint64_t)spec.capacity_bytes,
+                                              turn_arena(disk->turn));
                 if (*ret_words)
                         return GROWTH_REFUSED;
                 spec.capacity_bytes = (int64_t)wanted;
@@ -399,8 +388,8 @@ static enum turn_result disk_mirror(struct disk_turn *disk)
 /* A clone is made at once, without placement: the pool's limit is looked at here. */
 static const char *clone_refusal(struct disk_turn *disk, const struct disk_plan *plan)
 {
-        const struct api_volume_spec place = {.node_name = plan->node, .pool = disk_pool_view(plan->pool, turn_arena(disk->turn))};
-        const char *words = growth_refusal(disk, &place, (uint64_t)plan->capacity_bytes);
+        const char *words =
+                pool_why_no_room(disk->cache, plan->pool->name, plan->node, (uint64_t)plan->capacity_bytes, turn_arena(disk->turn));
 
         if (words)
                 turn_again_in(disk->turn, OVER_COMMITTED_AGAIN_US);
@@ -491,11 +480,15 @@ static enum turn_result disk_end(struct disk_turn *disk)
                          arena_printf(turn_arena(disk->turn), "its deletion waits for machine %s, which has it", disk->user));
                 return TURN_WAIT;
         }
-        if (disk->backs || disk->copying) {
+        if (disk->backs || disk->copying || disk->imaged) {
                 disk_say(disk, "Terminating", "False", REASON_TERMINATING,
                          arena_printf(turn_arena(disk->turn), "its deletion waits for %s: %s",
-                                      disk->backs ? "linked clones, which read from it" : "copies that are being made of it",
-                                      disk->backs ? disk->backs : disk->copying));
+                                      disk->backs     ? "linked clones, which read from it"
+                                      : disk->copying ? "copies that are being made of it"
+                                                      : "images that are being made of it",
+                                      disk->backs     ? disk->backs
+                                      : disk->copying ? disk->copying
+                                                      : disk->imaged));
                 return TURN_WAIT;
         }
         if (disk->volume && !intent_retire(disk->turn, disk->volume, volume->status ? volume->status->state : NULL)) {
@@ -530,7 +523,7 @@ static enum turn_result disk_empty(struct disk_turn *disk)
 {
         const struct api_volume *volume = disk->volume->view;
 
-        if (!object_deleting(disk->volume) && (disk->user || disk->backs || disk->copying)) {
+        if (!object_deleting(disk->volume) && (disk->user || disk->backs || disk->copying || disk->imaged)) {
                 disk_say(disk, "Ready", "True", REASON_READY, "it is made anew once nobody reads it");
                 return TURN_WAIT;
         }

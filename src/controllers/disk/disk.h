@@ -65,6 +65,9 @@ const struct cache_object *disk_other_holder(const struct cache *cache, const st
  */
 const char *disk_readers(const struct cache *cache, const struct cache_object *disk, bool linked, struct arena *arena);
 
+/** disk_imaged() - the images whose copy of the disk is not complete: their names, "b, c", in @arena; NULL: none. */
+const char *disk_imaged(const struct cache *cache, const struct cache_object *disk, struct arena *arena);
+
 /** disk_limits_wanted() - how fast a disk shall be at most, as an Instance says it; NULL: no limits. */
 struct api_instance_disk_limits *disk_limits_wanted(const struct cache_object *disk, struct arena *arena);
 

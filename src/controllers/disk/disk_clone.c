@@ -70,6 +70,26 @@ const char *disk_readers(const struct cache *cache, const struct cache_object *d
         return names;
 }
 
+const char *disk_imaged(const struct cache *cache, const struct cache_object *disk, struct arena *arena)
+{
+        assert(cache && disk && arena);
+
+        const struct cache_object *source = disk_volume(cache, disk);
+        g_autoptr(GPtrArray) copies = source ? cache_lookup(cache, INDEX_VOLUME_BY_COPY, source->name) : NULL;
+        const char *names = NULL;
+
+        for (guint i = 0; copies && i < copies->len; i++) {
+                const struct api_volume *volume = ((const struct cache_object *)copies->pdata[i])->view;
+                const struct api_object_ref *owner = volume->spec->owner;
+
+                if (g_strcmp0(owner->kind, "VirtualDisk") == 0 || is_state(volume, "Gone") ||
+                    (volume->status && volume->status->path))
+                        continue;
+                names = names ? arena_printf(arena, "%s, %s", names, owner->name) : owner->name;
+        }
+        return names;
+}
+
 const char *disk_user(const struct cache *cache, const struct cache_object *disk)
 {
         assert(cache && disk);

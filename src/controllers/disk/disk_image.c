@@ -86,6 +86,9 @@ void disk_enqueue_copies(const struct cache *cache, const struct cache_object *v
 {
         assert(cache && volume && queue);
 
+        const struct api_volume_copy *copy_of = ((const struct api_volume *)volume->view)->spec->copy;
+        const struct cache_object *source = copy_of ? cache_get(cache, &api_volume_kind, NULL, copy_of->volume) : NULL;
+        const struct api_object_ref *whose = source ? ((const struct api_volume *)source->view)->spec->owner : NULL;
         g_autoptr(GPtrArray) copies = cache_lookup(cache, INDEX_VOLUME_BY_COPY, volume->name);
 
         for (guint i = 0; copies && i < copies->len; i++) {
@@ -95,6 +98,8 @@ void disk_enqueue_copies(const struct cache *cache, const struct cache_object *v
                 if (g_strcmp0(owner->kind, "VirtualDisk") == 0)
                         controller_enqueue(queue, owner->namespace, owner->name);
         }
+        if (whose && g_strcmp0(whose->kind, "VirtualDisk") == 0)
+                controller_enqueue(queue, whose->namespace, whose->name);
 }
 
 const char *disk_image_digest(const struct cache *cache, const struct api_volume *volume, const char *known)

@@ -26,7 +26,7 @@ const char *disk_image_digest(const struct cache *cache, const struct api_volume
 
 /** disk_lost_source() - the host's words when the file that a linked disk reads from is no more, else NULL. */
 const char *disk_lost_source(const struct cache *cache, const struct api_volume *volume);
-/** disk_enqueue_copies() - the disks that were made of a Volume that has changed. */
+/** disk_enqueue_copies() - the disks that were made of a Volume that has changed, and the disk that it is a copy of. */
 void disk_enqueue_copies(const struct cache *cache, const struct cache_object *volume, struct workqueue *queue);
 
 /** disk_limits_kept() - the limits that the running machine of a disk keeps to, as its host said last; NULL: none. */

@@ -54,6 +54,7 @@ struct image_view image_view(const struct cache_object *object)
                                 .upload_command = status->upload_command,
                                 .target = status->target,
                                 .source_uid = status->source_uid,
+                                .consistency = status->consistency,
                                 .ingest = status->ingest,
                                 .conditions = status->conditions,
                                 .n_conditions = status->n_conditions,
@@ -84,6 +85,7 @@ static void image_store_status(struct turn *turn, const struct cache_object *obj
         own.upload_command = status->upload_command;
         own.target = status->target;
         own.source_uid = status->source_uid;
+        own.consistency = status->consistency;
         own.conditions = status->conditions;
         own.n_conditions = status->n_conditions;
         turn_update_status(turn, object, &own);
@@ -223,9 +225,7 @@ static enum turn_result image_by_ref(struct image_turn *image)
         const char *words;
 
         if (!cluster && g_strcmp0(view->ref_kind, "VirtualImage") != 0)
-                return image_source_wait(image, "Failed",
-                                         g_strcmp0(view->ref_kind, "VirtualDisk") == 0 ? REASON_VIRTUAL_DISK_NOT_READY
-                                                                                       : REASON_SNAPSHOT_NOT_SUPPORTED,
+                return image_source_wait(image, "Failed", REASON_SNAPSHOT_NOT_SUPPORTED,
                                          arena_printf(arena, "images cannot be made of a %s yet",
                                                       view->ref_kind ? view->ref_kind : "nameless source"));
         source = image_find(image->cache, view->ref_kind, view->ref_namespace, view->ref_name);
@@ -255,6 +255,15 @@ void image_tell_upload(struct arena *arena, const struct cache_object *object, s
         *ret_command = arena_printf(arena, "curl -T FILE -H \"Authorization: Bearer $TOKEN\" \"$GATEWAY%s\"", urls->external);
 }
 
+/* What the library said of the content is the last word: nothing is copied or sent any more. */
+static enum turn_result image_refused(struct image_turn *image, const struct api_intent_error *error)
+{
+        if (g_strcmp0(image->view.status.phase, "Failed") != 0)
+                turn_event(image->turn, image->object, true, REASON_PROVISIONING_FAILED, error->message);
+        conditions_say(&image->conditions, "DatasourceReady", "False", error->reason, "%s", error->message);
+        return image_wait(image, "Failed", REASON_PROVISIONING_FAILED, error->message);
+}
+
 static enum turn_result image_by_ingest(struct image_turn *image, bool upload)
 {
         const struct api_image_ingest *ingest = image->view.status.ingest;
@@ -267,12 +276,8 @@ static enum turn_result image_by_ingest(struct image_turn *image, bool upload)
         image->view.status.progress = arena_printf(arena, "%d%%", ingest ? (int)ingest->progress_percent : 0);
         if (upload)
                 image_tell_upload(arena, image->object, &image->view.status.image_upload_urls, &image->view.status.upload_command);
-        if (ingest && ingest->error) {
-                if (g_strcmp0(image->view.status.phase, "Failed") != 0)
-                        turn_event(image->turn, image->object, true, REASON_PROVISIONING_FAILED, ingest->error->message);
-                conditions_say(&image->conditions, "DatasourceReady", "False", ingest->error->reason, "%s", ingest->error->message);
-                return image_wait(image, "Failed", REASON_PROVISIONING_FAILED, ingest->error->message);
-        }
+        if (ingest && ingest->error)
+                return image_refused(image, ingest->error);
         conditions_say(&image->conditions, "DatasourceReady", "True", REASON_DATASOURCE_READY, "the source is read by the gateway");
         if (upload && !begun)
                 return image_wait(image, "WaitForUserUpload", REASON_WAIT_FOR_USER_UPLOAD, "waits for the upload of its file");
@@ -280,16 +285,48 @@ static enum turn_result image_by_ingest(struct image_turn *image, bool upload)
                           upload ? "the file is being received and judged" : "the file is being fetched and judged");
 }
 
+static enum turn_result image_by_disk(struct image_turn *image)
+{
+        struct api_virtual_image_status *status = &image->view.status;
+        struct image_content content;
+        struct image_export made;
+
+        if (image_ingest_content(status->ingest, &content)) {
+                (void)image_export_retire(image->turn, image->object);
+                return image_finish(image, &content);
+        }
+        if (status->ingest && status->ingest->error) {
+                (void)image_export_retire(image->turn, image->object);
+                return image_refused(image, status->ingest->error);
+        }
+        image_export_take(image->turn, image->object, &image->view, &made);
+        status->progress = arena_printf(turn_arena(image->turn), "%d%%", made.percent);
+        status->consistency = made.consistency;
+        if (made.source_uid)
+                status->source_uid = made.source_uid;
+        if (made.source_fault)
+                return image_source_wait(image, made.phase, made.reason, made.words);
+        if (strcmp(made.phase, "Failed") == 0 && g_strcmp0(status->phase, "Failed") != 0)
+                turn_event(image->turn, image->object, true, made.reason, made.words);
+        conditions_say(&image->conditions, "DatasourceReady", "True", REASON_DATASOURCE_READY, "VirtualDisk %s is read",
+                       image->view.ref_name);
+        return image_wait(image, made.phase, made.reason, made.words);
+}
+
 static enum turn_result image_make(struct image_turn *image)
 {
         const char *type = image->view.type, *words;
         struct image_content content;
 
-        if (image_ready(image->object, &content, &words)) /* its own from now on, whatever happens to the source */
+        if (image_ready(image->object, &content, &words)) { /* its own from now on, whatever happens to the source */
+                (void)image_export_retire(image->turn, image->object);
                 return image_finish(image, &content);
+        }
         if (image->view.in_pool)
                 return image_wait(image, "Failed", REASON_STORAGE_CLASS_NOT_READY,
                                   "images lie in the gateway's library; storage PersistentVolumeClaim is not supported yet");
+        if (g_strcmp0(type, "ObjectRef") == 0 && g_strcmp0(image->view.ref_kind, "VirtualDisk") == 0)
+                return image_by_disk(image);
         if (g_strcmp0(type, "ObjectRef") == 0)
                 return image_by_ref(image);
         if (g_strcmp0(type, "HTTP") == 0 || g_strcmp0(type, "Upload") == 0)
@@ -320,7 +357,8 @@ static enum turn_result image_end(struct image_turn *image)
         if (use)
                 return image_wait(image, "Terminating", REASON_TERMINATING,
                                   arena_printf(turn_arena(image->turn), "waits for %s", use));
-        if (!image_volumes_retire(image->turn, image->object, true))
+        bool sent = image_export_retire(image->turn, image->object);
+        if (!image_volumes_retire(image->turn, image->object, true) || !sent)
                 return image_wait(image, "Terminating", REASON_CLEANUP_PENDING, "waits until hosts have removed their copies");
         turn_remove_finalizer(image->turn, image->object, FINALIZER_IMAGE);
         return TURN_DONE;
@@ -357,8 +395,13 @@ static void image_relate(const struct cache *cache, const struct cache_object *b
 {
         const struct cache_object *object = now ? now : before;
 
-        if (object->kind == &api_virtual_image_kind || object->kind == &api_cluster_virtual_image_kind)
+        if (object->kind == &api_virtual_image_kind || object->kind == &api_cluster_virtual_image_kind ||
+            object->kind == &api_virtual_disk_kind)
                 image_enqueue_users(cache, object, kind, queue);
+        else if (object->kind == &api_host_task_kind)
+                image_enqueue_task(object, kind, queue);
+        else if (object->kind == &api_node_kind && node_moved(before, now))
+                kind_enqueue(cache, kind, NULL, queue); /* a host that is copying or sending may be lost, or back */
         else if (object->kind == &api_volume_kind)
                 image_enqueue_owner(cache, object, kind, queue);
         else if (object->kind == &api_instance_kind || object->kind == &api_virtual_machine_kind)

@@ -12,7 +12,7 @@
 
 static bool volume_usable(const struct cache_object *volume)
 {
-        return !object_deleting(volume);
+        return !object_deleting(volume) && !image_volume_is_copy(volume);
 }
 
 const struct cache_object *image_volume_on(const struct cache *cache, const struct cache_object *image, const char *node)
@@ -33,8 +33,10 @@ const struct cache_object *image_volume_on(const struct cache *cache, const stru
 
 /* The number behind the last '-' that no Volume of the image has. Its file is named by it too: one that is on its way out may still
  * have the other. */
-static const char *free_volume_name(struct turn *turn, const struct cache_object *image, const char *format, const char **ret_file)
+const char *image_volume_name(struct turn *turn, const struct cache_object *image, const char *format, const char **ret_file)
 {
+        assert(turn && image && format && ret_file);
+
         struct arena *arena = turn_arena(turn);
         const char *name;
         unsigned n = 0;
@@ -53,7 +55,7 @@ static const char *image_volume_create(struct turn *turn, const struct cache_obj
 {
         struct arena *arena = turn_arena(turn);
         struct intent_owner owner = intent_owner_of(image);
-        const char *file, *name = free_volume_name(turn, image, content->format, &file);
+        const char *file, *name = image_volume_name(turn, image, content->format, &file);
         struct api_object_ref ref = {.kind = owner.kind, .namespace = owner.namespace, .name = owner.name, .uid = owner.uid};
         struct api_volume_source source = {
                 .digest = content->digest,
@@ -212,6 +214,8 @@ bool image_volumes_retire(struct turn *turn, const struct cache_object *image, b
                 const struct cache_object *object = volumes->pdata[i];
                 const struct api_volume *volume = object->view;
 
+                if (image_volume_is_copy(object))
+                        continue;
                 if (!all && !object_deleting(object) && volume_needed(turn_cache(turn), object))
                         none = false;
                 else if (!intent_retire(turn, object, volume->status ? volume->status->state : NULL))
@@ -278,6 +282,17 @@ void image_enqueue_owner(const struct cache *cache, const struct cache_object *v
                 controller_enqueue(queue, owner->namespace, owner->name);
         else if (view->spec && view->spec->copy)
                 enqueue_source(cache, view->spec->copy->volume, kind, queue);
+}
+
+void image_enqueue_task(const struct cache_object *task, const struct schema_kind *kind, struct workqueue *queue)
+{
+        assert(task && kind && queue);
+
+        const struct api_host_task *view = task->view;
+        const struct api_object_ref *owner = view->spec ? view->spec->owner : NULL;
+
+        if (owner && g_strcmp0(owner->kind, kind->kind) == 0)
+                controller_enqueue(queue, owner->namespace, owner->name);
 }
 
 static void enqueue_refs(const struct cache_object *machine, const struct schema_kind *kind, struct workqueue *queue)

@@ -144,6 +144,23 @@ bool pool_limit(const struct api_storage_pool *pool, const char *node, uint64_t 
         return false;
 }
 
+const char *pool_why_no_room(const struct cache *cache, const char *name, const char *node, uint64_t more, struct arena *arena)
+{
+        assert(cache && name && node && arena);
+
+        const struct cache_object *pool = cache_get(cache, &api_storage_pool_kind, NULL, name);
+        uint64_t limit, allocated;
+        char text[2][32];
+
+        if (!pool || !pool_limit(pool->view, node, &limit))
+                return NULL;
+        allocated = pool_allocated(cache, name, node);
+        if (allocated <= limit && more <= limit - allocated)
+                return NULL;
+        return arena_printf(arena, "the disks in StoragePool %s on %s may have %s together and have %s", name, node,
+                            quantity_format_bytes(limit, text[0]), quantity_format_bytes(allocated, text[1]));
+}
+
 /* Nodes are made to look at the pool again, each by a task that goes when all have done so. */
 static void refresh_on(struct pool_turn *pool, const struct cache_object *node)
 {

@@ -14,3 +14,6 @@ extern const struct controller pool_controller;
 uint64_t pool_allocated(const struct cache *cache, const char *name, const char *node);
 /** pool_limit() - what they may become together; false: there is no limit, or the pool's size there is not known yet. */
 bool pool_limit(const struct api_storage_pool *pool, const char *node, uint64_t *ret_bytes);
+/** pool_why_no_room() - why the volumes of pool @name on @node may not become so many bytes larger together, in words of @arena;
+ * NULL: they may. */
+const char *pool_why_no_room(const struct cache *cache, const char *name, const char *node, uint64_t more, struct arena *arena);

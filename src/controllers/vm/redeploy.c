@@ -42,6 +42,9 @@ const char *redeploy_refusal(const struct cache *cache, const struct cache_objec
                 readers = disk_readers(cache, disk, true, arena) ?: disk_readers(cache, disk, false, arena);
                 if (readers)
                         return arena_printf(arena, "disk %s is read by its clones: %s", disk->name, readers);
+                readers = disk_imaged(cache, disk, arena);
+                if (readers)
+                        return arena_printf(arena, "images are being made of disk %s: %s", disk->name, readers);
                 if (disk_other_holder(cache, disk, machine->uid, &former))
                         return arena_printf(arena, "disk %s is with another machine", disk->name);
                 disk_plan(cache, disk, arena, &plan);
