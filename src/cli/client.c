@@ -22,14 +22,17 @@ void cli_reply_clear(struct cli_reply *reply)
         *reply = (struct cli_reply){};
 }
 
-struct http_client_options client_options(const struct cli *cli)
+struct http_client_options client_options(struct cli *cli)
 {
+        if (!cli->kept)
+                cli->kept = http_kept_new();
         return (struct http_client_options){
                 .ca_pem = cli->ca_pem,
                 .certificate_pem = cli->certificate_pem,
                 .key_pem = cli->key_pem,
                 .user_agent = "gabbro/" GABBRO_VERSION,
                 .insecure = cli->insecure,
+                .kept = cli->kept,
         };
 }
 
@@ -95,12 +98,14 @@ static bool is_lost(int r, int status, unsigned attempt)
         return r == -EIO || (attempt > 0 && (r == -ECONNREFUSED || (r == 0 && status == 503)));
 }
 
-static int fetch(const struct cli *cli, const struct cli_request *request, const struct http_call_options *call,
+static int fetch(struct cli *cli, const struct cli_request *request, const struct http_call_options *call,
                  struct cli_reply *ret_reply, char **reterr_words)
 {
         struct http_client_options client = client_options(cli);
         int r;
 
+        if (request->once)
+                client.kept = NULL; /* on a connection that turns out to be closed it would be sent once more */
         for (unsigned attempt = 0;; attempt++) {
                 r = http_fetch(&client, call, request->userdata, &ret_reply->status, &ret_reply->text, reterr_words);
                 if (attempt >= RETRIES || !is_write(request) || request->once || !is_lost(r, ret_reply->status, attempt))

@@ -8,7 +8,7 @@
 #define CLIENT_LIST_NODES 20000000u
 
 /** client_options() - borrowed from @cli. */
-struct http_client_options client_options(const struct cli *cli);
+struct http_client_options client_options(struct cli *cli);
 /** client_headers() - "Name: value" of a request; g_strfreev(). @accept NULL: JSON; @content_type and
  * @more (a whole line) NULL: none. */
 char **client_headers(const struct cli *cli, const char *accept, const char *content_type, const char *more);

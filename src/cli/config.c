@@ -147,5 +147,6 @@ void config_clear(struct cli *cli)
 
         for (size_t i = 0; i < G_N_ELEMENTS(owned); i++)
                 g_free(owned[i]);
+        http_kept_free(cli->kept);
         *cli = (struct cli){};
 }

@@ -542,6 +542,70 @@ static void a_fetch_blocks_its_thread_and_gives_the_answer(void)
         testing_app_free(app);
 }
 
+static void fetch_kept(struct testing_app *app, struct http_kept *kept)
+{
+        g_autofree char *url = testing_url(app, "/known");
+        struct fetch fetch = {.client = {.ca_pem = app->ca.certificate_pem, .kept = kept}, .options = {.url = url}};
+
+        fetch_run(app, &fetch);
+        g_assert_cmpint(fetch.result, ==, 0);
+        g_assert_cmpstr(fetch.body->str, ==, "known");
+        fetch_clear(&fetch);
+}
+
+static void kept_connections_serve_the_calls_that_follow(void)
+{
+        struct testing_app *app = testing_app_new(true, NULL);
+        struct http_kept *kept = http_kept_new();
+
+        for (unsigned i = 0; i < 3; i++)
+                fetch_kept(app, kept);
+        g_assert_cmpuint(testing_stats(app).connections_total, ==, 1);
+        http_kept_free(kept);
+        testing_app_free(app);
+}
+
+static void a_kept_connection_that_was_closed_is_replaced(void)
+{
+        struct http_limits limits = *http_limits_default();
+        limits.idle_time_us = 50000;
+        struct testing_app *app = testing_app_new(true, &limits);
+        struct http_kept *kept = http_kept_new();
+
+        fetch_kept(app, kept);
+        testing_until(app->loop, testing_stats(app).connections == 0);
+        fetch_kept(app, kept);
+        g_assert_cmpuint(testing_stats(app).connections_total, ==, 2);
+        http_kept_free(kept);
+        testing_app_free(app);
+}
+
+static void a_kept_connection_is_trusted_by_those_who_trust_its_server(void)
+{
+        struct testing_app *app = testing_app_new(true, NULL);
+        struct testing_certificate other = testing_certificate(NULL, "test CA", NULL);
+        g_autofree char *url = testing_url(app, "/hello");
+        struct http_kept *kept = http_kept_new();
+        const struct {
+                struct http_client_options client;
+                int result;
+        } cases[] = {
+                {{.insecure = true, .kept = kept}, 0},
+                {{.ca_pem = app->ca.certificate_pem, .kept = kept}, 0},
+                {{.ca_pem = other.certificate_pem, .kept = kept}, -EKEYREJECTED},
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                struct fetch fetch = {.client = cases[i].client, .options = {.url = url}};
+                fetch_run(app, &fetch);
+                g_assert_cmpint(fetch.result, ==, cases[i].result);
+                fetch_clear(&fetch);
+        }
+        http_kept_free(kept);
+        testing_certificate_clear(&other);
+        testing_app_free(app);
+}
+
 static void servers_are_trusted_by_ca_or_by_the_hash_of_the_ca_only(void)
 {
         struct testing_app *app = testing_app_new(true, NULL);
@@ -615,6 +679,9 @@ int main(int argc, char **argv)
         ADD(peers_are_named_by_address_and_port);
         ADD(proxies_of_the_environment_are_ignored);
         ADD(a_fetch_blocks_its_thread_and_gives_the_answer);
+        ADD(kept_connections_serve_the_calls_that_follow);
+        ADD(a_kept_connection_that_was_closed_is_replaced);
+        ADD(a_kept_connection_is_trusted_by_those_who_trust_its_server);
         ADD(servers_are_trusted_by_ca_or_by_the_hash_of_the_ca_only);
         ADD(the_client_shows_its_certificate);
         return g_test_run();

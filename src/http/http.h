@@ -189,6 +189,7 @@ struct http_client_options {
         /* Refuse to connect to addresses for which this returns false (downloads: no internal hosts), also after redirects. */
         bool (*allow_address)(const char *ip, void *userdata);
         void *userdata;
+        struct http_kept *kept; /* http_fetch(): connections that go on to the next call, borrowed; NULL: each has its own */
 };
 /** http_client_new() - keeps connections alive between its calls. Ignores proxies of the environment. 0 or -errno. */
 int http_client_new(const struct http_client_options *options, struct http_client **ret_client);
@@ -243,6 +244,13 @@ int http_call_status(const struct http_call *call);
  */
 int http_fetch(const struct http_client_options *client, const struct http_call_options *options, void *userdata, int *ret_status,
                GString **ret_body, char **reterr_words);
+
+/** http_kept_new() - connections and TLS sessions that calls leave to each other, one after the other; NULL: no memory. Not for
+ * clients that pin a CA by its hash, nor for requests that must not be sent twice: a call that finds its connection closed makes
+ * another one and asks again. */
+struct http_kept *http_kept_new(void);
+/** http_kept_free() - closes them; NULL is accepted. No call that borrows them is under way. */
+struct http_kept *http_kept_free(struct http_kept *kept);
 
 /* --- WebSocket streams: messages both ways over an upgraded connection --- */
 
