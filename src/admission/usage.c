@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MIB (1ull << 20)
+
 struct count {
         void (*add)(const char *resource, uint64_t amount, void *userdata);
         void *userdata;
@@ -35,17 +37,28 @@ static uint64_t whole(const struct json_value *value)
         return json_int64(value, &number) == 0 && number > 0 ? (uint64_t)number : 0;
 }
 
-/* A machine counts with what it declares, whether it runs or not: it may be started at any time. */
+/* Of a machine that is on a host: what is set aside for it there, which a guest that was asked for some of it keeps. */
+static uint64_t memory_on_host(const struct json_value *root)
+{
+        const struct json_value *status = json_get(root, "status"), *memory = json_find(status, "resources", "memory", NULL);
+
+        return json_get(status, "nodeName") ? MAX(bytes_of(json_get(memory, "size")), bytes_of(json_get(memory, "reservedSize")))
+                                            : 0;
+}
+
+/* A machine counts with what it declares, whether it runs or not: it may be started at any time. Memory that it has and does not
+ * declare any more goes with its next start. */
 static void machine(const struct json_value *root, const struct count *count)
 {
         const struct json_value *spec = json_get(root, "spec");
         const char *fraction = json_find_string(spec, "cpu", "coreFraction", NULL);
         uint64_t cores = whole(json_find(spec, "cpu", "cores", NULL));
         uint64_t percent = fraction ? strtoul(fraction, NULL, 10) : 100;
+        uint64_t memory = bytes_of(json_find(spec, "memory", "size", NULL)), has = memory_on_host(root);
 
         add(count, QUOTA_CORES, cores);
         add(count, QUOTA_CPU, cores * MIN(percent, 100) * 10);
-        add(count, QUOTA_MEMORY, bytes_of(json_find(spec, "memory", "size", NULL)));
+        add(count, QUOTA_MEMORY, has > memory + MIB ? has : memory); /* hosts round up */
 }
 
 /* A disk counts with the larger of what it asks for and what it has: a size or pool that it leaves out is known later. The file

@@ -396,6 +396,7 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
         job->stop = intent->stop;
         job->space = intent->space;
         job->unplug = intent->unplug;
+        job->balloon = intent->balloon;
         job->known_path = arena_strdup(job->arena, intent->path);
         job->known_epoch = intent->epoch;
         job->ran_epoch = -1;
@@ -570,6 +571,7 @@ static void take_facts(struct agent *agent, struct intent *intent, struct job *j
         intent->stop = job->stop;
         intent->space = job->space;
         intent->unplug = job->unplug;
+        intent->balloon = job->balloon;
         intent->gone = job->result == JOB_GONE;
         if (intent->kind == &api_volume_kind) {
                 if (job->path && g_strcmp0(intent->path, job->path) != 0) {

@@ -2,6 +2,7 @@
 #include "agent/job.h"
 
 #include "agent/groups.h"
+#include "agent/instance_balloon.h"
 #include "agent/instance_change.h"
 #include "agent/instance_drift.h"
 #include "agent/instance_limits.h"
@@ -215,6 +216,7 @@ struct api_instance_status instance_status(struct instance_turn *turn)
                                                                                          : NULL;
         instance_tell_limits(turn, &status);
         instance_tell_size(turn, &status);
+        instance_tell_balloon(turn, &status);
         versions->libvirt = turn->job->host->facts.libvirt_version;
         versions->qemu = emulator_version(turn);
         status.versions = versions;
@@ -355,8 +357,11 @@ void instance_fail(struct instance_turn *turn, const char *step, struct api_inte
 
 static bool act_report(struct instance_turn *turn)
 {
-        if (instance_plug(turn) && instance_see_definition(turn)) {
-                report(turn);
+        if (instance_plug(turn)) {
+                instance_balloon(turn);
+                if (instance_see_definition(turn)) {
+                        report(turn);
+                }
         }
         if (turn->wish.order != INSTANCE_NO_ORDER && !turn->job->again_us && turn->job->result == JOB_DONE) {
                 turn->job->again_us = ORDER_AGAIN_US; /* it waits for the guest, or for the lease */

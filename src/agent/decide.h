@@ -84,7 +84,8 @@ enum stop_action stop_decide(const struct stop_progress *progress, bool force, u
 
 /*
  * A disk leaves a running domain when its guest lets it go: a guest that is paused, still boots or has no driver for that never
- * answers. It is asked again, first often, then now and then, and after a while that is told.
+ * answers. It is asked again, first often, then now and then, and after a while that is told. So is one that shall give memory
+ * back.
  */
 struct unplug_progress {
         uint64_t begun_us; /* 0: nothing is awaited */

@@ -267,6 +267,7 @@ static void describe_size(struct job *job, const struct api_instance_spec *spec,
         }
         domain->cpu_shares = virt_cpu_shares(domain->vcpus, fraction, host_weights(job->host));
         domain->memory_mib = spec->memory_mib;
+        domain->balloon_mib = spec->has_balloon_mib && spec->balloon_mib < spec->memory_mib ? spec->balloon_mib : 0;
         domain->max_vcpus = spec->cpu->has_max_cores ? spec->cpu->max_cores : 0;
         domain->max_memory_mib = spec->has_max_memory_mib ? spec->max_memory_mib : 0;
 }

@@ -34,6 +34,9 @@ struct instance_turn {
         struct virt_facts *live; /* the running domain as it was read last in this turn, or NULL */
         unsigned cores;          /* of the running domain; 0: not looked at */
         uint64_t memory_mib;
+        uint64_t held_mib;                          /* by its guest; 0: not looked at, or it has no balloon */
+        uint64_t balloon_mib;                       /* that it was asked to keep; 0: all of it */
+        const char *balloon_late;                   /* why it does not hold what it shall, or NULL */
         const struct api_instance_refusal *refused; /* how it could not grow, or NULL */
         struct json_doc *record;                    /* owns the hardware record when this turn took it */
 };

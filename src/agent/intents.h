@@ -79,7 +79,7 @@ struct intent {
         bool image_ready;
         struct stop_progress stop;
         struct space_progress space;
-        struct unplug_progress unplug;
+        struct unplug_progress unplug, balloon;
         uint64_t definition_due_us;      /* Instance: when its definition is compared next; 0: at the next turn */
         char *definition_tolerated;      /* Instance: a difference that defining anew did not remove */
         struct json_doc *guest;          /* Instance: what the guest agent told last (object of status members) */

@@ -64,9 +64,10 @@ struct job {
         unsigned failures;    /* in a row before this turn */
         struct stop_progress stop;
         struct space_progress space;
-        struct unplug_progress unplug; /* Instance, in and out */
-        struct job_volume *volumes;    /* Instance: in the order of its disks */
-        struct job_port *ports;        /* Instance: in the order of its ports */
+        struct unplug_progress unplug;  /* Instance, in and out */
+        struct unplug_progress balloon; /* the same: memory that a guest was asked for */
+        struct job_volume *volumes;     /* Instance: in the order of its disks */
+        struct job_port *ports;         /* Instance: in the order of its ports */
         size_t n_volumes, n_ports;
         const char *image_path;                       /* Volume */
         const struct job_source *source;              /* Volume: what it is a copy of; NULL: it is none, or that is not here */

@@ -63,13 +63,18 @@ static void learn(struct plan *plan, const struct json_value *machine, const str
         const char *phase = json_find_string(machine, "status", "phase", NULL);
         const char *mode = json_find_string(machine, "spec", "disruptions", "applyMode", NULL);
         struct change_machine *now = &plan->machine;
+        uint64_t least;
 
         plan->runs = phase && g_strv_contains(on, phase);
         now->live = wish->live || g_strcmp0(mode, "Live") == 0;
         now->cores = number_of(json_find(has, "cpu", "cores", NULL), 0);
         now->cores_most = number_of(json_find(has, "cpu", "maxCores", NULL), now->cores);
         now->memory_mib = mib_of(json_find_string(has, "memory", "size", NULL));
-        now->memory_most_mib = MAX(mib_of(json_find_string(has, "memory", "maxSize", NULL)), now->memory_mib);
+        now->memory_full_mib = MAX(mib_of(json_find_string(has, "memory", "reservedSize", NULL)), now->memory_mib);
+        now->memory_most_mib = MAX(mib_of(json_find_string(has, "memory", "maxSize", NULL)), now->memory_full_mib);
+        least = mib_of(json_find_string(has, "memory", "minSize", NULL));
+        /* One that does not apply changes live yet does not tell. */
+        now->memory_least_mib = least ? least : wish->live ? change_memory_least(now->memory_full_mib) : now->memory_full_mib;
 }
 
 /* --- the plan --- */

@@ -289,10 +289,13 @@ static bool answer_size(struct cloud *cloud, const struct store_object *object)
         const struct json_value *cpu = json_find(object->root, "spec", "cpu", NULL);
         const struct json_value *refused = json_find(object->root, "status", "growthRefused", NULL);
         int64_t cores = number_in(cpu, "cores"), mib = number_at(object, "spec", "memoryMib");
-        int64_t fraction = number_in(cpu, "coreFractionPercent");
+        int64_t fraction = number_in(cpu, "coreFractionPercent"), keeps = number_at(object, "spec", "balloonMib");
+        g_autofree char *target = g_strdup_printf("%" PRId64, keeps);
+        int64_t holds = keeps > 0 && !cloud->stubborn ? keeps : mib;
 
         if (cores == number_at(object, "status", "cores") && mib == number_at(object, "status", "memoryMib") &&
-            fraction == number_at(object, "status", "coreFractionPercent")) {
+            fraction == number_at(object, "status", "coreFractionPercent") && holds == number_at(object, "status", "heldMib") &&
+            keeps == number_at(object, "status", "balloonMib")) {
                 if (!refused)
                         return false;
                 answer(cloud, object, "{\"growthRefused\": null}");
@@ -307,9 +310,10 @@ static bool answer_size(struct cloud *cloud, const struct store_object *object)
                 return true;
         }
         answer(cloud, object,
-               "{\"cores\": %" PRId64 ", \"memoryMib\": %" PRId64 ", \"coreFractionPercent\": %" PRId64
-               ", \"growthRefused\": null}",
-               cores, mib, fraction);
+               "{\"cores\": %" PRId64 ", \"memoryMib\": %" PRId64 ", \"coreFractionPercent\": %" PRId64 ", \"heldMib\": %" PRId64
+               ", \"balloonMib\": %s, \"balloonLate\": %s, \"growthRefused\": null}",
+               cores, mib, fraction, holds, keeps > 0 ? target : "null",
+               holds != keeps && keeps > 0 ? "\"the guest sleeps\"" : "null");
         return true;
 }
 

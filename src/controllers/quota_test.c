@@ -72,6 +72,30 @@ static void a_disk_of_unknown_size_is_judged_when_it_is_known(void)
         expect_used(cloud, "storage", "2Gi");
 }
 
+/* What a guest gave back it may take again: it counts until the machine is off. */
+static void memory_that_a_guest_gave_back_is_counted(void)
+{
+        static const char less[] =
+                "{apiVersion: gabbro.dev/v1, kind: VirtualMachine, metadata: {name: a}, spec: {virtualMachineClassName: generic,\n"
+                " cpu: {cores: 1}, memory: {size: 512Mi}, disruptions: {applyMode: Live}, runPolicy: Manual,\n"
+                " blockDeviceRefs: [{kind: VirtualDisk, name: a-root}]}}";
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        quota(cloud, "memory: 4Gi");
+        cloud_machine(cloud, "a", "  disruptions: {applyMode: Live}\n");
+        cloud_expect_phase(cloud, VM, "a", "Running");
+        expect_used(cloud, "memory", "1Gi");
+        cloud_applyf(cloud, "%s", less);
+        cloud_settle(cloud);
+        g_assert_cmpstr(cloud_text(cloud, VM, "a", "/status/resources/memory/size"), ==, "512Mi");
+        expect_used(cloud, "memory", "1Gi");
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: off},\n"
+                            " spec: {type: Stop, force: true, virtualMachineName: a}}");
+        cloud_expect_phase(cloud, VM, "a", "Stopped");
+        cloud_settle(cloud);
+        expect_used(cloud, "memory", "512Mi");
+}
+
 /* Lowering a quota below what is used breaks nothing that is there. */
 static void a_lowered_quota_breaks_nothing(void)
 {
@@ -93,6 +117,7 @@ int main(int argc, char **argv)
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/quota/address", an_address_that_a_controller_makes_is_counted);
         g_test_add_func("/quota/disk", a_disk_of_unknown_size_is_judged_when_it_is_known);
+        g_test_add_func("/quota/given-back", memory_that_a_guest_gave_back_is_counted);
         g_test_add_func("/quota/lowered", a_lowered_quota_breaks_nothing);
         return g_test_run();
 }

@@ -13,6 +13,9 @@
 #define MEMORY_ROOM_LEAST (8ull << 10)
 /* The addresses of a processor of 39 bits hold it, and the devices beside it. */
 #define MEMORY_ROOM_MOST (256ull << 10)
+/* A guest measures its tables by all that it was started with: it starves long before nothing is left. */
+#define MEMORY_LEAST_SHARE 4
+#define MEMORY_LEAST_MIB   128
 
 const struct change_field change_fields[] = {
         {"metadata.name", CHANGE_NEVER, CHANGE_NEVER, CHANGE_NO_RULE, "names are for ever; a clone has another one"},
@@ -39,7 +42,8 @@ const struct change_field change_fields[] = {
          "more come live, up to the room that the machine was started with; fewer wait for a restart"},
         {"cpu.coreFraction", CHANGE_RESTART, CHANGE_LIVE, CHANGE_NO_RULE, "the weight of its processors on the host"},
         {"memory.size", CHANGE_RESTART, CHANGE_LIVE, CHANGE_MEMORY,
-         "more comes live in steps of 128Mi, up to the room that the machine was started with; less waits for a restart"},
+         "more comes live in steps of 128Mi, up to the room that the machine was started with; less is asked of the guest, down to "
+         "a quarter"},
         {"blockDeviceRefs", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE,
          "disks that come and go while it runs are VirtualMachineBlockDeviceAttachments; with Live the ISO image of a CD drive is "
          "exchanged at once"},
@@ -135,6 +139,11 @@ uint64_t change_memory_room(uint64_t memory_mib)
         return MAX(MIN(room, MEMORY_ROOM_MOST), memory_mib);
 }
 
+uint64_t change_memory_least(uint64_t memory_mib)
+{
+        return MIN(memory_mib, MAX(memory_mib / MEMORY_LEAST_SHARE, MEMORY_LEAST_MIB));
+}
+
 static const char *cores_words(const struct change_machine *machine, const struct json_value *desired)
 {
         int64_t cores = 0;
@@ -151,13 +160,18 @@ static const char *memory_words(const struct change_machine *machine, const stru
 {
         uint64_t mib = mib_of(desired);
 
-        if (mib < machine->memory_mib)
-                return "memory is not taken from a machine that runs";
+        if (mib < machine->memory_least_mib)
+                return machine->memory_least_mib == machine->memory_full_mib
+                               ? "memory is not taken from a machine that runs"
+                               : "a guest that runs keeps a quarter of its memory, and 128Mi";
+        if (mib <= machine->memory_full_mib)
+                return NULL;
         if (mib > machine->memory_most_mib)
-                return machine->memory_most_mib == machine->memory_mib ? "the machine was not started with room for more memory"
-                                                                       : "the machine was started with room for less memory";
-        return (mib - machine->memory_mib) % CHANGE_MEMORY_STEP_MIB ? "memory comes to a machine that runs in steps of 128Mi"
-                                                                    : NULL;
+                return machine->memory_most_mib == machine->memory_full_mib
+                               ? "the machine was not started with room for more memory"
+                               : "the machine was started with room for less memory";
+        return (mib - machine->memory_full_mib) % CHANGE_MEMORY_STEP_MIB ? "memory comes to a machine that runs in steps of 128Mi"
+                                                                         : NULL;
 }
 
 enum change_way change_judge(const struct change_machine *machine, const char *path, const struct json_value *current,

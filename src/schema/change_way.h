@@ -55,6 +55,8 @@ struct change_machine {
         bool live; /* disruptions.applyMode is Live */
         int64_t cores, cores_most;
         uint64_t memory_mib, memory_most_mib;
+        uint64_t memory_full_mib;  /* that its guest can take without being given more; not below memory_mib */
+        uint64_t memory_least_mib; /* that its guest can be asked to make do with; memory_full_mib: it cannot */
 };
 
 /**
@@ -73,6 +75,8 @@ bool change_equal(const char *path, const struct json_value *a, const struct jso
 int64_t change_cores_room(int64_t cores);
 /** change_memory_room() - the same for its memory. */
 uint64_t change_memory_room(uint64_t memory_mib);
+/** change_memory_least() - what a guest that has @memory_mib can be asked to make do with while it runs. */
+uint64_t change_memory_least(uint64_t memory_mib);
 
 /** change_manual() - append the page of the reference manual. */
 void change_manual(GString *page);

@@ -122,6 +122,8 @@ static int check_machine(const struct virt_domain *d, struct virt_error *reterr)
                 return bad(reterr, "emulator", "not an absolute path");
         if (!d->memory_mib || d->memory_mib > MEMORY_MIB_MAX)
                 return bad(reterr, "memory", "1 MiB to 16 TiB");
+        if (d->balloon_mib > d->memory_mib)
+                return bad(reterr, "memory", "the guest keeps no more than it has");
         if (d->max_memory_mib && (d->max_memory_mib < d->memory_mib || d->max_memory_mib > MEMORY_MIB_MAX))
                 return bad(reterr, "memory", "the room to grow is not below the memory, and at most 16 TiB");
         if (d->serial_log && !is_path(d->serial_log))

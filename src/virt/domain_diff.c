@@ -170,6 +170,11 @@ char *virt_domain_differences(const struct virt_domain *wanted, const struct vir
         if (!live)
                 compare_machine(&all, wanted, found);
         compare_number(&all, "memory", " MiB", wanted->memory_mib, found->memory_mib);
+        /* What a guest holds is its own matter. */
+        if (!live && (wanted->balloon_mib || found->balloon_mib))
+                compare_number(&all, "the memory that the guest keeps", " MiB",
+                               wanted->balloon_mib ? wanted->balloon_mib : wanted->memory_mib,
+                               found->balloon_mib ? found->balloon_mib : found->memory_mib);
         compare_number(&all, "the number of cores", "", wanted->vcpus, found->vcpus);
         compare_disks(&all, wanted, found);
         compare_nics(&all, wanted, found);

@@ -64,6 +64,10 @@ static void each_difference_is_named(void)
         pair.found.memory_mib = 4096;
         assert_differs(&pair, true, "memory is 4096 MiB instead of 2048 MiB");
         pair_init(&pair);
+        pair.found.balloon_mib = 512; /* of what runs: what its guest holds */
+        assert_differs(&pair, true, NULL);
+        assert_differs(&pair, false, "the memory that the guest keeps is 512 MiB instead of 2048 MiB");
+        pair_init(&pair);
         pair.found.vcpus = 8;
         assert_differs(&pair, false, "the number of cores is 8 instead of 2");
         pair_init(&pair);

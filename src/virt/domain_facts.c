@@ -179,6 +179,9 @@ static void read_machine(xmlNodePtr root, struct virt_facts *facts)
         d->machine_type = xml_attribute(xml_find(root, "os/type"), "machine", facts->arena);
         d->emulator = xml_text(xml_find(root, "devices/emulator"), facts->arena);
         d->memory_mib = read_memory_mib(xml_child(root, "memory"), facts->arena);
+        d->balloon_mib = read_memory_mib(xml_child(root, "currentMemory"), facts->arena);
+        if (d->balloon_mib >= d->memory_mib)
+                d->balloon_mib = 0;
         d->max_memory_mib = read_memory_mib(xml_child(root, "maxMemory"), facts->arena);
         d->windows = xml_attribute_is(xml_child(root, "clock"), "offset", "localtime");
         d->legacy = d->windows && xml_attribute_is(xml_find(root, "devices/panic"), "model", "isa");

@@ -69,7 +69,7 @@ static void add_sizes(xmlNodePtr root, const struct virt_domain *d)
                 xml_set(most, "unit", "MiB");
         }
         xml_set(xml_add_number(root, "memory", d->memory_mib), "unit", "MiB");
-        xml_set(xml_add_number(root, "currentMemory", d->memory_mib), "unit", "MiB");
+        xml_set(xml_add_number(root, "currentMemory", d->balloon_mib ? d->balloon_mib : d->memory_mib), "unit", "MiB");
         vcpu = xml_add_number(root, "vcpu", virt_domain_most_vcpus(d));
         xml_set(vcpu, "placement", "static");
         if (virt_domain_most_vcpus(d) > d->vcpus)
@@ -393,6 +393,11 @@ static void add_balloon(xmlNodePtr devices, const struct virt_domain *d)
 
         if (d->no_balloon)
                 return;
+        /* What the guest frees goes back to the host, and one that runs short takes what it gave. */
+        if (profile_of(d) >= 3) {
+                xml_set(balloon, "autodeflate", "on");
+                xml_set(balloon, "freePageReporting", "on");
+        }
         xml_add(balloon, "stats", "period", "10", NULL);
         add_address(balloon, &d->balloon_pci);
 }

@@ -122,7 +122,7 @@ struct virt_smbios {
  * Generation of the defaults: what a machine has that nobody asked for. It is part of the record, so that new defaults never change
  * a machine that was defined before; 1 is that of records which do not name it.
  */
-#define VIRT_PROFILE_NEWEST 2
+#define VIRT_PROFILE_NEWEST 3
 
 /* Parts of a record that stand or fall with what the machine asks for. */
 enum virt_part {
@@ -148,6 +148,7 @@ struct virt_domain {
         struct virt_cpu cpu;
         uint64_t memory_mib;
         uint64_t max_memory_mib; /* room to grow while it runs; 0: none */
+        uint64_t balloon_mib;    /* that the guest shall keep, of a running domain: that it holds; 0: all of it */
 
         enum virt_firmware firmware;
         const char *loader;         /* EFI: code image; see virt_firmware_choose() */

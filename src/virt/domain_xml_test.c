@@ -132,6 +132,7 @@ static void a_machine_with_room(struct sample *s)
         a_linux_machine(s);
         s->d.max_vcpus = s->d.cores_per_socket = 16;
         s->d.max_memory_mib = 8192;
+        s->d.balloon_mib = 1536;
 }
 
 static void a_machine_with_what_it_asks_for(struct sample *s)

@@ -73,3 +73,17 @@ int virt_live_memory(struct virt *virt, const char *uuid, uint64_t memory_mib, s
                 return fail_unless_stopped(domain, reterr);
         return 0;
 }
+
+int virt_live_balloon(struct virt *virt, const char *uuid, uint64_t mib, struct virt_error *reterr)
+{
+        AUTO_CONNECTION connection = NULL;
+        AUTO_DOMAIN domain = NULL;
+        int r;
+
+        assert(mib > 0 && mib < ULONG_MAX / 1024);
+
+        r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        if (r)
+                return r;
+        return virDomainSetMemoryFlags(domain, mib * 1024, flags_of(domain)) < 0 ? fail_unless_stopped(domain, reterr) : 0;
+}

@@ -798,6 +798,15 @@ static void check_size(struct virt *virt, unsigned vcpus, uint64_t memory_mib)
         }
 }
 
+static void check_balloon(struct virt *virt, bool live, uint64_t expected_mib)
+{
+        g_autoptr(virt_facts) facts = NULL;
+        struct virt_error error = {};
+
+        succeed(virt_domain_facts(virt, UUID, live, &facts, &error), &error);
+        g_assert_cmpuint(facts->domain.balloon_mib, ==, expected_mib);
+}
+
 /* In what runs and what is defined alike; said twice it is done once, and less takes nothing away. */
 static void a_machine_grows_while_it_runs(void)
 {
@@ -824,6 +833,13 @@ static void a_machine_grows_while_it_runs(void)
         g_assert_cmpint(virt_live_vcpus(virt, UUID, 5, &error), ==, VIRT_E_INVALID);
         g_assert_cmpint(virt_live_memory(virt, UUID, 2048, &error), ==, VIRT_E_INVALID);
         check_size(virt, 3, 192);
+        /* Nobody is there to listen: what is held stays, and the definition says what was asked. */
+        succeed(virt_live_balloon(virt, UUID, 128, &error), &error);
+        check_balloon(virt, true, 0);
+        check_balloon(virt, false, 128);
+        succeed(virt_live_balloon(virt, UUID, 192, &error), &error);
+        check_balloon(virt, false, 0);
+        g_assert_cmpint(virt_live_balloon(virt, UUID, 2048, &error), ==, VIRT_E_INVALID);
         /* What was said last is what a definition anew says, too. */
         m.d.vcpus = 3;
         m.d.memory_mib = 192;

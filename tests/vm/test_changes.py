@@ -122,6 +122,46 @@ def test_D79_a_processor_is_not_taken_away_and_the_reason_is_told(machine):
     agrees(machine, 4, 384)
 
 
+def available_mib(machine):
+    return int(re.search(r"MemAvailable: +(\d+) kB", read(machine, "/proc/meminfo"))[1]) >> 10
+
+
+def in_guest(machine, *words):
+    machine.cloud.gabbro("guest", "exec", machine.name, "--", *words)
+
+
+def test_D75_a_guest_gives_memory_back_and_has_it_again(machine):
+    """It keeps running and has less; what it gave stays set aside for it. The definition says the same (I1)."""
+    boot, before = boot_id(machine), available_mib(machine)
+    told = machine.cloud.gabbro("set", "vm", machine.name, "--memory", "320Mi", "--wait", "--timeout", "20").stdout
+    assert re.search(r"spec.memory.size +384Mi +320Mi +live", told), told
+    assert shown(machine) == (4, "320Mi") and machine.vm()["status"]["resources"]["memory"]["reservedSize"] == "384Mi"
+    assert 44 < before - available_mib(machine) < 84
+    for words in ((), ("--inactive",)):
+        xml = machine.cloud.virsh("dumpxml", *words, machine.uuid())
+        assert f"<currentMemory unit='KiB'>{320 << 10}<" in xml and size_in_xml(machine, *words)[2] == 384, words
+    told = machine.cloud.gabbro("set", "vm", machine.name, "--memory", "100Mi", "--dry-run").stdout
+    assert "keeps a quarter of its memory" in told, told
+    machine.cloud.gabbro("set", "vm", machine.name, "--memory", "384Mi", "--wait", "--timeout", "20")
+    agrees(machine, 4, 384)
+    assert before - available_mib(machine) < 32 and boot_id(machine) == boot and machine.epoch() == 2
+
+
+def test_a_guest_without_a_balloon_driver_is_told_and_gives_later(machine):
+    """Nothing says that a restart is needed, and what it holds is what is shown; with its driver it gives at once (D75, D80)."""
+    in_guest(machine, "rmmod", "virtio_balloon")
+    change(machine, memory={"size": "336Mi"})
+    machine.until("asked", lambda m: m.intent()["status"].get("balloonMib") == 336, 10)
+    assert machine.condition("ConfigurationApplied")["reason"] == "ChangesBeingApplied" and shown(machine) == (4, "384Mi")
+    waited = machine.until("told", lambda m: m.condition("ConfigurationApplied")["reason"] == "MemoryNotGivenBack", 30)
+    assert "holds 384 MiB of memory instead of 336 MiB" in machine.condition("ConfigurationApplied")["message"] and waited > 5
+    assert machine.condition("AwaitingRestartToApplyConfiguration")["status"] == "False" and machine.events("MemoryNotGivenBack")
+    in_guest(machine, "insmod", "/lib/modules/virtio_balloon.ko")
+    machine.until("it gives", lambda m: shown(m) == (4, "336Mi") and m.condition("ConfigurationApplied")["status"] == "True", 15)
+    machine.cloud.gabbro("set", "vm", machine.name, "--memory", "384Mi", "--wait", "--timeout", "20")
+    agrees(machine, 4, 384)
+
+
 def test_what_came_while_the_agent_was_away_is_done_by_the_next_one(machine):
     """And what it has is known to it, however it ended (A4)."""
     agent = Daemon(machine.cloud, "agent")

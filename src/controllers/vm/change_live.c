@@ -10,9 +10,10 @@
 #include <string.h>
 
 /*
- * The size of a machine that runs (disruptions.applyMode Live). What is ordered stands in the Instance's specification, what the
- * domain has in its status. An order that is under way is waited for; one that the host refused is taken back, so that its room is
- * free again, and noted with the Instance: it is not given again before something else is wanted or the machine was started anew.
+ * The size of a machine that runs (disruptions.applyMode Live). Memory that a guest is asked to give back is not counted as free.
+ * What is ordered stands in the Instance's specification, what the domain has in its status. An order that is under way is waited
+ * for; one that the host refused is taken back, so that its room is free again, and noted with the Instance: it is not given again
+ * before something else is wanted or the machine was started anew.
  */
 #define ANNOTATION_REFUSED "gabbro.dev/growth-refused" /* Instance: "EPOCH CORES MEMORYMIB WORDS" */
 #define ROOM_AGAIN_US      60000000ull
@@ -39,21 +40,25 @@ void vm_learn_size(struct vm_context *vm)
         vm->ordered_size = (struct vm_size){
                 .cores = spec->cpu->cores,
                 .fraction_percent = (unsigned)spec->cpu->core_fraction_percent,
-                .memory_mib = (uint64_t)spec->memory_mib,
+                .memory_mib = (uint64_t)(spec->has_balloon_mib ? spec->balloon_mib : spec->memory_mib),
+                .full_mib = (uint64_t)spec->memory_mib,
                 .grace_s = spec->has_grace_period_seconds ? spec->grace_period_seconds : 60,
         };
         vm->has = vm->ordered_size;
         vm->size_told = told;
         if (told) {
                 vm->has.cores = host->cores;
-                vm->has.memory_mib = (uint64_t)host->memory_mib;
+                vm->has.memory_mib = (uint64_t)(host->has_held_mib ? host->held_mib : host->memory_mib);
+                vm->has.full_mib = (uint64_t)host->memory_mib;
                 vm->has.fraction_percent =
                         host->has_core_fraction_percent ? (unsigned)host->core_fraction_percent : vm->ordered_size.fraction_percent;
         }
         vm->room.cores = vm->has.cores;
         vm->room.cores_most = MAX(spec->cpu->has_max_cores ? spec->cpu->max_cores : 0, vm->has.cores);
         vm->room.memory_mib = vm->has.memory_mib;
-        vm->room.memory_most_mib = MAX(spec->has_max_memory_mib ? (uint64_t)spec->max_memory_mib : 0, vm->has.memory_mib);
+        vm->room.memory_full_mib = vm->has.full_mib;
+        vm->room.memory_most_mib = MAX(spec->has_max_memory_mib ? (uint64_t)spec->max_memory_mib : 0, vm->has.full_mib);
+        vm->room.memory_least_mib = told && host->has_held_mib ? change_memory_least(vm->has.full_mib) : vm->has.full_mib;
 }
 
 /* --- what was refused --- */
@@ -79,15 +84,16 @@ static bool take_back(struct vm_context *vm, struct vm_size *order)
         const struct api_instance_refusal *refused = host ? host->growth_refused : NULL;
 
         if (!refused || host->epoch != vm->view->spec->epoch || refused->cores != order->cores ||
-            (uint64_t)refused->memory_mib != order->memory_mib)
+            (uint64_t)refused->memory_mib != order->full_mib)
                 return false;
         turn_set_annotation(vm->turn, vm->instance, ANNOTATION_REFUSED,
                             arena_printf(vm->arena, "%" PRId64 " %" PRId64 " %" PRIu64 " %s", vm->view->spec->epoch, order->cores,
-                                         order->memory_mib, refused->message));
+                                         order->full_mib, refused->message));
         turn_event(vm->turn, vm->object, true, REASON_LIVE_CHANGE_FAILED,
                    arena_printf(vm->arena, "host %s could not change the running machine: %s", vm->node, refused->message));
         order->cores = vm->has.cores;
-        order->memory_mib = vm->has.memory_mib;
+        order->memory_mib = MIN(order->memory_mib, vm->has.full_mib);
+        order->full_mib = vm->has.full_mib;
         vm->live_words = refused->message;
         return true;
 }
@@ -100,7 +106,7 @@ static bool fits(struct vm_context *vm, const struct vm_size *order)
                 .machine = vm->object,
                 .class = vm->class,
                 .cpu_milli = placement_guaranteed_milli((uint64_t)order->cores, order->fraction_percent),
-                .memory_mib = order->memory_mib + placement_overhead_mib((uint64_t)order->cores, order->memory_mib),
+                .memory_mib = order->full_mib + placement_overhead_mib((uint64_t)order->cores, order->full_mib),
                 .in_place = true,
         };
         const struct vm_size *now = &vm->ordered_size;
@@ -109,17 +115,31 @@ static bool fits(struct vm_context *vm, const struct vm_size *order)
 
         /* What gives room back needs none. */
         if (request.cpu_milli <= placement_guaranteed_milli((uint64_t)now->cores, now->fraction_percent) &&
-            order->memory_mib <= now->memory_mib)
+            order->full_mib <= now->full_mib)
                 return true;
         if (node && placement_has_room(vm->cache, node, &request, vm->arena, &words)) {
                 turn_set_annotation(vm->turn, node, ANNOTATION_LAST_START, /* two turns do not give one room away */
                                     arena_printf(vm->arena, "%s %" PRId64 " %" PRId64 " %" PRIu64 " %u", vm->object->uid, vm->epoch,
-                                                 order->cores, order->memory_mib, order->fraction_percent));
+                                                 order->cores, order->full_mib, order->fraction_percent));
                 return true;
         }
         vm->live_words = arena_printf(vm->arena, "its host %s %s", vm->node, words ? words : "is gone");
         turn_again_in(vm->turn, ROOM_AGAIN_US);
         return false;
+}
+
+/* Less is asked of the guest, and so is what it gave back; what the domain never had comes to it. What it was given stays its own
+ * until the next start, with its host and with the quota: it takes it back when it likes. */
+static void want_memory(const struct vm_context *vm, struct vm_size *order)
+{
+        uint64_t wanted = vm->memory_mib;
+
+        if (wanted <= order->full_mib) {
+                if (wanted >= vm->room.memory_least_mib)
+                        order->memory_mib = wanted;
+        } else if (wanted <= vm->room.memory_most_mib && (wanted - vm->has.full_mib) % CHANGE_MEMORY_STEP_MIB == 0) {
+                order->memory_mib = order->full_mib = wanted;
+        }
 }
 
 /* What of the specification can come live now. */
@@ -136,14 +156,13 @@ static void want(struct vm_context *vm, struct vm_size *order)
         order->fraction_percent = vm->fraction_percent;
         if (vm->cores > order->cores && vm->cores <= vm->room.cores_most)
                 order->cores = vm->cores;
-        if (vm->memory_mib > order->memory_mib && vm->memory_mib <= vm->room.memory_most_mib &&
-            (vm->memory_mib - vm->has.memory_mib) % CHANGE_MEMORY_STEP_MIB == 0)
-                order->memory_mib = vm->memory_mib;
-        refused = refused_words(vm, order->cores, order->memory_mib);
+        want_memory(vm, order);
+        refused = refused_words(vm, order->cores, order->full_mib);
         if (refused) {
                 vm->live_words = refused;
                 order->cores = before.cores;
                 order->memory_mib = before.memory_mib;
+                order->full_mib = before.full_mib;
         }
 }
 
@@ -155,7 +174,9 @@ static void write_order(struct vm_context *vm, const struct vm_size *order)
         cpu.cores = order->cores;
         cpu.core_fraction_percent = order->fraction_percent;
         spec.cpu = &cpu;
-        spec.memory_mib = (int64_t)order->memory_mib;
+        spec.memory_mib = (int64_t)order->full_mib;
+        spec.balloon_mib = (int64_t)order->memory_mib;
+        spec.has_balloon_mib = order->memory_mib < order->full_mib;
         spec.grace_period_seconds = order->grace_s;
         spec.has_grace_period_seconds = true;
         vm->ordered = true;
@@ -166,7 +187,7 @@ static void write_order(struct vm_context *vm, const struct vm_size *order)
 static bool is_same(const struct vm_size *a, const struct vm_size *b)
 {
         return a->cores == b->cores && a->fraction_percent == b->fraction_percent && a->memory_mib == b->memory_mib &&
-               a->grace_s == b->grace_s;
+               a->full_mib == b->full_mib && a->grace_s == b->grace_s;
 }
 
 bool vm_change_live(struct vm_context *vm)
@@ -201,5 +222,5 @@ bool vm_grows(const struct vm_context *vm)
 {
         assert(vm);
         return vm->ordered_size.cores != vm->has.cores || vm->ordered_size.memory_mib != vm->has.memory_mib ||
-               vm->ordered_size.fraction_percent != vm->has.fraction_percent;
+               vm->ordered_size.full_mib != vm->has.full_mib || vm->ordered_size.fraction_percent != vm->has.fraction_percent;
 }

@@ -154,13 +154,70 @@ static void less_waits_for_a_restart(void)
         cloud_expect_condition(cloud, VM, "web", "AwaitingRestartToApplyConfiguration", "True ChangesPendingRestart",
                                "processors are not taken from a machine that runs");
         g_assert_cmpint(cloud_instance(cloud, "web")->spec->cpu->cores, ==, 4);
-        web(cloud, 4, "1Gi", LIVE);
+        web(cloud, 4, "256Mi", LIVE);
         cloud_expect_condition(cloud, VM, "web", "AwaitingRestartToApplyConfiguration", "True ChangesPendingRestart",
-                               "memory is not taken");
+                               "keeps a quarter");
+        web(cloud, 4, "1Gi", LIVE);
         cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: again},\n"
                            " spec: {type: Restart, virtualMachineName: web}}");
         cloud_expect_phase(cloud, VMOP, "again", "Completed");
         expect_size(cloud, "4", "1Gi", "2");
+        cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "True ConfigurationApplied", NULL);
+}
+
+/* D75: its guest is asked for it. What the guest gave stays set aside, so that nobody else is promised it, until the next start. */
+static void memory_is_given_back_and_comes_again_live(void)
+{
+        g_autoptr(cloud) cloud = running(LIVE);
+        const struct api_instance_spec *spec;
+
+        web(cloud, 1, "2Gi", LIVE);
+        web(cloud, 1, "600Mi", LIVE);
+        expect_size(cloud, "1", "600Mi", "1");
+        spec = cloud_instance(cloud, "web")->spec;
+        g_assert_cmpint(spec->memory_mib, ==, 2048);
+        g_assert_cmpint(spec->balloon_mib, ==, 600);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/resources/memory/reservedSize"), ==, "2Gi");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/resources/memory/minSize"), ==, "512Mi");
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/resources/memory/maxSize"), ==, "8Gi");
+        cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "True ConfigurationApplied", NULL);
+        web(cloud, 1, "1Gi", LIVE);
+        expect_size(cloud, "1", "1Gi", "1");
+        web(cloud, 1, "3Gi", LIVE);
+        expect_size(cloud, "1", "3Gi", "1");
+        spec = cloud_instance(cloud, "web")->spec;
+        g_assert_cmpint(spec->memory_mib, ==, 3072);
+        g_assert_false(spec->has_balloon_mib);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/resources/memory/reservedSize"), ==, "");
+        cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "True ConfigurationApplied", NULL);
+        cloud_expect_no_effects(cloud);
+        web(cloud, 1, "1Gi", LIVE);
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: again},\n"
+                           " spec: {type: Restart, virtualMachineName: web}}");
+        cloud_expect_phase(cloud, VMOP, "again", "Completed");
+        expect_size(cloud, "1", "1Gi", "2");
+        spec = cloud_instance(cloud, "web")->spec;
+        g_assert_cmpint(spec->memory_mib, ==, 1024);
+        g_assert_false(spec->has_balloon_mib);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/resources/memory/reservedSize"), ==, "");
+}
+
+/* It is told what it has and why, no restart is said to be needed, and it may still come. */
+static void a_guest_that_gives_nothing_back_is_told(void)
+{
+        g_autoptr(cloud) cloud = running(LIVE);
+
+        cloud_hold_disks(cloud, true);
+        web(cloud, 1, "512Mi", LIVE);
+        expect_size(cloud, "1", "1Gi", "1");
+        cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "False MemoryNotGivenBack", "the guest sleeps");
+        cloud_expect_condition(cloud, VM, "web", "AwaitingRestartToApplyConfiguration", "False NoRestartRequired", NULL);
+        g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges"), ==, "");
+        g_assert_true(cloud_has_event(cloud, "web", "MemoryNotGivenBack"));
+        cloud_expect_no_effects(cloud);
+        cloud_hold_disks(cloud, false);
+        cloud_settle(cloud);
+        expect_size(cloud, "1", "512Mi", "1");
         cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "True ConfigurationApplied", NULL);
 }
 
@@ -309,6 +366,8 @@ int main(int argc, char **argv)
         g_test_add_func("/change/room_to_grow_is_asked_for", room_to_grow_is_asked_for);
         g_test_add_func("/change/more_comes_live", more_comes_live);
         g_test_add_func("/change/less_waits_for_a_restart", less_waits_for_a_restart);
+        g_test_add_func("/change/D75_memory_is_given_back_and_comes_again_live", memory_is_given_back_and_comes_again_live);
+        g_test_add_func("/change/a_guest_that_gives_nothing_back_is_told", a_guest_that_gives_nothing_back_is_told);
         g_test_add_func("/change/a_machine_without_room_waits", a_machine_without_room_waits);
         g_test_add_func("/change/the_share_and_the_grace_period_come_live_without_room",
                         the_share_and_the_grace_period_come_live_without_room);

@@ -162,15 +162,17 @@ static void overlay_size(struct vm_context *vm, struct json_doc *doc, struct jso
         struct json_value *cpu = json_ensure_object(doc, current, "cpu"), *memory = json_ensure_object(doc, current, "memory");
         const char *wanted = json_find_string(desired, "memory", "size", NULL), *known = json_find_string(memory, "size", NULL);
         const char *fraction = json_find_string(cpu, "coreFraction", NULL);
+        /* A guest that was asked gives and takes as it can. */
+        uint64_t mib = vm->ordered_size.full_mib == vm->has.full_mib ? vm->ordered_size.memory_mib : vm->has.memory_mib;
         int64_t grace_s = 60;
         char text[32];
 
         json_set_int(doc, cpu, "cores", vm->has.cores);
         if (vm->has.fraction_percent != (fraction ? strtoul(fraction, NULL, 10) : 100))
                 json_set_string(doc, cpu, "coreFraction", arena_printf(vm->arena, "%u%%", vm->has.fraction_percent));
-        quantity_format_bytes(vm->has.memory_mib << 20, text);
-        if (mib_of(known) != vm->has.memory_mib)
-                json_set_string(doc, memory, "size", mib_of(wanted) == vm->has.memory_mib ? wanted : text);
+        quantity_format_bytes(mib << 20, text);
+        if (mib_of(known) != mib)
+                json_set_string(doc, memory, "size", mib_of(wanted) == mib ? wanted : text);
         (void)json_int64(json_get(current, "terminationGracePeriodSeconds"), &grace_s);
         if (grace_s != vm->ordered_size.grace_s)
                 json_set_int(doc, current, "terminationGracePeriodSeconds", vm->ordered_size.grace_s);

@@ -20,7 +20,8 @@
 struct vm_size {
         int64_t cores;
         unsigned fraction_percent;
-        uint64_t memory_mib;
+        uint64_t memory_mib; /* that its guest holds, or shall keep */
+        uint64_t full_mib;   /* that its domain has: its guest may take what it gave back without asking */
         int64_t grace_s;
 };
 

@@ -442,6 +442,15 @@ static void say_configuration(struct vm_context *vm, bool runs)
                                waiting_words(vm));
                 return;
         }
+        if (host && host->balloon_late && vm_grows(vm)) {
+                if (!applied || g_strcmp0(applied->reason, REASON_MEMORY_NOT_GIVEN_BACK) != 0)
+                        turn_event(vm->turn, vm->object, true, REASON_MEMORY_NOT_GIVEN_BACK, host->balloon_late);
+                conditions_say(&vm->conditions, "ConfigurationApplied", "False", REASON_MEMORY_NOT_GIVEN_BACK, "%s",
+                               host->balloon_late);
+                conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "False", REASON_NO_RESTART_REQUIRED,
+                               "no change waits for a restart");
+                return;
+        }
         if (runs && !vm->started && vm_grows(vm)) {
                 conditions_say(&vm->conditions, "ConfigurationApplied", "False", REASON_CHANGES_BEING_APPLIED,
                                "host %s brings the running machine to %" PRId64 " cores and %s of memory", vm->node,
@@ -497,8 +506,8 @@ static void tell_growth(struct vm_context *vm, const struct api_machine_resource
 {
         const struct api_machine_resources *before = vm->status.resources;
 
-        if (!before || !before->cpu || !before->memory || vm->status.epoch != vm->view->spec->epoch || !vm->has_phase_before ||
-            vm->phase_before != VM_RUNNING)
+        if (vm_grows(vm) || !before || !before->cpu || !before->memory || vm->status.epoch != vm->view->spec->epoch ||
+            !vm->has_phase_before || vm->phase_before != VM_RUNNING)
                 return;
         if (before->cpu->cores != now->cpu->cores || g_strcmp0(before->memory->size, now->memory->size) != 0 ||
             g_strcmp0(before->cpu->core_fraction, now->cpu->core_fraction) != 0)
@@ -513,7 +522,7 @@ static void set_resources(struct vm_context *vm)
         bool applied = vm->instance && !vm->started && instance_active(vm->instance);
         uint64_t cores = (uint64_t)(applied ? vm->has.cores : vm->cores);
         unsigned fraction = applied ? vm->has.fraction_percent : vm->fraction_percent;
-        uint64_t memory = applied ? vm->has.memory_mib : vm->memory_mib;
+        uint64_t memory = applied ? vm->has.memory_mib : vm->memory_mib, full = applied ? vm->has.full_mib : memory;
         struct api_machine_resources *resources = arena_new0(vm->arena, struct api_machine_resources);
         int sockets = 1, per_socket = (int)cores;
 
@@ -529,13 +538,17 @@ static void set_resources(struct vm_context *vm)
         resources->cpu->requested_cores = cores_text(vm, placement_guaranteed_milli(cores, fraction));
         resources->cpu->runtime_overhead = "0";
         resources->memory->size = mib_text(vm, memory);
-        resources->memory->runtime_overhead = mib_text(vm, placement_overhead_mib(cores, memory));
+        resources->memory->runtime_overhead = mib_text(vm, placement_overhead_mib(cores, full));
         if (applied && vm->room.cores_most > vm->has.cores) {
                 resources->cpu->max_cores = vm->room.cores_most;
                 resources->cpu->has_max_cores = true;
         }
-        if (applied && vm->room.memory_most_mib > vm->has.memory_mib)
+        if (full > memory)
+                resources->memory->reserved_size = mib_text(vm, full);
+        if (applied && vm->room.memory_most_mib > full)
                 resources->memory->max_size = mib_text(vm, vm->room.memory_most_mib);
+        if (applied && vm->room.live && vm->room.memory_least_mib < full)
+                resources->memory->min_size = mib_text(vm, vm->room.memory_least_mib);
         if (applied)
                 tell_growth(vm, resources);
         vm->status.resources = resources;
