@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "virt/boot_sector.h"
 #include "virt/pools.h"
 
 #include <stdio.h>
@@ -250,6 +251,17 @@ static struct api_intent_error *define(struct instance_turn *turn, struct virt_d
 /* --- start -----------------------------------------------------------------------------------------------------------------------
  */
 
+/* D32: after the volumes are complete, before anybody writes to them. EFI goes on by itself. */
+static void choose_boot(const struct instance_turn *turn, struct virt_domain *domain)
+{
+        const struct virt_disk *disk = domain->firmware == VIRT_FIRMWARE_BIOS ? boot_sector_fall_through(domain) : NULL;
+
+        if (disk) {
+                log_info("the first disk has no boot loader; another one boots", "machine", turn->instance->spec->machine->name,
+                         "namespace", turn->instance->spec->machine->namespace, "disk", disk->name);
+        }
+}
+
 static struct api_intent_error *start_paused(struct instance_turn *turn, const struct virt_domain *domain)
 {
         g_autofree char *diagnosis = NULL, *xml = NULL;
@@ -407,6 +419,7 @@ bool instance_start(struct instance_turn *turn)
         if (why) {
                 return lose(turn, "seed", false, why);
         }
+        choose_boot(turn, &domain);
         why = define(turn, &domain);
         if (why) {
                 return lose(turn, "define", false, why);

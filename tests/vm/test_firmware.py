@@ -11,6 +11,7 @@ import pytest
 
 from cloud import BUILD
 from fleet import Machine, manifest
+from guest import condition
 
 MIB = 1 << 20
 
@@ -131,17 +132,38 @@ def test_D31_secure_boot_refuses_what_is_not_signed_and_the_TPM_keeps_its_state(
     assert cloud.run("test", "-e", state, check=False).returncode == 1, "a TPM's state goes with its machine"
 
 
-def test_D32_C69_the_device_that_is_named_first_boots_and_no_screen_listens(cloud, made):
-    made += ["vm/second", "vd/second-empty", "vd/second-root", "vm/old", "vd/old-root"]
-    apply(cloud, disk("second-empty"), disk("second-root", "tiny", "256Mi"), disk("old-root"),
-          machine("second", "second-empty", {"kind": "VirtualDisk", "name": "second-root", "bootOrder": 1}, graphics={"protocol": "SPICE"}),
-          machine("old", "old-root", osType="Legacy"))
+def test_D32_C69_the_next_disk_boots_when_one_has_no_boot_loader_and_no_screen_listens(cloud, made):
+    made += ["vm/second", "vd/second-empty", "vd/second-root"]
+    apply(cloud, disk("second-empty"), disk("second-root", "tiny", "256Mi"),
+          machine("second", "second-empty", "second-root", graphics={"protocol": "SPICE"}))
     second = start(cloud, "second")
     cloud.wait("vm", "second", "condition=AgentReady", 90)  # SeaBIOS would not have gone on from the empty disk
     text = xml(second)
     assert re.findall(r"<target dev='(vd.)'.*?<boot order='(.)'/>", text, re.S) == [("vda", "2"), ("vdb", "1")], text
+    assert condition(second.vm(), "ConfigurationApplied")["status"] == "True"
     assert "<graphics type='spice'>" in text
-    text = xml(start(cloud, "old"))
-    assert "type='e1000e'" in text and "bus='sata'" in text and "<rng" not in text and "offset='localtime'" in text
     listening = cloud.run("ss", "-ltnpH").stdout
     assert "qemu" not in listening, listening
+
+
+def boot_sector(cloud, name, source):
+    """A disk of nothing but this program, as an image."""
+    work = cloud.folder / name
+    subprocess.run(["as", "--32", pathlib.Path(__file__).with_name(source), "-o", f"{work}.o"], check=True)
+    subprocess.run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "-e", "0x7c00", "--oformat", "binary", f"{work}.o", "-o", f"{work}.raw"],
+                   check=True)
+    os.truncate(f"{work}.raw", MIB)
+    cloud.gabbro("image", "upload", f"{work}.raw", "--name", name, "--cluster", timeout=120)
+
+
+def test_D31_D32_a_legacy_guest_finds_its_emulated_devices_from_the_disk_that_is_named_first(cloud, made):
+    boot_sector(cloud, "legacy", "legacy_boot.s")
+    made += ["vm/old", "vd/old-data", "vd/old-root", "cvi/legacy"]
+    apply(cloud, disk("old-data", "legacy"), disk("old-root", "legacy"),
+          machine("old", "old-data", {"kind": "VirtualDisk", "name": "old-root", "bootOrder": 1}, osType="Legacy"))
+    old = start(cloud, "old")
+    with Serial(old) as serial:
+        serial.says(cloud, "legacy: booted from disk 0, wrote another one, has an e1000e; end")
+    text = xml(old)
+    assert re.findall(r"<target dev='(sd.)' bus='(.*?)'.*?<boot order='(.)'/>", text, re.S) == [("sda", "sata", "2"), ("sdb", "sata", "1")], text
+    assert "<rng" not in text and "offset='localtime'" in text
