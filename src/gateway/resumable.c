@@ -174,6 +174,18 @@ static void on_sweep(struct loop_source *source, void *userdata)
         loop_timer_set(source, SWEEP_US);
 }
 
+/* An upload whose object is deleted is over at once, unless somebody works on it: then the next look ends it. */
+static void on_event(const struct store_event *event, void *userdata)
+{
+        struct resumable *resumable = userdata;
+        struct half *half = event ? g_hash_table_lookup(resumable->by_object, event->object->uid) : NULL;
+        bool leaves =
+                half && (event->verb == STORE_DELETE || json_find(event->object->root, "metadata", "deletionTimestamp", NULL));
+
+        if (leaves && is_idle(half) && half->state == HALF_OPEN)
+                half_end_now(half, &half_orphaned);
+}
+
 /* --- begin
  * -------------------------------------------------------------------------------------------------------------------------------
  */
@@ -247,7 +259,10 @@ int resumable_init(struct gateway *gateway)
 
 int resumable_start(struct gateway *gateway)
 {
-        return error_fold(loop_timer(gateway->loop, 0, on_sweep, gateway->resumable, &gateway->resumable->sweep));
+        struct resumable *resumable = gateway->resumable;
+        int r = store_watch(gateway->store, ingest_kinds, store_revision(gateway->store), on_event, resumable, &resumable->watch);
+
+        return error_fold(r ? r : loop_timer(gateway->loop, 0, on_sweep, resumable, &resumable->sweep));
 }
 
 void resumable_stop(struct resumable *resumable)
@@ -256,6 +271,9 @@ void resumable_stop(struct resumable *resumable)
                 return;
         resumable->stopping = true;
         resumable->sweep = loop_source_free(resumable->sweep);
+        if (resumable->watch)
+                store_watch_free(resumable->watch);
+        resumable->watch = NULL;
         resumable->pool = loop_pool_free(resumable->pool);
 }
 

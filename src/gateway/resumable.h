@@ -73,8 +73,9 @@ struct resumable {
         struct staging *staging;
         struct loop_pool *pool; /* of its own: long work on images never keeps bytes waiting */
         struct loop_source *sweep;
-        GHashTable *by_id;     /* struct half, owned */
-        GHashTable *by_object; /* those that have not ended, by the uid of their object */
+        struct store_watch *watch; /* of what uploads are for */
+        GHashTable *by_id;         /* struct half, owned */
+        GHashTable *by_object;     /* those that have not ended, by the uid of their object */
         size_t receiving;
         atomic_bool stopping;
 };

@@ -60,6 +60,13 @@ spec:
   dataSource: {{type: ObjectRef, objectRef: {{kind: VirtualDisk, name: {MACHINE}-root}}}}
   clone: {{consistency: Crash}}
 """
+OF_DISK = f"""
+apiVersion: gabbro.dev/v1
+kind: VirtualImage
+metadata: {{name: {MACHINE}-image}}
+spec:
+  dataSource: {{type: ObjectRef, objectRef: {{kind: VirtualDisk, name: {MACHINE}-data}}}}
+"""
 LINKED = f"""
 apiVersion: gabbro.dev/v1
 kind: VirtualDisk
@@ -301,6 +308,12 @@ OPERATIONS = {o.name: o for o in [
               [["vd", f"{MACHINE}-copy", "--for", "phase=Ready"]], fetch=True),
     Operation("delete link", "linked", "absent", lambda w: (["delete", "vd", f"{MACHINE}-copy", "--ignore-not-found"], None),
               [["vd", f"{MACHINE}-copy", "--for", "delete"]]),
+    Operation("image of disk", "stopped", "imaged", lambda w: (["apply", "-f", "-"], OF_DISK), [["vi", f"{MACHINE}-image", "--for", "phase=Ready"]]),
+    Operation("image of running", "running", "imaged running", lambda w: (["apply", "-f", "-"], OF_DISK), [["vi", f"{MACHINE}-image", "--for", "phase=Ready"]]),
+    Operation("delete image of disk", "imaged", "stopped", lambda w: (["delete", "vi", f"{MACHINE}-image", "--ignore-not-found"], None),
+              [["vi", f"{MACHINE}-image", "--for", "delete"]]),
+    Operation("delete image of running", "imaged running", "running", lambda w: (["delete", "vi", f"{MACHINE}-image", "--ignore-not-found"], None),
+              [["vi", f"{MACHINE}-image", "--for", "delete"]]),
     Operation("upload image", "absent", "image", lambda w: (["image", "upload", str(TINY), "--name", f"{MACHINE}-image"], None),
               [["vi", f"{MACHINE}-image", "--for", "phase=Ready"]]),
     Operation("delete image", "image", "absent", lambda w: (["delete", "vi", f"{MACHINE}-image", "--ignore-not-found"], None),
@@ -314,7 +327,9 @@ WAY = {("absent", "running"): "create", ("running", "absent"): "delete", ("runni
        ("running", "paused"): "suspend", ("paused", "running"): "resume", ("running", "twins"): "clone machine", ("twins", "running"): "delete twin",
        ("stopped", "undefined"): "undefine", ("undefined", "absent"): "delete disks",
        ("running", "plugged"): "attach", ("plugged", "running"): "detach",
-       ("absent", "linked"): "link disk", ("linked", "absent"): "delete link", ("stopped", "copied"): "copy disk", ("copied", "stopped"): "delete copy", ("absent", "image"): "upload image", ("image", "absent"): "delete image"}
+       ("absent", "linked"): "link disk", ("linked", "absent"): "delete link", ("stopped", "imaged"): "image of disk", ("imaged", "stopped"): "delete image of disk",
+       ("running", "imaged running"): "image of running", ("imaged running", "running"): "delete image of running",
+       ("stopped", "copied"): "copy disk", ("copied", "stopped"): "delete copy", ("absent", "image"): "upload image", ("image", "absent"): "delete image"}
 
 
 class Doing(threading.Thread):
