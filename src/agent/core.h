@@ -88,6 +88,7 @@ struct agent {
         bool net_building;
         bool host_looking;
         bool guests_service; /* libvirt-guests is enabled: nothing is started */
+        bool small_stack;    /* a guest can end libvirtd (daemon_stack.h) */
         char *libvirt_words; /* why libvirt cannot be used, or NULL */
         bool stopping;
 };

@@ -17,9 +17,10 @@
 
 #define ANSWER_S     5
 #define RETRY_US     1000000ull
+#define RETRY_LATE   10 /* after so many, ten times as seldom */
 #define WAIT_US      1000000ull
 #define UNREACHED_US 2000000ull /* libvirt was not reached yet */
-#define RETRY_MOST   600        /* a guest that does not answer for so long has been restarted, or never will */
+#define RETRY_MOST   300        /* a guest that does not answer for so long has been restarted, or never will */
 
 /* One guest. */
 struct freeze {
@@ -96,7 +97,7 @@ static void thaw_done(int result, void *userdata)
                 log_info(freeze->outcome ? "a frozen guest is left to itself" : "guest is thawed", "uuid", freeze->uuid);
                 end(freeze);
         } else {
-                loop_timer_set(freeze->timer, RETRY_US);
+                loop_timer_set(freeze->timer, freeze->attempts < RETRY_LATE ? RETRY_US : 10 * RETRY_US);
         }
 }
 

@@ -48,9 +48,10 @@ struct guest_call {
         int outcome;
         struct virt_error error;
 
-        struct usage *usage; /* (threads) */
-        int64_t pid;         /* exec; 0: not begun */
-        uint64_t pause_us, deadline_us;
+        struct usage *usage;       /* (threads) */
+        struct guest_exec_run run; /* exec; no pid: not begun */
+        bool killed;               /* its time was up */
+        uint64_t pause_us, end_us, deadline_us;
 };
 
 struct call_kind {
@@ -108,8 +109,9 @@ static int begin_exec(struct guest_call *call)
         }
         exec.words = (const char *const *)words->pdata;
         exec.seconds = (unsigned)seconds;
-        r = guest_exec_start(call->agent->virt, call->uuid, &exec, &call->pid, &call->error);
-        call->deadline_us = clock_monotonic_us(clock_system()) + (uint64_t)seconds * 1000000 + EXEC_GRACE_US;
+        r = guest_exec_start(call->agent->virt, call->uuid, &exec, &call->run, &call->error);
+        call->end_us = clock_monotonic_us(clock_system()) + (uint64_t)seconds * 1000000;
+        call->deadline_us = call->end_us + EXEC_GRACE_US;
         call->pause_us = LOOK_LEAST_US;
         call->again_us = r ? 0 : call->pause_us;
         return r;
@@ -129,6 +131,19 @@ static void answer_exec(struct guest_call *call, const struct guest_exec_result 
         json_set_bool(call->answer, body, "timedOut", out_of_time);
 }
 
+/* A guest without a shell does not end it by itself. Whether it does when it is told is seen by the next looks. */
+static void kill_exec(struct guest_call *call)
+{
+        struct virt_error error;
+        int r = guest_exec_kill(call->agent->virt, call->uuid, call->run.pid, &error);
+
+        call->killed = true;
+        call->pause_us = LOOK_LEAST_US;
+        if (r) {
+                log_info("a guest was not told to end a command whose time is up", "uuid", call->uuid, "error", error.words);
+        }
+}
+
 /* A killed command ends like any other; that its time was up is told by the clock. */
 static int step_exec(struct guest_call *call)
 {
@@ -136,18 +151,21 @@ static int step_exec(struct guest_call *call)
         uint64_t now;
         int r;
 
-        if (!call->pid) {
+        if (!call->run.pid) {
                 return begin_exec(call);
         }
-        r = guest_exec_look(call->agent->virt, call->uuid, call->pid, &result, &call->error);
+        r = guest_exec_look(call->agent->virt, call->uuid, call->run.pid, &result, &call->error);
         now = clock_monotonic_us(clock_system());
         if (r) {
                 call->again_us = 0;
         } else if (!result.exited && now < call->deadline_us) {
+                if (now >= call->end_us && !call->run.bounded && !call->killed) {
+                        kill_exec(call);
+                }
                 call->pause_us = MIN(call->pause_us * 2, LOOK_MOST_US);
                 call->again_us = call->pause_us;
         } else {
-                answer_exec(call, &result, !result.exited || (result.exit_code == 137 && now + EXEC_GRACE_US >= call->deadline_us));
+                answer_exec(call, &result, !result.exited || call->killed || (result.exit_code == 137 && now >= call->end_us));
                 call->again_us = 0;
         }
         guest_exec_result_clear(&result);
@@ -227,10 +245,16 @@ static void call_free(struct guest_call *call)
         g_free(call);
 }
 
+/* A command that its guest does not end by itself is seen to its end, also when nobody waits for it any more. */
+static bool must_go_on(const struct guest_call *call)
+{
+        return call->owner && call->again_us && call->run.pid && !call->run.bounded && !call->outcome;
+}
+
 /* Nobody waits for it and nothing works on it. */
 static void release(struct guest_call *call)
 {
-        if (call->ws || call->working) {
+        if (call->ws || call->working || must_go_on(call)) {
                 return;
         }
         if (call->owner) {
@@ -378,7 +402,7 @@ static void step_done(int result, void *userdata)
         }
         if (call->ws && (result < 0 || !call->owner)) {
                 refuse(call, 503, REASON_AGENT_STOPPING, "the agent of the host stops");
-        } else if (call->ws && call->again_us && !call->outcome) {
+        } else if (result == 0 && ((call->ws && call->again_us && !call->outcome) || must_go_on(call))) {
                 loop_timer_set(call->timer, call->again_us);
         } else if (call->ws && call->outcome) {
                 refuse_outcome(call);
@@ -528,6 +552,8 @@ struct guest_calls *guest_calls_free(struct guest_calls *calls)
                 call->timer = loop_source_free(call->timer);
                 if (call->ws) {
                         http_ws_close(call->ws, CLOSE_NORMAL, "the agent stops");
+                } else {
+                        call_free(call);
                 }
         }
         usage_free(calls->usage);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/core.h"
+#include "agent/daemon_stack.h"
 
 #include "base/error.h"
 #include "base/log.h"
@@ -40,7 +41,7 @@ struct look {
         struct host *known; /* of an earlier look, or NULL */
         struct host *host;
         char *words; /* why it failed */
-        bool guests_service;
+        bool guests_service, small_stack;
 };
 
 /* --- on a pool thread ------------------------------------------------------------------------------------------------------------
@@ -130,6 +131,7 @@ static int look_work(void *userdata)
 
         host->references = 1;
         look->guests_service = guests_service_enabled();
+        look->small_stack = daemon_stack_is_small();
         r = reach(look);
         if (!r) {
                 r = choose_type(look, host);
@@ -227,6 +229,9 @@ static void tell(struct agent *agent, const struct host *before)
         } else if (agent->libvirt_words) {
                 log_info("libvirt is back");
         }
+        if (agent->small_stack && !before) {
+                log_warning("a guest can end libvirtd, whose threads have a stack of less than 1 GiB (doc/how-to/install.md)");
+        }
         if (agent->guests_service) {
                 log_error("the service libvirt-guests is enabled: it would stop and start machines on its own; disable it. Until "
                           "then "
@@ -244,6 +249,7 @@ static void look_done(int result, void *userdata)
         agent->host_looking = false;
         if (result != -ECANCELED) {
                 agent->guests_service = look->guests_service;
+                agent->small_stack = look->small_stack;
         }
         if (result == 0) {
                 before = g_steal_pointer(&agent->host);

@@ -31,7 +31,7 @@ struct gathering {
         struct agent *agent;
         struct host *host; /* NULL: libvirt was not reached yet */
         char *libvirt_words;
-        bool guests_service;
+        bool guests_service, small_stack;
         bool upgraded; /* another QEMU is installed than the facts tell of */
         GPtrArray *pool_names;
         struct arena *arena;
@@ -253,7 +253,10 @@ static struct api_node_condition ready_condition(const struct gathering *gatheri
         } else {
                 ready.status = "True";
                 ready.reason = REASON_AGENT_RUNNING;
-                ready.message = "the agent works and libvirt answers";
+                ready.message = gathering->small_stack
+                                        ? "the agent works and libvirt answers; a guest can end libvirtd, whose threads have a "
+                                          "stack of less than 1 GiB"
+                                        : "the agent works and libvirt answers";
         }
         return ready;
 }
@@ -423,6 +426,7 @@ static void on_timer(struct loop_source *source, void *userdata)
         gathering->host = agent->host ? host_ref(agent->host) : NULL;
         gathering->libvirt_words = g_strdup(agent->libvirt_words);
         gathering->guests_service = agent->guests_service;
+        gathering->small_stack = agent->small_stack;
         gathering->pool_names = known_pools(agent);
         gathering->arena = arena_new(0);
         loop_pool_submit(agent->queries, gather_work, gather_done, gathering);

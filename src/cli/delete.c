@@ -83,6 +83,17 @@ static int delete_disk(struct cli *cli, const char *name, const char *machine, c
         return code;
 }
 
+/* A machine that is gone names its disks no more: who runs the command again would not find them. */
+static void tell_left_disks(const char *machine, const GPtrArray *disks, guint from)
+{
+        g_autoptr(GString) words = g_string_new(NULL);
+
+        for (guint i = from; i < disks->len; i++)
+                g_string_append_printf(words, " %s", (const char *)disks->pdata[i]);
+        if (words->len)
+                cli_note("disks of virtualmachine/%s may stay: gabbro delete vd%s --ignore-not-found", machine, words->str);
+}
+
 static int delete_machine_with_disks(struct cli *cli, const char *name, const struct delete_options *options)
 {
         g_autofree char *path = cli_path(cli, &api_virtual_machine_kind, name);
@@ -95,8 +106,13 @@ static int delete_machine_with_disks(struct cli *cli, const char *name, const st
         cli_reply_clear(&reply);
         if (code == CLI_OK)
                 code = delete_object(cli, &api_virtual_machine_kind, name, options);
-        for (guint i = 0; code == CLI_OK && disks && i < disks->len; i++)
+        if (code == CLI_UNREACHABLE && disks)
+                tell_left_disks(name, disks, 0);
+        for (guint i = 0; code == CLI_OK && disks && i < disks->len; i++) {
                 code = delete_disk(cli, disks->pdata[i], name, options);
+                if (code != CLI_OK)
+                        tell_left_disks(name, disks, i);
+        }
         return code;
 }
 

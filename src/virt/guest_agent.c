@@ -9,9 +9,11 @@
 
 #include <assert.h>
 #include <libvirt/libvirt-qemu.h>
+#include <libvirt/virterror.h>
 #include <string.h>
 
 #define GUEST_TEXT_MAX 256
+#define UNREADABLE     "the guest agent's answer is too long, too deep or not JSON"
 
 int guest_agent_reply_parse(const char *text, struct json_doc **ret_reply, struct virt_error *reterr)
 {
@@ -22,8 +24,7 @@ int guest_agent_reply_parse(const char *text, struct json_doc **ret_reply, struc
         struct json_value *value;
 
         if (len > LIMIT_GUEST_AGENT_REPLY_BYTES || json_parse(text, len, &doc, NULL))
-                return virt_say(reterr, VIRT_E_FAILED, "AgentNotReady",
-                                "the guest agent's answer is too long, too deep or not JSON");
+                return virt_say(reterr, VIRT_E_FAILED, "AgentNotReady", UNREADABLE);
         value = json_get(json_root(doc), "return");
         if (!value)
                 return virt_say(reterr, VIRT_E_FAILED, "AgentNotReady", "the guest agent refused the request");
@@ -39,6 +40,8 @@ int guest_agent_command(struct virt *virt, const char *uuid, const char *command
         AUTO_DOMAIN domain = NULL;
         AUTO_TEXT metadata = NULL;
         AUTO_TEXT reply = NULL;
+        gint64 begun_us;
+        int r;
 
         assert(uuid && command && timeout_s && ret_reply);
 
@@ -52,8 +55,16 @@ int guest_agent_command(struct virt *virt, const char *uuid, const char *command
         metadata = virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, VIRT_METADATA_URI, 0);
         if (!metadata)
                 return virt_say(reterr, VIRT_E_MISSING, "DomainLost", "there is no domain %s of ours", uuid);
+        begun_us = g_get_monotonic_time();
         reply = virDomainQemuAgentCommand(domain, command, (int)timeout_s, 0);
-        return reply ? guest_agent_reply_parse(reply, ret_reply, reterr) : virt_fail(reterr, "AgentNotReady");
+        if (reply)
+                return guest_agent_reply_parse(reply, ret_reply, reterr);
+        r = virt_fail(reterr, "AgentNotReady");
+        /* What libvirt cannot read it gives back word for word. */
+        if (r == VIRT_E_FAILED && reterr->domain == VIR_FROM_NONE)
+                return virt_say(reterr, r, "AgentNotReady", UNREADABLE);
+        /* One code for an agent that is not there and for one that does not answer. */
+        return r == VIRT_E_STATE && g_get_monotonic_time() - begun_us >= timeout_s * G_USEC_PER_SEC ? VIRT_E_TIMEOUT : r;
 }
 
 int guest_agent_ping(struct virt *virt, const char *uuid, unsigned timeout_s, struct virt_error *reterr)

@@ -65,35 +65,55 @@ char *guest_exec_command(const struct guest_exec *exec, bool in_shell)
         return json_to_text(root);
 }
 
-static bool has_posix_shell(struct virt *virt, const char *uuid)
+/* An agent that does not tell is taken for one of a guest that has a shell; one that does not answer is not asked for more. */
+static int find_posix_shell(struct virt *virt, const char *uuid, bool *ret_found, struct virt_error *reterr)
 {
         struct guest_os os = {};
-        struct virt_error error;
-        bool windows;
+        int r = guest_agent_os(virt, uuid, ANSWER_S, &os, reterr);
 
-        if (guest_agent_os(virt, uuid, ANSWER_S, &os, &error))
-                return true;
-        windows = strcmp(os.id, "mswindows") == 0;
+        *ret_found = r || strcmp(os.id, "mswindows") != 0;
         guest_os_clear(&os);
-        return !windows;
+        return r == VIRT_E_FAILED ? 0 : r;
 }
 
-int guest_exec_start(struct virt *virt, const char *uuid, const struct guest_exec *exec, int64_t *ret_pid,
+int guest_exec_start(struct virt *virt, const char *uuid, const struct guest_exec *exec, struct guest_exec_run *ret_run,
                      struct virt_error *reterr)
 {
         g_autofree char *command = NULL;
         g_autoptr(json_doc) reply = NULL;
+        struct guest_exec_run run = {};
         int r;
 
-        assert(virt && uuid && exec && ret_pid && reterr);
+        assert(virt && uuid && exec && ret_run && reterr);
 
-        command = guest_exec_command(exec, has_posix_shell(virt, uuid));
+        r = find_posix_shell(virt, uuid, &run.bounded, reterr);
+        if (r)
+                return r;
+        command = guest_exec_command(exec, run.bounded);
         r = guest_agent_command(virt, uuid, command, ANSWER_S, &reply, reterr);
         if (r)
                 return r;
-        if (json_int64(json_get(json_root(reply), "pid"), ret_pid))
+        if (json_int64(json_get(json_root(reply), "pid"), &run.pid) || run.pid <= 0)
                 return virt_say(reterr, VIRT_E_FAILED, "AgentNotReady", "the guest agent did not say what it has started");
+        *ret_run = run;
         return 0;
+}
+
+char *guest_exec_kill_command(int64_t pid)
+{
+        g_autofree char *number = g_strdup_printf("%" G_GINT64_FORMAT, pid);
+        const char *const words[] = {"taskkill.exe", "/F", "/T", "/PID", number, NULL};
+
+        return guest_exec_command(&(struct guest_exec){.words = words}, false);
+}
+
+int guest_exec_kill(struct virt *virt, const char *uuid, int64_t pid, struct virt_error *reterr)
+{
+        g_autofree char *command = guest_exec_kill_command(pid);
+        g_autoptr(json_doc) reply = NULL;
+
+        assert(virt && uuid && reterr);
+        return guest_agent_command(virt, uuid, command, ANSWER_S, &reply, reterr);
 }
 
 /* --- what became of it

@@ -60,7 +60,12 @@ int guest_freeze(struct virt *virt, const char *uuid, unsigned timeout_s, int64_
 
         assert(virt && uuid && ret_n && reterr);
 
+        r = guest_agent_ping(virt, uuid, ANSWER_S, reterr);
+        if (r)
+                return r;
         r = guest_agent_command(virt, uuid, "{\"execute\":\"guest-fsfreeze-freeze\"}", timeout_s, &reply, reterr);
+        if (r == VIRT_E_STATE)
+                r = VIRT_E_TIMEOUT; /* libvirt says the same of an agent that is not there and of one that went while it was told */
         if (!r && json_int64(json_root(reply), ret_n))
                 r = virt_say(reterr, VIRT_E_FAILED, "AgentNotReady", "the guest agent did not say what it has frozen");
         return r;

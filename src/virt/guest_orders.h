@@ -14,7 +14,8 @@ int guest_set_password(struct virt *virt, const char *uuid, const char *user, co
 int guest_set_time(struct virt *virt, const char *uuid, struct virt_error *reterr);
 
 /** guest_freeze() - its file systems, after what it has in memory was written; @ret_n: how many. Whatever it answers, and when it
- * does not answer at all, it may be frozen afterwards: guest_thaw(). */
+ * does not answer at all, it may be frozen afterwards: guest_thaw(); but for VIRT_E_STATE, VIRT_E_MISSING and VIRT_E_UNREACHABLE:
+ * it was not told. */
 int guest_freeze(struct virt *virt, const char *uuid, unsigned timeout_s, int64_t *ret_n, struct virt_error *reterr);
 /** guest_thaw() - also of a guest that is not frozen. */
 int guest_thaw(struct virt *virt, const char *uuid, unsigned timeout_s, struct virt_error *reterr);

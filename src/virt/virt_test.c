@@ -914,6 +914,15 @@ static void the_end_of_a_command_is_read_or_refused(void)
         guest_exec_result_clear(&result);
 }
 
+static void a_command_without_a_shell_is_ended_by_the_agent(void)
+{
+        g_autofree char *text = guest_exec_kill_command(4711);
+
+        g_assert_cmpstr(text, ==,
+                        "{\"execute\":\"guest-exec\",\"arguments\":{\"arg\":[\"/F\",\"/T\",\"/PID\",\"4711\"],"
+                        "\"path\":\"taskkill.exe\",\"capture-output\":true}}");
+}
+
 /* Attack 23: lists without end, names with markup and escapes, values of other kinds. */
 static void what_a_guest_tells_is_plain_and_bounded(void)
 {
@@ -954,6 +963,7 @@ int main(int argc, char **argv)
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/domains/a_domain_lives_and_ends", a_domain_lives_and_ends);
         g_test_add_func("/guest/D60_the_end_of_a_command_is_read_or_refused", the_end_of_a_command_is_read_or_refused);
+        g_test_add_func("/virt/guest-exec-kill", a_command_without_a_shell_is_ended_by_the_agent);
         g_test_add_func("/guest/what_a_guest_tells_is_plain_and_bounded", what_a_guest_tells_is_plain_and_bounded);
         g_test_add_func("/virt/the_user_of_a_file_is_the_domain_that_runs_with_it",
                         the_user_of_a_file_is_the_domain_that_runs_with_it);

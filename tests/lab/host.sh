@@ -104,7 +104,8 @@ start_daemons() {
         fi
         local listen=
         [ -e /etc/libvirt/listen ] && listen=--listen # made by who wants other hosts to reach it (lab.py)
-        setsid libvirtd -d $listen -p /run/libvirtd.pid </dev/null >>/var/log/libvirt/libvirtd.err 2>&1
+        # As doc/how-to/install.md says: what a guest agent nests is no end of libvirtd.
+        (ulimit -s 1048576 && exec setsid libvirtd -d $listen -p /run/libvirtd.pid </dev/null >>/var/log/libvirt/libvirtd.err 2>&1)
 }
 
 own_cgroups() { # VERSION, in the namespaces: the group that "cgroups add" made is the root

@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests whose agent is not what it says (attack 23): what it sends is bounded on its way, the host serves others. Takes a whole cloud."""
+"""Guests whose agent is not what it says (attack 23; D49, D61): what it sends is bounded on its way, the host serves others. Takes a whole cloud.
+
+Every guest begins with Debian's qemu-ga and puts its own program in its place when it has booted. The cases wait for what each program
+makes its host say, so that none is judged before it is there.
+"""
+import concurrent.futures
 import json
 import re
+import threading
 import time
 
 import pytest
@@ -9,18 +15,49 @@ from cloud import one_host_cloud
 from front import LIMIT
 from reliability import attack, outcome
 
-# In the place of qemu-ga, with the same arguments; $4 is the port.
-ENDLESS = r'''exec 3<>$4; while :; do cat /dev/zero | tr '\0' x >&3; done'''
-# It answers the handshake as it should, and each question with two megabytes.
-LIAR = r'''exec 3<>$4
-big=/tmp/big; { printf '{"return":{"id":"'; head -c 2000000 /dev/zero | tr '\0' x; printf '"}}\n'; } >$big
-while read -r l <&3; do
-case "$l" in
-*guest-sync*) i=${l##*\"id\":}; i=${i%%\}*}; printf '\377{"return":%s}\n' "$i" >&3;;
-*guest-ping*) printf '{"return":{}}\n' >&3;;
-*) cat $big >&3;;
-esac; done'''
-DEEP = LIAR.replace('printf \'{"return":{"id":"\'; head -c 2000000', 'printf \'{"return":\'; head -c 500000').replace("x; printf '\"}}", "[; printf '")
+# In the place of qemu-ga, with the same arguments; $4 is the port. The first three never get through libvirt's handshake.
+ENDLESS = r"""exec 3<>$4; while :; do cat /dev/zero | tr '\0' x >&3; done"""
+SILENT = r"""exec 3<>$4; while read -r l <&3; do :; done"""
+WRONG_IDS = r"""exec 3<>$4
+while read -r l <&3; do printf '{"return":4711}\n{"return":{"id":"stolen"}}\n' >&3; done"""
+PING = r"""*guest-ping*) printf '{"return":{}}\n' >&3;;"""
+
+
+def liar(*answers, prepare=":", begin=":"):
+    """It shakes hands as it should; the rest is a matter of @answers."""
+    return "\n".join([prepare, "exec 3<>$4", begin, "while read -r l <&3; do", 'case "$l" in', r"*guest-sync*) i=${l##*\"id\":}; i=${i%%\}*}",
+                      r"""case "$l" in *delimited*) printf '\377' >&3;; esac""", r"""printf '{"return":%s}\n' "$i" >&3;;""", *answers, "esac", "done"])
+
+
+def says(pattern, answer):
+    return f"*{pattern}*) printf '%s\\n' '{answer}' >&3;;"
+
+
+DRIP = liar(PING, """*) while :; do printf ' ' >&3; sleep 1; done;;""")
+UNCALLED = liar(PING, says("", '{"return":{"name":"uncalled","version":"1"}}'),
+                begin=r"""printf '{"return":{"id":"stolen"}}\n{"error":{"class":"x","desc":"stolen"}}\n{"return":7}\n' >&3""")
+GIGABYTE = liar(PING, r"""*) { printf '{"return":{"id":"'; head -c 1073741824 /dev/zero | tr '\0' x; printf '"}}\n'; } >&3;;""")
+# Two megabytes pass libvirt's bound and not ours.
+LIAR = liar(PING, "*guest-exec*) cat /tmp/deep >&3;;", "*) cat /tmp/big >&3;;",
+            prepare=r"""{ printf '{"return":{"id":"'; head -c 2000000 /dev/zero | tr '\0' x; printf '"}}\n'; } >/tmp/big
+{ printf '{"return":'; head -c 500000 /dev/zero | tr '\0' '['; printf '\n'; } >/tmp/deep""")
+PAINTED = liar(PING,
+               says("osinfo", r'{"return":{"id":"\u001b[31mred","name":"<script>alert(1)</script>\u001b]0;owned\u0007","pretty-name":"A\nB\u202eC"}}'),
+               says("host-name", r'{"return":{"host-name":"\u001b[2Jhost"}}'),
+               says("network", r'{"return":[{"name":"\u001b[5meth0","hardware-address":"\r\n","ip-addresses":[{"ip-address":"1.2.3.4\u001b[0m","prefix":7}]}]}'),
+               says("", r'{"return":{"version":"\u009b31m8","id":"1"}}'))
+# What it is told to freeze it never says; what it is told to begin goes on until it is told to kill it, and the second never ends.
+WINDOWS = liar(PING, "*fsfreeze*) :;;", says("osinfo", '{"return":{"id":"mswindows","name":"Windows"}}'),
+               says("'\"/PID\",\"7\"'", '{"return":{"pid":9}}').replace("printf", ">/tmp/killed; printf", 1),
+               """*'"pid":7}'*) x=false; [ -e /tmp/killed ] && x=true; printf '{"return":{"exited":%s,"exitcode":1}}\\n' $x >&3;;""",
+               says("exec-status", '{"return":{"exited":false}}'), says("stubborn", '{"return":{"pid":8}}'), says("guest-exec", '{"return":{"pid":7}}'),
+               says("", '{"return":{}}'))
+EVIL = {"endless": ENDLESS, "silent": SILENT, "wrong-ids": WRONG_IDS, "drip": DRIP, "uncalled": UNCALLED, "gigabyte": GIGABYTE, "liar": LIAR,
+        "painted": PAINTED, "windows": WINDOWS}
+# Those whose own program is known by what their host says of it.
+CUT_OFF = "not available (for now|due to an error)"
+REFUSED = {"endless": CUT_OFF, "silent": CUT_OFF, "wrong-ids": CUT_OFF, "drip": CUT_OFF, "gigabyte": CUT_OFF, "liar": "too long, too deep"}
+BOOTED_S = 240  # on a machine that does much else; alone a tenth of it
 
 
 def user_data(evil):
@@ -33,12 +70,11 @@ def machine(name, evil=None):
     disk = {"apiVersion": "gabbro.dev/v1", "kind": "VirtualDisk", "metadata": {"name": name},
             "spec": {"dataSource": {"type": "ObjectRef", "objectRef": {"kind": "ClusterVirtualImage", "name": "tiny"}},
                      "persistentVolumeClaim": {"size": "256Mi"}}}
-    spec = {"virtualMachineClassName": "generic", "cpu": {"cores": 1, "coreFraction": "20%"}, "memory": {"size": "192Mi"},
+    spec = {"virtualMachineClassName": "generic", "cpu": {"cores": 1, "coreFraction": "10%"}, "memory": {"size": "96Mi"},
             "blockDeviceRefs": [{"kind": "VirtualDisk", "name": name}]}
     if evil:
         spec["provisioning"] = {"type": "UserData", "userData": user_data(evil)}
-    vm = {"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachine", "metadata": {"name": name}, "spec": spec}
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [disk, vm]})
+    return [disk, {"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachine", "metadata": {"name": name}, "spec": spec}]
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +83,15 @@ def cloud():
         yield made
 
 
-def condition(cloud, name, kind):
+def condition(cloud, name, kind="AgentReady"):
     return next((c for c in cloud.vm(name)["status"].get("conditions", []) if c["type"] == kind), {})
+
+
+def asked(cloud, name, *words):
+    """(exit code, output, complaints, seconds) of a command about a guest."""
+    begun = time.monotonic()
+    done = cloud.gabbro("guest", words[0], name, *words[1:], check=False)
+    return done.returncode, done.stdout, done.stderr, time.monotonic() - begun
 
 
 def cost(cloud, program):
@@ -61,31 +104,145 @@ def cost(cloud, program):
     return memory, ticks / 100
 
 
-def test_a_guest_agent_that_floods_costs_its_host_little(cloud):
-    cloud.kubectl("create", "-f", "-", input=machine("endless", ENDLESS))
-    cloud.kubectl("create", "-f", "-", input=machine("liar", LIAR))
-    cloud.kubectl("create", "-f", "-", input=machine("deep", DEEP))
-    before = {program: cost(cloud, program) for program in ("gabbro-agent", "libvirtd")}
-    for name in ("endless", "liar", "deep"):
-        cloud.wait("vm", name, "phase=Running")
-    # They replace their agents when they have booted; then some rounds of questions.
-    end = time.monotonic() + 60
+def besiege(cloud, name):
+    """Ask an evil guest until its own program is the one that does not answer as it must; the last answer."""
+    end = time.monotonic() + BOOTED_S
     while time.monotonic() < end:
-        for program, (memory, _) in before.items():
-            bound = memory + (32 << 20 if program == "gabbro-agent" else 128 << 20)
-            assert cost(cloud, program)[0] < bound, program
-        time.sleep(2)
-    for program, (memory, seconds) in before.items():
-        now, used = cost(cloud, program)
-        print(f"{program}: memory {memory >> 20} -> {now >> 20} MiB, {used - seconds:.1f} s of processor time in 60 s")
-        assert used - seconds < 40
+        last = asked(cloud, name, "info")
+        if last[0] == 1 and re.search(REFUSED[name], last[2]):
+            return last
+        time.sleep(1)
+    raise AssertionError(f"{name}: {last}")
+
+
+def try_windows(cloud):
+    """What is told of commands that go on, and of freezes that are not answered: it takes a while, beside the others."""
+    cloud.eventually("it is heard", lambda: cloud.vm("windows")["status"].get("guestOSInfo", {}).get("name") == "Windows", BOOTED_S)
+    # The exchange of its agent may yet end the one that was heard.
+    cloud.eventually("it stays", lambda: asked(cloud, "windows", "info")[0] == 0, 30)
+    commands = [asked(cloud, "windows", "exec", "--timeout", "2", "--", program) for program in ("notepad", "stubborn")]
+    return commands, [asked(cloud, "windows", "freeze") for _ in range(2)]
+
+
+@pytest.fixture(scope="module")
+def siege(cloud):
+    """All of them at once, beside an honest one.
+
+    {evil name: its refusal}, {program: (memory before, at most, processor time)}, answers of the honest one, those of try_windows()."""
+    begun = time.monotonic()
+    before = {program: cost(cloud, program) for program in ("gabbro-agent", "libvirtd")}
+    most = {program: 0 for program in before}
+    over = threading.Event()
+
+    def watch():
+        while not over.wait(1):
+            for program in before:
+                most[program] = max(most[program], cost(cloud, program)[0])
+
+    items = [item for name in [*EVIL, "honest"] for item in machine(name, EVIL.get(name))]
+    cloud.kubectl("create", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    with concurrent.futures.ThreadPoolExecutor(12) as crowd:
+        crowd.submit(watch)
+        try:
+            for name in [*EVIL, "honest"]:
+                cloud.wait("vm", name, "phase=Running")
+            refusals = {name: crowd.submit(besiege, cloud, name) for name in REFUSED}
+            windows = crowd.submit(try_windows, cloud)
+            cloud.wait("vm", "honest", "condition=AgentReady", BOOTED_S)
+            honest = []
+            while not all(one.done() for one in [windows, *refusals.values()]):
+                honest.append(asked(cloud, "honest", "exec", "--", "id"))
+            refusals, windows = {name: one.result() for name, one in refusals.items()}, windows.result()
+        finally:
+            over.set()
+    after = {program: cost(cloud, program) for program in before}
+    costs = {program: (before[program][0], most[program], after[program][1] - before[program][1]) for program in before}
+    print(f"\nafter {time.monotonic() - begun:.1f} s: {costs}\nhonest: {[round(one[3], 1) for one in honest]}")
+    return refusals, costs, honest, windows
+
+
+@pytest.mark.parametrize("program, more", [("gabbro-agent", 32 << 20), ("libvirtd", 128 << 20)])
+def test_memory_stays_flat_beside_all_of_them(siege, program, more):
+    """(attack 23) Lines without end and of a gigabyte are read up to a bound and no further."""
+    memory, most, seconds = siege[1][program]
+    assert memory < most < memory + more
+    assert seconds < 60
+
+
+@pytest.mark.parametrize("name", ["endless", "silent", "wrong-ids", "drip"])
+def test_an_agent_that_does_not_answer_as_it_must_is_refused_in_time(cloud, siege, name):
+    """(attack 23, D61) It floods, is silent, answers with other ids, or one byte a second."""
+    _, _, words, seconds = siege[0][name]
+    assert seconds < 30, "answers that never come are waited for without a bound"
+    assert "troubleshooting" in words and "stolen" not in words and "xxx" not in words
+    assert "stolen" not in json.dumps(cloud.vm(name)["status"])
+    if name != "drip":
+        cloud.eventually("it is told", lambda: condition(cloud, name).get("status") == "False", 20)
+
+
+@pytest.mark.parametrize("name, order", [("gigabyte", ("info",)), ("liar", ("info",)), ("liar", ("exec", "--", "id"))])
+def test_answers_beyond_the_bounds_are_refused(cloud, siege, name, order):
+    """(attack 23) A gigabyte in one line, two megabytes, half a million levels."""
     assert LIMIT["GUEST_AGENT_REPLY_BYTES"] < 2000000
-    for name in ("endless", "liar", "deep"):
-        assert "xxx" not in json.dumps(cloud.vm(name)["status"]) and "[[[" not in json.dumps(cloud.vm(name)["status"])
-    assert condition(cloud, "endless", "AgentReady").get("status") != "True"
-    cloud.kubectl("create", "-f", "-", input=machine("honest"))
-    cloud.wait("vm", "honest", "phase=Running")
-    cloud.eventually("the honest one's agent", lambda: condition(cloud, "honest", "AgentReady").get("status") == "True", 90)
+    code, out, words, _ = asked(cloud, name, *order)
+    status = json.dumps(cloud.vm(name)["status"])
+    assert code == 1 and "agent" in words, (out, words)
+    for text in (out, words, status):
+        assert "xxx" not in text and "[[[" not in text, text
+
+
+def test_replies_to_calls_that_were_never_made_are_dropped(cloud, siege):
+    """(attack 23) They do not become the answers of the calls after them, nor those of another guest."""
+    cloud.eventually("it is heard", lambda: cloud.vm("uncalled")["status"].get("guestOSInfo", {}).get("name") == "uncalled", 60)
+    for _ in range(5):
+        code, out, words, _ = asked(cloud, "uncalled", "info")
+        assert code == 0 and "uncalled" in out and "stolen" not in out + words, (out, words)
+    for name in ("honest", "uncalled"):
+        assert "stolen" not in json.dumps(cloud.vm(name)["status"])
+
+
+def test_markup_and_escapes_of_a_guest_reach_no_terminal(cloud, siege):
+    """(attack 23, D49) What a guest calls itself is plain text wherever it is shown."""
+    cloud.eventually("it is heard", lambda: "script" in json.dumps(cloud.vm("painted")["status"].get("guestOSInfo", {})), 60)
+    shown = [cloud.gabbro("guest", "info", "painted").stdout, cloud.gabbro("get", "vm", "painted", "-o", "wide").stdout,
+             cloud.gabbro("describe", "vm", "painted").stdout, cloud.gabbro("guest", "info", "painted", "-o", "yaml").stdout,
+             cloud.kubectl("get", "vm", "painted", "-o", "wide").stdout, cloud.kubectl("describe", "vm", "painted").stdout,
+             cloud.kubectl("get", "events").stdout]
+    for text in shown:
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text), text
+    info = cloud.vm("painted")["status"]["guestOSInfo"]
+    assert info["name"].startswith("<script>alert(1)</script>") and not re.search(r"[\x00-\x1f]", "".join(info.values()))
+    assert "1.2.3.4" not in json.dumps(cloud.vm("painted")["status"])
+
+
+def test_a_command_without_a_shell_in_the_guest_is_killed_when_its_time_is_up(cloud, siege):
+    """(D61) Windows: the agent is told to kill it; when that does nothing the caller is told in time all the same."""
+    for (code, _, words, seconds), least, most in zip(siege[3][0], (2, 7), (7, 17)):
+        assert (code, least <= seconds <= most) == (5, True), (code, words, seconds)
+        assert "after 2 seconds" in words
+
+
+def test_a_freeze_that_is_never_answered_is_refused_and_thawed(cloud, siege):
+    """(attack 23, D60) It is taken for frozen, and others are frozen and thawed beside it."""
+    (code, _, words, seconds), again = siege[3][1]
+    assert code == 1 and "agent" in words and seconds < 40, words
+    assert again[0] == 1 and "frozen already" in again[2]
+    code, out, words, seconds = asked(cloud, "honest", "freeze")
+    assert code == 0 and seconds < 10, words
+    code, _, words, seconds = asked(cloud, "honest", "thaw")
+    assert code == 0 and seconds < 10, words
+
+
+def test_other_guests_are_served_beside_them(cloud, siege):
+    """(attack 23) The honest guest is asked again and again while all of them are."""
+    assert len(siege[2]) >= 3
+    for code, out, words, seconds in siege[2]:
+        assert code == 0 and "uid=0" in out and seconds < 10, (words, seconds)
+    assert condition(cloud, "honest")["status"] == "True"
     outcome("a guest agent sends without end, or answers of megabytes", "other machines of the host",
             "start and are asked as before; the answers are refused, the agent's memory stays the same")
+    outcome("a guest agent takes what it is asked and never answers", "other machines of the host",
+            "are asked beside it; guests that let their host wait share two of six threads")
     attack(23, "a guest agent that floods, answers megabytes or nests without end", "refused in bounded memory; other guests are served")
+    attack(23, "a guest agent that answers slowly, wrongly or what it was not asked", "refused in bounded time; other guests are served")
+    attack(23, "a guest agent that gives names with markup, escapes or turned lines", "plain text wherever it is shown")

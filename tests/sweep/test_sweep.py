@@ -79,8 +79,8 @@ def alone(words):
 def chain():
     """Operations in an order in which each begins where the one before has ended."""
     return [OPERATIONS[n] for n in ("create", "restart", "suspend", "resume", "reset", "redeploy", "redeploy anew", "clone machine",
-                                    "delete twin", "attach", "detach", "grow disk", "grow machine", "create", "clone running", "image of running", "stop", "start", "force off", "copy disk", "delete copy", "image of disk",
-                                    "undefine", "delete disks", "create", "stop", "delete stopped", "create", "delete", "delete namespace", "hold address", "release address", "link disk", "delete link", "upload image",
+                                    "delete twin", "attach", "detach", "attach disc", "detach disc", "grow disk", "grow machine", "create", "clone running", "image of running", "stop", "start", "force off", "copy disk", "delete copy", "image of disk",
+                                    "undefine", "delete disks", "create", "stop", "delete stopped", "create", "delete with disks", "attach NIC", "detach NIC", "change disc", "change disc back", "create", "delete", "delete namespace", "hold address", "release address", "link disk", "delete link", "upload image",
                                     "delete image")]
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 
 from cloud import BIN, BUILD, ROOT, Daemon
+from guest import disc
 
 MACHINE = "swept"
 TWIN = f"{MACHINE}-twin"
@@ -102,6 +103,21 @@ spec:
   virtualMachineName: {MACHINE}
   blockDeviceRef: {{kind: VirtualDisk, name: {MACHINE}-more}}
 """
+# With a disc in its drive, and what is changed in it at once.
+PLUGGABLE = MANIFEST.replace("  terminationGrace", "  disruptions: {applyMode: Live}\n  terminationGrace") + f"  - {{kind: VirtualImage, name: {MACHINE}-disc-a}}\n"
+TWO_NICS = PLUGGABLE.replace("  blockDeviceRefs:", f"  networks: [{{type: Main}}, {{type: Network, name: {MACHINE}-second}}]\n  blockDeviceRefs:")
+ONE_NIC = PLUGGABLE.replace("  blockDeviceRefs:", "  networks: [{type: Main}]\n  blockDeviceRefs:")
+OTHER_DISC = ONE_NIC.replace("disc-a", "disc-b")
+assert len({MANIFEST, PLUGGABLE, TWO_NICS, ONE_NIC, OTHER_DISC}) == 5
+SECOND = f"apiVersion: gabbro.dev/v1\nkind: Network\nmetadata: {{name: {MACHINE}-second}}\nspec: {{cidr: 10.66.11.0/24}}\n"
+DISC = f"""
+apiVersion: gabbro.dev/v1
+kind: VirtualMachineBlockDeviceAttachment
+metadata: {{name: {MACHINE}-disc}}
+spec:
+  virtualMachineName: {MACHINE}
+  blockDeviceRef: {{kind: VirtualImage, name: {MACHINE}-disc-b}}
+"""
 SPACE = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {PROJECT}}}\n---" + MANIFEST
 ADDRESS = f"""
 apiVersion: gabbro.dev/v1
@@ -115,7 +131,7 @@ spec: {{type: Auto}}
 
 SCRUB = [(re.compile(pattern), word) for pattern, word in [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"), (r"\b[0-9a-f]{64}\b", "DIGEST"), (r"\b[0-9a-f]{20}\b", "SERIAL"),
-    (r"\bgbt[0-9a-z]+\b", "TAP"), (r"\b(domain|qemu)-\d+-", r"\1-N-"), (r"52:54:00(:[0-9a-f]{2}){3}", "MAC"), (r"\b10\.66\.10\.\d+\b", "ADDRESS"), (r"\bip-10-66-10-\d+\b", "LEASE"),
+    (r"\bgbt[0-9a-z]+\b", "TAP"), (r"\b(domain|qemu)-\d+-", r"\1-N-"), (r"52:54:00(:[0-9a-f]{2}){3}", "MAC"), (r"\b10\.66\.1[01]\.\d+\b", "ADDRESS"), (r"\bip-10-66-1[01]-\d+\b", "LEASE"),
     (rf"\b({MACHINE}|{MACHINE}-root|{MACHINE}-data|{MACHINE}-copy|{MACHINE}-more|{TWIN}|{TWIN}-root|{TWIN}-data)-[0-9a-f]{{8}}\b", r"\1-UID"), (rf"\b({MACHINE}|{TWIN})-[a-z0-9]{{5}}\"", r'\1-SUFFIX"'),
 ]]
 # Times, counters, what the guest says by itself, and versions: not part of an end state.
@@ -260,6 +276,7 @@ def action(kind, **spec):
     return command
 
 
+APPLIED = [["vm", MACHINE, "--for", "condition=ConfigurationApplied"]]
 DONE = [["vmop", "swept-{serial}", "--for", "phase=Completed"]]
 GONE = [[kind, name, "--for", "delete"] for kind, name in (("vm", MACHINE), ("vd", f"{MACHINE}-root"), ("vd", f"{MACHINE}-data"))]
 RUNS = [["vm", MACHINE, "--for", "phase=Running"]]
@@ -291,6 +308,15 @@ OPERATIONS = {o.name: o for o in [
     Operation("hold address", "absent", "held", lambda w: (["apply", "-f", "-"], ADDRESS), [["vmip", f"{MACHINE}-held", "--for", "phase=Bound"]]),
     Operation("release address", "held", "absent", lambda w: (["delete", "vmip", f"{MACHINE}-held", "--ignore-not-found"], None),
               [["vmip", f"{MACHINE}-held", "--for", "delete"]]),
+    Operation("delete with disks", "running", "absent", lambda w: (["delete", "vm", MACHINE, "--with-disks", "--ignore-not-found"], None), GONE),
+    Operation("make pluggable", "absent", "pluggable", lambda w: (["apply", "-f", "-"], ONE_NIC), RUNS, fetch=True, starts=1),
+    Operation("attach NIC", "pluggable", "two nics", lambda w: (["apply", "-f", "-"], TWO_NICS), APPLIED),
+    Operation("detach NIC", "two nics", "pluggable", lambda w: (["apply", "-f", "-"], ONE_NIC), APPLIED),
+    Operation("change disc", "pluggable", "other disc", lambda w: (["apply", "-f", "-"], OTHER_DISC), APPLIED),
+    Operation("change disc back", "other disc", "pluggable", lambda w: (["apply", "-f", "-"], ONE_NIC), APPLIED),
+    Operation("attach disc", "running", "with disc", lambda w: (["apply", "-f", "-"], DISC), [["vmbda", f"{MACHINE}-disc", "--for", "phase=Attached"]]),
+    Operation("detach disc", "with disc", "running", lambda w: (["delete", f"vmbda/{MACHINE}-disc", "--ignore-not-found"], None),
+              [["vmbda", f"{MACHINE}-disc", "--for", "delete"]]),
     Operation("grow disk", "running", "grown", lambda w: (["apply", "-f", "-"], GROWN), [["vd", f"{MACHINE}-data", "--for", "phase=Ready"]]),
     Operation("make roomy", "absent", "roomy", lambda w: (["apply", "-f", "-"], ROOMY), RUNS, fetch=True, starts=1),
     Operation("grow machine", "roomy", "larger", lambda w: (["apply", "-f", "-"], LARGER), [["vm", MACHINE, "--for", "condition=ConfigurationApplied"]]),
@@ -322,6 +348,8 @@ OPERATIONS = {o.name: o for o in [
 WAY = {("absent", "running"): "create", ("running", "absent"): "delete", ("running", "stopped"): "force off", ("stopped", "running"): "start",
        ("stopped", "absent"): "delete stopped", ("absent", "held"): "hold address", ("held", "absent"): "release address",
        ("absent", "project"): "make project", ("project", "absent"): "delete namespace",
+       ("absent", "pluggable"): "make pluggable", ("pluggable", "absent"): "delete", ("pluggable", "two nics"): "attach NIC", ("two nics", "pluggable"): "detach NIC",
+       ("pluggable", "other disc"): "change disc", ("other disc", "pluggable"): "change disc back", ("running", "with disc"): "attach disc", ("with disc", "running"): "detach disc",
        ("running", "grown"): "grow disk", ("grown", "absent"): "delete",
        ("absent", "roomy"): "make roomy", ("roomy", "larger"): "grow machine", ("roomy", "absent"): "delete", ("larger", "absent"): "delete", ("running", "cloned"): "clone running", ("cloned", "running"): "delete clone",
        ("running", "paused"): "suspend", ("paused", "running"): "resume", ("running", "twins"): "clone machine", ("twins", "running"): "delete twin",
@@ -349,6 +377,8 @@ class Doing(threading.Thread):
             if result.returncode == 0:
                 return True
             self.words = result.stderr.strip()
+            advice = re.search(r"may stay: gabbro (delete vd .*)", self.words)
+            argv = advice[1].split() if advice else argv
             if self.operation.name == "upload image" and argv[0] == "image" and "exist" in self.words:
                 self.world.cloud.gabbro("delete", "vi", f"{MACHINE}-image", "--ignore-not-found", "--wait", "--timeout", "20", check=False)
             self.done.wait(0.1)
@@ -368,6 +398,7 @@ class World:
     def __init__(self, cloud):
         self.cloud, self.failed, self.serial, self.state = cloud, False, 0, "absent"
         cloud.gabbro("delete", "vm/first-vm", "vd/first-vm-root", "secret/first-vm-cloud-init", "--wait", "--timeout", "120")
+        self.provide()
         self.daemons = {name: Faulty(cloud, name) for name in ("gateway", "agent")}
         for daemon in self.daemons.values():
             daemon.again("TERM")
@@ -375,6 +406,15 @@ class World:
         self.copies.start()
         self.ends = {}    # operation -> how it ends without a fault
         self.passed = {}  # operation -> [(daemon, place, number of times)]
+
+    def provide(self):
+        """What some operations need and all find the same: a second network, two discs."""
+        self.cloud.gabbro("apply", "-f", "-", input=SECOND)
+        for name in ("disc-a", "disc-b"):
+            path = self.cloud.folder / f"{name}.iso"
+            path.write_bytes(disc(name))
+            self.cloud.gabbro("image", "upload", path, "--name", f"{MACHINE}-{name}")
+            self.cloud.wait("vi", f"{MACHINE}-{name}", "phase=Ready", 30)
 
     def close(self):
         self.copies.ended.set()
@@ -527,7 +567,7 @@ class World:
 
     def mend(self):
         """After a failure: to an empty host again, so that the next case is judged by itself."""
-        self.cloud.gabbro("delete", f"vmbda/{MACHINE}-more", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", f"vd/{MACHINE}-copy", f"vd/{MACHINE}-more", f"vmip/{MACHINE}-held", f"vi/{MACHINE}-image",
+        self.cloud.gabbro("delete", f"vmbda/{MACHINE}-more", f"vmbda/{MACHINE}-disc", f"vm/{MACHINE}", f"vd/{MACHINE}-root", f"vd/{MACHINE}-data", f"vd/{MACHINE}-copy", f"vd/{MACHINE}-more", f"vmip/{MACHINE}-held", f"vi/{MACHINE}-image",
                           "--ignore-not-found", "--wait", "--timeout", "90", check=False)
         self.cloud.gabbro("delete", f"namespace/{PROJECT}", "--ignore-not-found", "--wait", "--timeout", "90", check=False)
         self.cloud.gabbro("doctor", "--fix", "--yes", check=False)

@@ -1,30 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Discs in the CD drive of a machine that runs: another one, none, one again; the guest reads each. Attached, a drive comes with its disc."""
 import json
-import struct
 
 import pytest
 from fleet import Machine, manifest
-from guest import condition
+from guest import condition, disc
 
 VM = "cd"
-
-
-def both(number):
-    return struct.pack("<I", number) + struct.pack(">I", number)
-
-
-def disc(words):
-    """The smallest volume that is one: a primary descriptor with a name, the end, an empty directory."""
-    primary = bytearray(2048)
-    primary[0:7] = b"\1CD001\1"
-    primary[40:72] = words.encode().ljust(32)
-    primary[80:88] = both(40)
-    primary[128:132] = struct.pack("<H", 2048) + struct.pack(">H", 2048)
-    primary[156:190] = bytes([34, 0]) + both(20) + both(2048) + bytes(7) + b"\2" + bytes(6) + bytes([1, 0])
-    end = bytearray(2048)
-    end[0:7] = b"\xffCD001\1"
-    return (bytes(16 * 2048) + bytes(primary) + bytes(end)).ljust(40 * 2048, b"\0")
 
 
 @pytest.fixture(scope="module")

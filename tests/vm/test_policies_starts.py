@@ -45,3 +45,45 @@ def test_D48_machine_that_is_too_big(cloud):
         assert cloud.get("instances.host.gabbro.dev", "-l", "gabbro.dev/owner-name=giant")["items"] == []
     finally:
         cloud.kubectl("delete", "--ignore-not-found", "vm/giant", "vd/giant-root", timeout=60)
+
+
+def test_D48_bridge_of_a_network_is_away(cloud):
+    """Somebody took it from the host: it is made again. Its name is another interface's: the start names it, and goes on when it is free (D48, C38)."""
+    cloud.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "gabbro.dev/v1", "kind": "Network", "metadata": {"name": "away"},
+                                                         "spec": {"cidr": "10.72.0.0/24"}}))
+    with fleet(cloud, bridged="Manual") as machines:
+        bridged = machines["bridged"]
+        cloud.gabbro("stop", "bridged", "--force", "--wait", timeout=60)
+        cloud.kubectl("patch", "vm", "bridged", "--type=merge", "-p", json.dumps({"spec": {"networks": [{"type": "Main"}, {"type": "Network", "name": "away"}]}}))
+        bridged.start()
+        bridge = ports(cloud)[1]["spec"]["network"]["bridge"]
+        assert "bridge" in links(cloud, bridge)
+        cloud.gabbro("stop", "bridged", "--force", "--wait", timeout=60)
+        cloud.run("ip", "link", "delete", bridge)
+        bridged.start()
+        bridged.until("runs", lambda m: m.phase() == "Running", 60)
+        assert "bridge" in links(cloud, bridge)
+        cloud.gabbro("stop", "bridged", "--force", "--wait", timeout=60)
+        # Before the agent sees that it is away.
+        cloud.run("bash", "-c", f"until ip -batch - <<<$'link delete {bridge}\\nlink add {bridge} type dummy'; do :; done 2>/dev/null", timeout=20)
+        cloud.gabbro("start", "bridged")
+        bridged.until("told", lambda m: bridge in m.condition().get("message", ""), 60)
+        print(json.dumps(bridged.condition()), cloud.gabbro("describe", "vm", "bridged").stdout)
+        assert bridged.condition()["status"] == "False" and bridged.pid() is None
+        assert "dummy" in cloud.run("ip", "-d", "link", "show", bridge).stdout, "what is not ours was touched"
+        cloud.run("ip", "link", "delete", bridge)
+        bridged.until("runs by itself", lambda m: m.phase() == "Running", 90)
+        assert bridged.condition()["status"] == "True"
+    cloud.kubectl("delete", "network", "away", "--wait=false")
+    outcome("the bridge of a network is deleted on the host", "a machine starts", "the agent makes it again; the machine starts")
+    outcome("the name of a network's bridge belongs to another interface", "a machine starts",
+            "the condition names the interface, nothing runs without its network; it starts by itself once the name is free")
+
+
+def ports(cloud):
+    found = cloud.get("ports.host.gabbro.dev", "-l", "gabbro.dev/owner-name=bridged")["items"]
+    return sorted(found, key=lambda p: p["metadata"]["name"])
+
+
+def links(cloud, name):
+    return cloud.run("ip", "-d", "link", "show", name, check=False).stdout
