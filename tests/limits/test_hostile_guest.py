@@ -152,6 +152,7 @@ def siege(cloud):
             honest = []
             while not all(one.done() for one in [windows, *refusals.values()]):
                 honest.append(asked(cloud, "honest", "exec", "--", "id"))
+                over.wait(1)
             refusals, windows = {name: one.result() for name, one in refusals.items()}, windows.result()
         finally:
             over.set()

@@ -157,7 +157,7 @@ def normal(look):
     # A released lease keeps its address from others for a while.
     leases = "virtualmachineipaddressleases"
     store[leases] = [lease for lease in store[leases] or [] if lease.get("status", {}).get("phase") != "Released"]
-    files = {folder: [f for f in names if not re.search(r"agent/seeds/|agent/join-token|audit\.log(\.checkpoint)?$|/store\.db|/leases$|dnsmasq\.pid$", f)]
+    files = {folder: [f for f in names if not re.search(r"agent/seeds/|agent/images/[0-9a-f]{64}$|agent/join-token|audit\.log(\.checkpoint)?$|/store\.db|/leases$|dnsmasq\.pid$", f)]
              for folder, names in look["files"].items()}
     text = json.dumps({**look, "store": store, "files": files, "seeds": seeds_of_none(look),
                        "run": [n for n in look["run"] if n.startswith(MACHINE)]}, sort_keys=True)
