@@ -10,6 +10,7 @@
 #include "generated/reasons.h"
 #include "virt/pools.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define INTERVAL_US        60000000ull
@@ -219,7 +220,7 @@ static void gather_virtualization(struct gathering *gathering, struct api_node_s
         virtualization->agent_version = GABBRO_VERSION;
         virtualization->protocol = GATEWAY_PROTOCOL;
         virtualization->has_protocol = true;
-        virtualization->firmwares = arena_array(gathering->arena, CONDITIONS_MAX, sizeof(*virtualization->firmwares));
+        virtualization->firmwares = arena_array(gathering->arena, 3, sizeof(*virtualization->firmwares));
         virtualization->firmwares[virtualization->n_firmwares++] = "BIOS";
         if (facts->efi) {
                 virtualization->firmwares[virtualization->n_firmwares++] = "EFI";
@@ -281,7 +282,7 @@ static struct api_node_condition weights_condition(const struct gathering *gathe
 
 static void gather_conditions(struct gathering *gathering, struct api_node_status *status)
 {
-        struct api_node_condition *list = arena_array(gathering->arena, 3, sizeof(*list));
+        struct api_node_condition *list = arena_array(gathering->arena, CONDITIONS_MAX, sizeof(*list));
         char now[CLOCK_RFC3339_MAX];
         const char *time = arena_strdup(gathering->arena, clock_format_rfc3339(clock_real_us(clock_system()), false, now));
 
@@ -308,6 +309,7 @@ static void gather_conditions(struct gathering *gathering, struct api_node_statu
                         .type = "MigrationReady", .last_heartbeat_time = time, .last_transition_time = time};
                 migration_keys_say(gathering->agent, gathering->arena, ready);
         }
+        assert(status->n_conditions <= CONDITIONS_MAX);
         status->conditions = list;
 }
 
