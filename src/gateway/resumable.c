@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/resumable.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "generated/api_types.h"
@@ -8,8 +9,9 @@
 #include <assert.h>
 #include <string.h>
 
-#define POOL_THREADS 2
-#define SWEEP_US     30000000u
+#define POOL_THREADS  2
+#define SWEEP_US      30000000u
+#define BOOT_ID_BYTES 64
 
 const struct half_end half_done = {"done", "the upload is complete"};
 const struct half_end half_terminated = {"terminated", "the upload was given up by its client"};
@@ -162,7 +164,7 @@ static gboolean look_at(void *key, void *value, void *userdata)
         if (end)
                 half_end_now(half, end);
         else
-                half_pump(half);
+                half_rest(half);
         return FALSE;
 }
 
@@ -237,6 +239,15 @@ static void load(const char *id, const char *record, size_t len, void *userdata)
                 g_hash_table_insert(resumable->by_object, half->grant.uid, half);
 }
 
+static int make_staging(struct resumable *resumable)
+{
+        g_autofree char *boot = NULL;
+        size_t len;
+        int r = file_read("/proc/sys/kernel/random/boot_id", BOOT_ID_BYTES, &boot, &len);
+
+        return r < 0 ? r : staging_new(resumable->gateway->data_dir, g_strchomp(boot), &resumable->staging);
+}
+
 int resumable_init(struct gateway *gateway)
 {
         struct resumable *resumable = g_new0(struct resumable, 1);
@@ -247,7 +258,7 @@ int resumable_init(struct gateway *gateway)
         resumable->by_object = g_hash_table_new(g_str_hash, g_str_equal);
         int r = loop_pool_new(gateway->loop, POOL_THREADS, &resumable->pool);
         if (r == 0)
-                r = staging_new(gateway->data_dir, &resumable->staging);
+                r = make_staging(resumable);
         if (r == 0)
                 r = staging_each(resumable->staging, load, resumable);
         if (r == 0) {

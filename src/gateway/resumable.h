@@ -12,8 +12,8 @@
  * Uploads in pieces, by tus 1.0: what resumable*.c share. Everything here runs on the loop.
  *
  * An upload alternates between two buffers: the loop fills one while a pool thread hashes and writes the other. While both are full
- * the socket is not read. At the end of a request what came is synced, and then answered for. One request at a time has an upload;
- * another one waits until it is settled, or is refused while the first one still brings bytes.
+ * the socket is not read. At the end of a request what came is in the file, and then answered for. One request at a time has an
+ * upload; another one waits until it is settled, or is refused while the first one still brings bytes.
  */
 struct half;
 
@@ -99,6 +99,8 @@ struct ingest_target half_target(const struct half *half);
 void half_receive(struct half *half, int success);
 /** half_finish() - all bytes are there. half->request, if there is one, is answered with half->success at the end. */
 void half_finish(struct half *half);
+/** half_rest() - nobody has asked for anything of it for a while. */
+void half_rest(struct half *half);
 /** half_pump() - what is next, whenever something has come or ended. */
 void half_pump(struct half *half);
 

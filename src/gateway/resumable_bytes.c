@@ -54,7 +54,9 @@ static int settle_work(void *userdata)
                         return r;
                 half->begun = true;
         }
-        return half->begun ? staged_settle(half->staged, half->body_ended && !half->error, half->nothing) : 0;
+        if (!half->begun)
+                return 0;
+        return staged_settle(half->staged, half->body_ended && !half->error, half->nothing, half->offset < half->grant.size_bytes);
 }
 
 static void settle_done(int result, void *userdata)
@@ -197,6 +199,7 @@ static void get_stuck(struct half *half, int error)
         if (half->state == HALF_FINISHING)
                 half_set_state(half, HALF_OPEN);
         half->stuck = true;
+        half->offset = staged_offset(half->staged); /* what could not be synced does not count */
         refuse_trouble(half, error);
         half_pump(half);
 }
@@ -210,6 +213,22 @@ static void catch_up_done(int result, void *userdata)
                 return;
         if (result < 0)
                 get_stuck(half, result);
+        else
+                half_pump(half);
+}
+
+static int rest_work(void *userdata)
+{
+        struct half *half = userdata;
+
+        return staged_sync(half->staged);
+}
+
+void half_rest(struct half *half)
+{
+        assert(half && !half->busy && !half->receiving);
+        if (half->state == HALF_OPEN && !staged_is_synced(half->staged))
+                submit(half, half->resumable->pool, rest_work, catch_up_done);
         else
                 half_pump(half);
 }
@@ -237,7 +256,9 @@ static int finish_work(void *userdata)
         struct blob_intake *intake = NULL;
         const char *expected = half->grant.sha256[0] ? half->grant.sha256 : NULL;
 
-        int r = staged_digest(half->staged, half->digest);
+        int r = staged_sync(half->staged);
+        if (r == 0)
+                r = staged_digest(half->staged, half->digest);
         if (r == 0)
                 r = blob_intake_adopt(gateway->blobs, staged_path(half->staged), half->digest, half->grant.size_bytes, expected,
                                       &intake);

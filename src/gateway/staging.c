@@ -14,15 +14,27 @@
 #include <unistd.h>
 
 #define READ_BYTES   (1u << 20)
-#define FLUSH_BYTES  (8u << 20) /* the disk is set to work whenever so much more was written */
+#define FLUSH_BYTES  (8u << 20)  /* the disk is set to work whenever so much more was written */
+#define SYNC_BYTES   (32u << 20) /* no more than these are acknowledged and not synced */
 #define RESERVE_DIV  16
 #define RECORD_BYTES (64u << 10)
 #define RECORD       ".record"
 #define PART         ".part"
 #define MARK         ".mark"
 
+#define BOOT_BYTES 40
+#define EVERYTHING UINT64_MAX
+
 struct staging {
         char *dir;
+        char boot[BOOT_BYTES];
+};
+
+/* The content of ID.mark. One of an older version ends after its first number. */
+struct mark {
+        uint64_t vouched;      /* bytes behind it are of a request with a checksum that was not seen to be right; or EVERYTHING */
+        uint64_t synced;       /* once the host has started anew, bytes behind it may not be what came */
+        char boot[BOOT_BYTES]; /* the start of the host since which that counts */
 };
 
 struct staged {
@@ -33,6 +45,8 @@ struct staged {
         uint64_t durable; /* of which are synced and vouched for */
         uint64_t base;    /* how many there were when the request began */
         uint64_t flushed; /* the disk has been told to write up to here */
+        uint64_t vouched; /* as the mark says; EVERYTHING: no request had a checksum */
+        bool noted;       /* the mark says since which start of the host bytes were not synced, and that is durable */
         uint64_t hashed;
         EVP_MD_CTX *hash;
         EVP_MD_CTX *check; /* of the request's bytes, or NULL */
@@ -43,11 +57,12 @@ struct staged {
  * ------------------------------------------------------------------------------------------------------------------------------
  */
 
-int staging_new(const char *data_dir, struct staging **ret_staging)
+int staging_new(const char *data_dir, const char *boot, struct staging **ret_staging)
 {
-        assert(data_dir && ret_staging);
+        assert(data_dir && boot && ret_staging);
 
         struct staging *staging = g_new0(struct staging, 1);
+        g_strlcpy(staging->boot, boot, sizeof(staging->boot));
         staging->dir = g_build_filename(data_dir, "blobs", "uploads", NULL);
         int r = file_ensure_dir(staging->dir, 0700);
         if (r < 0) {
@@ -156,17 +171,38 @@ void staging_forget(struct staging *staging, const char *id)
 /* --- one upload: opening
  * --------------------------------------------------------------------------------------------------------------------- */
 
-/* What the mark vouches for; *ret_mark stays when there is none. */
-static int read_mark(struct staged *staged, uint64_t *ret_mark)
+/* How many bytes count by the mark; EVERYTHING when there is none. */
+static int read_mark(struct staged *staged, uint64_t *ret_bytes)
 {
-        uint64_t mark = 0;
+        struct mark mark = {.vouched = EVERYTHING, .synced = EVERYTHING};
+        ssize_t n = 0;
 
         staged->mark_fd = open(staged->mark_path, O_RDWR | O_CLOEXEC);
-        if (staged->mark_fd < 0)
-                return errno == ENOENT ? 0 : -errno;
-        if (pread(staged->mark_fd, &mark, sizeof(mark), 0) == sizeof(mark))
-                *ret_mark = mark;
+        if (staged->mark_fd >= 0)
+                n = pread(staged->mark_fd, &mark, sizeof(mark), 0);
+        else if (errno != ENOENT)
+                return -errno;
+        bool same = n < (ssize_t)sizeof(mark) || strncmp(mark.boot, staged->staging->boot, BOOT_BYTES) == 0;
+        staged->vouched = mark.vouched;
+        *ret_bytes = MIN(mark.vouched, same ? EVERYTHING : mark.synced);
         return 0;
+}
+
+static int write_mark(struct staged *staged, bool sync)
+{
+        struct mark mark = {.vouched = staged->vouched, .synced = staged->durable};
+
+        memcpy(mark.boot, staged->staging->boot, sizeof(mark.boot));
+        if (staged->mark_fd < 0) {
+                int r = file_write_atomic(staged->mark_path, &mark, sizeof(mark), 0600);
+                if (r < 0)
+                        return r;
+                staged->mark_fd = open(staged->mark_path, O_RDWR | O_CLOEXEC);
+                return staged->mark_fd < 0 ? -errno : 0;
+        }
+        if (pwrite(staged->mark_fd, &mark, sizeof(mark), 0) != sizeof(mark))
+                return errno ? -errno : -EIO;
+        return sync && fdatasync(staged->mark_fd) < 0 ? -errno : 0;
 }
 
 static int open_files(struct staged *staged)
@@ -176,17 +212,18 @@ static int open_files(struct staged *staged)
         staged->fd = open(staged->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (staged->fd < 0 || fstat(staged->fd, &about) < 0)
                 return -errno;
-        uint64_t mark = (uint64_t)about.st_size;
-        int r = read_mark(staged, &mark);
+        uint64_t counted = 0;
+        int r = read_mark(staged, &counted);
         if (r < 0)
                 return r;
-        staged->written = MIN((uint64_t)about.st_size, mark);
+        staged->written = MIN((uint64_t)about.st_size, counted);
         if (staged->written < (uint64_t)about.st_size && ftruncate(staged->fd, (off_t)staged->written) < 0)
                 return -errno;
         if (fdatasync(staged->fd) < 0)
                 return -errno;
         staged->durable = staged->base = staged->flushed = staged->written;
-        return 0;
+        staged->vouched = staged->vouched == EVERYTHING ? EVERYTHING : staged->written;
+        return staged->mark_fd >= 0 ? write_mark(staged, true) : 0;
 }
 
 int staged_open(struct staging *staging, const char *id, struct staged **ret_staged)
@@ -247,20 +284,6 @@ uint64_t staged_touched_us(const struct staged *staged)
 /* --- one upload: bytes
  * ----------------------------------------------------------------------------------------------------------------------- */
 
-static int write_mark(struct staged *staged, uint64_t mark)
-{
-        if (staged->mark_fd < 0) {
-                int r = file_write_atomic(staged->mark_path, &mark, sizeof(mark), 0600);
-                if (r < 0)
-                        return r;
-                staged->mark_fd = open(staged->mark_path, O_RDWR | O_CLOEXEC);
-                return staged->mark_fd < 0 ? -errno : 0;
-        }
-        if (pwrite(staged->mark_fd, &mark, sizeof(mark), 0) != sizeof(mark))
-                return errno ? -errno : -EIO;
-        return fdatasync(staged->mark_fd) < 0 ? -errno : 0;
-}
-
 int staged_begin(struct staged *staged, const struct tus_checksum *checksum)
 {
         assert(staged);
@@ -273,7 +296,8 @@ int staged_begin(struct staged *staged, const struct tus_checksum *checksum)
         staged->check = EVP_MD_CTX_new();
         if (!staged->check || !EVP_DigestInit_ex(staged->check, checksum->algorithm, NULL))
                 return -ENOMEM;
-        return write_mark(staged, staged->base);
+        staged->vouched = staged->base;
+        return write_mark(staged, true);
 }
 
 static int add(struct staged *staged, const void *data, size_t len)
@@ -343,7 +367,50 @@ static bool check_is_good(struct staged *staged)
                memcmp(digest, staged->checksum.digest, n) == 0;
 }
 
-int staged_settle(struct staged *staged, bool whole, bool nothing)
+bool staged_is_synced(const struct staged *staged)
+{
+        assert(staged);
+        return staged->durable == staged->written;
+}
+
+int staged_sync(struct staged *staged)
+{
+        assert(staged);
+
+        uint64_t durable = staged->durable, vouched = staged->vouched;
+        int r = fdatasync(staged->fd) < 0 ? -errno : 0;
+
+        if (r == 0) {
+                staged->durable = staged->flushed = staged->written;
+                staged->vouched = vouched == EVERYTHING ? EVERYTHING : staged->written;
+                r = staged->mark_fd >= 0 ? write_mark(staged, true) : 0;
+        }
+        if (r < 0) {
+                /* What a failed sync leaves on the disk is unknown, but for what an earlier one has put there. */
+                staged->durable = durable;
+                staged->vouched = vouched;
+                (void)go_back(staged, durable);
+        }
+        return r;
+}
+
+/* What came is in the file, and outlives this program; the host only from the next sync on. */
+static int put_off(struct staged *staged)
+{
+        bool vouching = staged->vouched != EVERYTHING;
+        int r = 0;
+
+        if (vouching)
+                staged->vouched = staged->written;
+        if (vouching || !staged->noted)
+                r = write_mark(staged, !staged->noted);
+        staged->noted |= r == 0;
+        if (r < 0)
+                (void)go_back(staged, staged->durable);
+        return r;
+}
+
+int staged_settle(struct staged *staged, bool whole, bool nothing, bool more)
 {
         bool checked = staged->check, wrong = checked && whole && !nothing && !check_is_good(staged);
         int r = 0;
@@ -352,16 +419,12 @@ int staged_settle(struct staged *staged, bool whole, bool nothing)
         g_clear_pointer(&staged->check, EVP_MD_CTX_free);
         if (nothing || wrong || (checked && !whole))
                 r = go_back(staged, staged->base);
-        if (r == 0 && fdatasync(staged->fd) < 0)
-                r = -errno;
-        if (r == 0 && staged->mark_fd >= 0)
-                r = write_mark(staged, staged->written);
-        if (r < 0) {
-                /* What a failed sync leaves on the disk is unknown, but for what an earlier one has put there. */
-                (void)go_back(staged, staged->durable);
+        bool later = more && whole && !checked && !nothing && staged->written - staged->durable < SYNC_BYTES;
+        if (r == 0)
+                r = later ? put_off(staged) : staged_sync(staged);
+        if (r < 0)
                 return r;
-        }
-        staged->durable = staged->base = staged->flushed = staged->written;
+        staged->base = staged->written;
         return wrong ? STAGED_E_CHECKSUM : 0;
 }
 

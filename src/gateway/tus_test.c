@@ -239,7 +239,7 @@ struct bytes {
 static void bytes_begin(struct bytes *bytes, const void *data)
 {
         world_begin(&bytes->world, NULL);
-        g_assert_cmpint(staging_new(bytes->world.dir, &bytes->staging), ==, 0);
+        g_assert_cmpint(staging_new(bytes->world.dir, "one", &bytes->staging), ==, 0);
         g_assert_cmpint(staged_open(bytes->staging, ID, &bytes->staged), ==, 0);
         g_assert_cmpint(staging_record(bytes->staging, ID, "{}", false), ==, 0);
 }
@@ -287,11 +287,11 @@ static void bytes_of_several_requests_become_one_file(struct bytes *bytes, const
 {
         g_assert_cmpint(staged_begin(bytes->staged, NULL), ==, 0);
         add(bytes, "hello");
-        g_assert_cmpint(staged_settle(bytes->staged, true, false), ==, 0);
+        g_assert_cmpint(staged_settle(bytes->staged, true, false, true), ==, 0);
         g_assert_cmpint(staged_begin(bytes->staged, NULL), ==, 0);
         add(bytes, ", ");
         add(bytes, "world");
-        g_assert_cmpint(staged_settle(bytes->staged, false, false), ==, 0);
+        g_assert_cmpint(staged_settle(bytes->staged, false, false, true), ==, 0);
         g_assert_true(staged_is_hashed(bytes->staged));
         expect_digest(bytes, "hello, world");
 }
@@ -304,7 +304,7 @@ static void after_a_kill_the_bytes_are_there_and_hashed_again(struct bytes *byte
         g_assert_false(staged_is_hashed(bytes->staged));
         g_assert_cmpint(staged_begin(bytes->staged, NULL), ==, 0);
         add(bytes, ", world");
-        g_assert_cmpint(staged_settle(bytes->staged, true, false), ==, 0);
+        g_assert_cmpint(staged_settle(bytes->staged, true, false, true), ==, 0);
         expect_digest(bytes, "hello, world");
 }
 
@@ -314,14 +314,14 @@ static void a_request_with_another_checksum_leaves_nothing(struct bytes *bytes, 
 
         g_assert_cmpint(staged_begin(bytes->staged, NULL), ==, 0);
         add(bytes, "hello,");
-        g_assert_cmpint(staged_settle(bytes->staged, true, false), ==, 0);
+        g_assert_cmpint(staged_settle(bytes->staged, true, false, true), ==, 0);
         g_assert_cmpint(staged_begin(bytes->staged, &wrong), ==, 0);
         add(bytes, " world");
-        g_assert_cmpint(staged_settle(bytes->staged, true, false), ==, STAGED_E_CHECKSUM);
+        g_assert_cmpint(staged_settle(bytes->staged, true, false, true), ==, STAGED_E_CHECKSUM);
         expect_digest(bytes, "hello,");
         g_assert_cmpint(staged_begin(bytes->staged, &good), ==, 0);
         add(bytes, " world");
-        g_assert_cmpint(staged_settle(bytes->staged, true, false), ==, 0);
+        g_assert_cmpint(staged_settle(bytes->staged, true, false, true), ==, 0);
         expect_digest(bytes, "hello, world");
         kill_and_open(bytes);
         expect_digest(bytes, "hello, world");
@@ -333,10 +333,10 @@ static void a_request_with_a_checksum_that_was_cut_off_leaves_nothing(struct byt
 
         g_assert_cmpint(staged_begin(bytes->staged, NULL), ==, 0);
         add(bytes, "hello,");
-        g_assert_cmpint(staged_settle(bytes->staged, true, false), ==, 0);
+        g_assert_cmpint(staged_settle(bytes->staged, true, false, true), ==, 0);
         g_assert_cmpint(staged_begin(bytes->staged, &good), ==, 0);
         add(bytes, " wo");
-        g_assert_cmpint(staged_settle(bytes->staged, false, false), ==, 0);
+        g_assert_cmpint(staged_settle(bytes->staged, false, false, true), ==, 0);
         expect_digest(bytes, "hello,");
         g_assert_cmpint(staged_begin(bytes->staged, &good), ==, 0);
         add(bytes, " wo");
@@ -345,16 +345,94 @@ static void a_request_with_a_checksum_that_was_cut_off_leaves_nothing(struct byt
         /* One without a checksum counts as far as it came, also after such a one. */
         g_assert_cmpint(staged_begin(bytes->staged, NULL), ==, 0);
         add(bytes, " wo");
-        g_assert_cmpint(staged_settle(bytes->staged, false, false), ==, 0);
+        g_assert_cmpint(staged_settle(bytes->staged, false, false, true), ==, 0);
         kill_and_open(bytes);
         expect_digest(bytes, "hello, wo");
+}
+
+/* The files as they are, read in another life of the host. */
+static void start_host_and_open(struct bytes *bytes, const char *boot)
+{
+        bytes->staged = staged_free(bytes->staged);
+        bytes->staging = staging_free(bytes->staging);
+        g_assert_cmpint(staging_new(bytes->world.dir, boot, &bytes->staging), ==, 0);
+        g_assert_cmpint(staged_open(bytes->staging, ID, &bytes->staged), ==, 0);
+}
+
+static void piece(struct bytes *bytes, const char *text, bool more)
+{
+        g_assert_cmpint(staged_begin(bytes->staged, NULL), ==, 0);
+        add(bytes, text);
+        g_assert_cmpint(staged_settle(bytes->staged, true, false, more), ==, 0);
+}
+
+static void pieces_count_after_a_kill_and_after_the_death_of_the_host_once_they_are_synced(struct bytes *bytes, const void *data)
+{
+        piece(bytes, "hello", true);
+        piece(bytes, ", ", true);
+        g_assert_false(staged_is_synced(bytes->staged));
+        kill_and_open(bytes);
+        expect_digest(bytes, "hello, ");
+        start_host_and_open(bytes, "one and a half"); /* what was opened is synced */
+        expect_digest(bytes, "hello, ");
+        piece(bytes, "wor", true);
+        start_host_and_open(bytes, "two");
+        expect_digest(bytes, "hello, ");
+        piece(bytes, "wo", true);
+        piece(bytes, "rl", true);
+        g_assert_cmpint(staged_sync(bytes->staged), ==, 0);
+        piece(bytes, "d", true);
+        start_host_and_open(bytes, "three");
+        expect_digest(bytes, "hello, worl");
+        piece(bytes, "d", false);
+        g_assert_true(staged_is_synced(bytes->staged));
+        start_host_and_open(bytes, "four");
+        expect_digest(bytes, "hello, world");
+}
+
+static void a_checksum_vouches_behind_pieces_that_are_not_synced(struct bytes *bytes, const void *data)
+{
+        struct tus_checksum good = checksum_of(" world");
+
+        piece(bytes, "hello", true);
+        piece(bytes, ",", true);
+        g_assert_cmpint(staged_begin(bytes->staged, &good), ==, 0);
+        add(bytes, " wor");
+        kill_and_open(bytes);
+        expect_digest(bytes, "hello,");
+        g_assert_cmpint(staged_begin(bytes->staged, &good), ==, 0);
+        add(bytes, " world");
+        g_assert_cmpint(staged_settle(bytes->staged, true, false, true), ==, 0);
+        g_assert_true(staged_is_synced(bytes->staged));
+        piece(bytes, "!", true);
+        kill_and_open(bytes);
+        expect_digest(bytes, "hello, world!");
+        piece(bytes, "!", true);
+        start_host_and_open(bytes, "two");
+        expect_digest(bytes, "hello, world!");
+        g_assert_cmpint(staged_begin(bytes->staged, &good), ==, 0);
+        add(bytes, " wor");
+        start_host_and_open(bytes, "three");
+        expect_digest(bytes, "hello, world!");
+}
+
+static void the_mark_of_an_older_version_is_read(struct bytes *bytes, const void *data)
+{
+        g_autofree char *path = g_build_filename(bytes->world.dir, "blobs", "uploads", ID ".mark", NULL);
+        const uint64_t vouched = 5;
+
+        piece(bytes, "hello, world", false);
+        bytes->staged = staged_free(bytes->staged);
+        g_assert_true(g_file_set_contents(path, (const char *)&vouched, sizeof(vouched), NULL));
+        start_host_and_open(bytes, "two");
+        expect_digest(bytes, "hello");
 }
 
 static void a_request_that_is_to_count_for_nothing_does(struct bytes *bytes, const void *data)
 {
         g_assert_cmpint(staged_begin(bytes->staged, NULL), ==, 0);
         add(bytes, "hello");
-        g_assert_cmpint(staged_settle(bytes->staged, true, true), ==, 0);
+        g_assert_cmpint(staged_settle(bytes->staged, true, true, true), ==, 0);
         expect_digest(bytes, "");
 }
 
@@ -409,6 +487,9 @@ int main(int argc, char **argv)
                 {"/staging/kill", after_a_kill_the_bytes_are_there_and_hashed_again},
                 {"/staging/checksum", a_request_with_another_checksum_leaves_nothing},
                 {"/staging/checksum-cut", a_request_with_a_checksum_that_was_cut_off_leaves_nothing},
+                {"/staging/pieces", pieces_count_after_a_kill_and_after_the_death_of_the_host_once_they_are_synced},
+                {"/staging/pieces-checksum", a_checksum_vouches_behind_pieces_that_are_not_synced},
+                {"/staging/older-mark", the_mark_of_an_older_version_is_read},
                 {"/staging/nothing", a_request_that_is_to_count_for_nothing_does},
                 {"/staging/strays", files_without_a_record_go_at_the_next_start},
         };
