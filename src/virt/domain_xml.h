@@ -106,7 +106,9 @@ struct virt_owner {
         int64_t generation;
         int64_t epoch;
         int64_t order; /* the latest order that was carried out; 0: none */
-        int resetting; /* 1: the guest is held still for a reset; to be written: 0 leaves it as it is, -1 takes it back */
+        /* 1: the guest is held still for a reset, which is said of a domain that runs and not in its definition; to be written:
+         * 0 leaves it as it is, -1 takes it back */
+        int resetting;
 };
 #define VIRT_METADATA_URI "https://gabbro.dev/domain/1"
 

@@ -78,8 +78,9 @@ static xmlDocPtr metadata_of(virDomainPtr domain)
         return text ? xml_parse(text, LIMIT_DOMAIN_XML_BYTES) : NULL;
 }
 
-/* The domain when it is there and ours. */
-static int find_own(virConnectPtr connection, const char *uuid, virDomainPtr *ret_domain, struct virt_error *reterr)
+/* The domain when it is there and ours, and its metadata. */
+static int find_own(virConnectPtr connection, const char *uuid, virDomainPtr *ret_domain, xmlDocPtr *ret_metadata,
+                    struct virt_error *reterr)
 {
         AUTO_DOMAIN domain = NULL;
         AUTO_XML metadata = NULL;
@@ -93,16 +94,25 @@ static int find_own(virConnectPtr connection, const char *uuid, virDomainPtr *re
         if (!metadata)
                 return virt_error_is(VIR_ERR_NO_DOMAIN_METADATA) ? no_such(reterr, uuid) : virt_fail(reterr, "DomainLost");
         *ret_domain = g_steal_pointer(&domain);
+        *ret_metadata = g_steal_pointer(&metadata);
         return 0;
+}
+
+static int use_own(struct virt *virt, enum virt_role role, const char *uuid, virConnectPtr *ret_connection,
+                   virDomainPtr *ret_domain, xmlDocPtr *ret_metadata, struct virt_error *reterr)
+{
+        assert(virt && uuid && reterr);
+
+        *ret_connection = virt_use(virt, role, reterr);
+        return *ret_connection ? find_own(*ret_connection, uuid, ret_domain, ret_metadata, reterr) : VIRT_E_UNREACHABLE;
 }
 
 int virt_use_own(struct virt *virt, enum virt_role role, const char *uuid, virConnectPtr *ret_connection, virDomainPtr *ret_domain,
                  struct virt_error *reterr)
 {
-        assert(virt && uuid && reterr);
+        AUTO_XML metadata = NULL;
 
-        *ret_connection = virt_use(virt, role, reterr);
-        return *ret_connection ? find_own(*ret_connection, uuid, ret_domain, reterr) : VIRT_E_UNREACHABLE;
+        return use_own(virt, role, uuid, ret_connection, ret_domain, &metadata, reterr);
 }
 
 void virt_domain_entry_clear(struct virt_domain_entry *entry)
@@ -207,12 +217,9 @@ int virt_domain_get(struct virt *virt, const char *uuid, struct virt_domain_entr
         AUTO_CONNECTION connection = NULL;
         AUTO_DOMAIN domain = NULL;
         AUTO_XML metadata = NULL;
-        int r = virt_use_own(virt, VIRT_QUERIES, uuid, &connection, &domain, reterr);
+        int r = use_own(virt, VIRT_QUERIES, uuid, &connection, &domain, &metadata, reterr);
 
-        if (r)
-                return r;
-        metadata = metadata_of(domain);
-        return metadata ? fill_entry(domain, metadata, ret_entry, reterr) : no_such(reterr, uuid);
+        return r ? r : fill_entry(domain, metadata, ret_entry, reterr);
 }
 
 int virt_domain_facts(struct virt *virt, const char *uuid, bool live, struct virt_facts **ret_facts, struct virt_error *reterr)
@@ -480,15 +487,13 @@ int virt_domain_set_owner(struct virt *virt, const char *uuid, const struct virt
         AUTO_DOMAIN domain = NULL;
         AUTO_XML metadata = NULL;
         xmlNodePtr instance;
-        int r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        unsigned flags;
+        int r = use_own(virt, VIRT_JOBS, uuid, &connection, &domain, &metadata, reterr);
 
         assert(owner && owner->machine_uid && owner->instance_uid);
 
         if (r)
                 return r;
-        metadata = metadata_of(domain);
-        if (!metadata)
-                return no_such(reterr, uuid);
         instance = xml_root(metadata);
         xml_set(instance, "machineUid", owner->machine_uid);
         xml_set(instance, "instanceUid", owner->instance_uid);
@@ -501,7 +506,10 @@ int virt_domain_set_owner(struct virt *virt, const char *uuid, const struct virt
         else if (owner->resetting < 0)
                 xmlUnsetProp(instance, (const xmlChar *)"resetting");
         text = xml_to_text(metadata);
-        if (virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, text, "gabbro", VIRT_METADATA_URI, affect(domain)) < 0)
+        flags = affect(domain);
+        if (owner->resetting > 0 && flags & VIR_DOMAIN_AFFECT_LIVE)
+                flags = VIR_DOMAIN_AFFECT_LIVE; /* of this run alone, and one file less to be synced while the guest stands still */
+        if (virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, text, "gabbro", VIRT_METADATA_URI, flags) < 0)
                 return virt_fail(reterr, "DefineFailed");
         return 0;
 }

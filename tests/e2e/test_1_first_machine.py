@@ -41,7 +41,7 @@ def test_D13_D63_D64_tables_of_kubectl(cloud):
 
 def test_D1_alias_group_shows_the_same_object(cloud):
     own = cloud.get("virtualmachines.gabbro.dev", "first-vm")
-    alias = cloud.get("virtualmachines.virtualization.deckhouse.io", "first-vm")
+    alias = json.loads(cloud.kubectl("get", "virtualmachines.virtualization.deckhouse.io", "first-vm", "-o", "json").stdout)
     assert alias["apiVersion"] == "virtualization.deckhouse.io/v1alpha2"
     assert (own["metadata"]["uid"], own["metadata"]["resourceVersion"]) == (alias["metadata"]["uid"], alias["metadata"]["resourceVersion"])
 

@@ -54,7 +54,7 @@ def test_half_uploads_are_told_with_age_and_end_and_what_is_over_is_collected(fr
 
     code, out = doctor(fresh, "--fix", "--yes")
     assert code == 0 and "HalfUpload" in out, out
-    fresh.await_uploads(sorted([young_part.name, *(f"{place[-32:]}.record" for place in (young, old, gone))]))
+    fresh.await_uploads(sorted([young_part.name, young_part.with_suffix(".mark").name, *(f"{place[-32:]}.record" for place in (young, old, gone))]))
     assert [fresh.head(place).status for place in (young, old, gone)] == [200, 410, 410]
     assert all((fresh.data / "blobs/lost+found" / path.name).read_text() == "not of ours" for path in strange)
     assert fresh.patch(young, 1 << 20, DATA[1 << 20:]).status == 204, "and the young one goes on"
