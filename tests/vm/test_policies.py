@@ -2,7 +2,6 @@
 """Run policies on real guests: QEMU killed, powered off, rebooted and panicked guests, with the agent or libvirtd away meanwhile."""
 import json
 import struct
-import time
 
 import pytest
 
@@ -29,6 +28,10 @@ def ask(machine, execute, **arguments):
     words = json.dumps({"execute": execute, "arguments": arguments})
     result = machine.cloud.run("virsh", "-q", "qemu-agent-command", machine.uuid(), words, "--timeout", "5", check=False)
     return json.loads(result.stdout)["return"] if result.returncode == 0 else None
+
+
+def answers(cloud, address):
+    return cloud.run("ping", "-c1", "-W1", address, check=False).returncode == 0
 
 
 def boot_id(machine):
@@ -105,9 +108,11 @@ def test_D66_D67_D68_guest_reboots_or_powers_off(machines, cloud):
     outcome("SIGKILL of the agent", "a guest powers itself off meanwhile",
             "told as GuestShutdown by the next agent; the run policy decides")
 
+    address = hand.vm()["status"]["ipAddress"]
+    cloud.eventually("the guest answers", lambda: answers(cloud, address), 30)
     in_guest(hand, "sleep 1; poweroff -f")
     libvirtd(cloud, "kill")
-    time.sleep(3)  # its QEMU waits for libvirtd then, and nobody tells
+    cloud.eventually("powered off", lambda: not answers(cloud, address), 30)  # its QEMU waits for libvirtd then, and nobody tells
     libvirtd(cloud, "start")
     stays_off(hand, 1, "GuestShutdown")
     outcome("SIGKILL of libvirtd", "a guest powers itself off meanwhile",
