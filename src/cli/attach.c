@@ -95,45 +95,6 @@ static int attach_one(struct cli *cli, const char *machine, const char *word, co
         return code;
 }
 
-int cli_attach(struct cli *cli, int argc, char **argv)
-{
-        gboolean wait = FALSE;
-        int timeout_s = 120;
-        g_autofree char *name = NULL;
-        const GOptionEntry entries[] = {
-                {"name", 0, 0, G_OPTION_ARG_STRING, &name, "Name of the attachment (MACHINE-DISK)", "NAME"},
-                {"wait", 0, 0, G_OPTION_ARG_NONE, &wait, "Wait until the machine has it", NULL},
-                {"timeout", 0, 0, G_OPTION_ARG_INT, &timeout_s, "How long to wait for each (120)", "SECONDS"},
-                {},
-        };
-        const char *machine;
-        int code = cli_parse(
-                cli, "attach", entries,
-                "Attaches disks, and images read-only (ISO images as CD-ROMs), to a machine that runs. For one that is\n"
-                "off, or does not exist yet, they wait and come at its next start. The guest sees them at once and keeps\n"
-                "them across restarts, until gabbro detach.\n\nExamples:\n"
-                "  gabbro attach web data --wait\n"
-                "  gabbro attach web vi/tools cvi/drivers",
-                &argc, &argv);
-
-        if (code != CLI_OK)
-                return code;
-        if (argc < 3)
-                return cli_usage("what to which machine? gabbro attach MACHINE DISK");
-        if (name && argc > 3)
-                return cli_usage("--name names one attachment, and there are %d disks", argc - 2);
-        if (wait && timeout_s <= 0)
-                return cli_usage("--timeout takes seconds");
-        machine = cli_machine_name(argv[1]);
-        if (!machine)
-                return CLI_USAGE;
-        for (int i = 2, r; i < argc && code != CLI_USAGE && code != CLI_UNREACHABLE; i++) {
-                r = attach_one(cli, machine, argv[i], name, wait ? (uint64_t)timeout_s * 1000000 : 0);
-                code = code == CLI_OK || r == CLI_UNREACHABLE ? r : code;
-        }
-        return code;
-}
-
 /* --- detach --- */
 
 /* The attachment that gives a device to a machine; NULL: there is none. */
@@ -160,7 +121,7 @@ static int remove_attachment(struct cli *cli, const char *name)
         return code;
 }
 
-static int detach_one(struct cli *cli, const char *machine, const char *word, uint64_t wait_us)
+static int detach_one(struct cli *cli, const char *machine, const char *word, const char *unused, uint64_t wait_us)
 {
         g_autofree char *collection = cli_path(cli, KIND, NULL), *name = NULL;
         struct cli_reply reply = {};
@@ -191,36 +152,78 @@ static int detach_one(struct cli *cli, const char *machine, const char *word, ui
         return code;
 }
 
-int cli_detach(struct cli *cli, int argc, char **argv)
+/* --- both --- */
+
+/* gabbro VERB MACHINE DISK... */
+struct verb {
+        const char *name, *help, *wait, *usage;
+        bool names; /* takes --name */
+        int (*one)(struct cli *cli, const char *machine, const char *word, const char *name, uint64_t wait_us);
+};
+
+static int run(struct cli *cli, const struct verb *verb, int argc, char **argv)
 {
         gboolean wait = FALSE;
         int timeout_s = 120;
+        g_autofree char *name = NULL;
         const GOptionEntry entries[] = {
-                {"wait", 0, 0, G_OPTION_ARG_NONE, &wait, "Wait until the guest has let it go", NULL},
+                {"name", 0, 0, G_OPTION_ARG_STRING, &name, "Name of the attachment (MACHINE-DISK)", "NAME"},
+                {"wait", 0, 0, G_OPTION_ARG_NONE, &wait, verb->wait, NULL},
                 {"timeout", 0, 0, G_OPTION_ARG_INT, &timeout_s, "How long to wait for each (120)", "SECONDS"},
                 {},
         };
         const char *machine;
-        int code = cli_parse(
-                cli, "detach", entries,
-                "Unmount it in the guest first. A guest that sleeps or still starts does not answer: it is asked again, and\n"
-                "gabbro describe vmbda NAME tells so. The disk itself stays, for this machine or another.\n\nExamples:\n"
-                "  gabbro detach web data --wait\n"
-                "  gabbro detach web cvi/drivers",
-                &argc, &argv);
+        int code = cli_parse(cli, verb->name, verb->names ? entries : entries + 1, verb->help, &argc, &argv);
 
         if (code != CLI_OK)
                 return code;
         if (argc < 3)
-                return cli_usage("what from which machine? gabbro detach MACHINE DISK");
+                return cli_usage("%s", verb->usage);
+        if (name && argc > 3)
+                return cli_usage("--name names one attachment, and there are %d disks", argc - 2);
         if (wait && timeout_s <= 0)
                 return cli_usage("--timeout takes seconds");
         machine = cli_machine_name(argv[1]);
         if (!machine)
                 return CLI_USAGE;
         for (int i = 2, r; i < argc && code != CLI_USAGE && code != CLI_UNREACHABLE; i++) {
-                r = detach_one(cli, machine, argv[i], wait ? (uint64_t)timeout_s * 1000000 : 0);
+                r = verb->one(cli, machine, argv[i], name, wait ? (uint64_t)timeout_s * 1000000 : 0);
                 code = code == CLI_OK || r == CLI_UNREACHABLE ? r : code;
         }
         return code;
+}
+
+int cli_attach(struct cli *cli, int argc, char **argv)
+{
+        static const struct verb attach = {
+                .name = "attach",
+                .help = "Attaches disks, and images read-only (ISO images as CD-ROMs), to a machine that runs. For one that is\n"
+                        "off, or does not exist yet, they wait and come at its next start. The guest sees them at once and keeps\n"
+                        "them across restarts, until gabbro detach.\n\nExamples:\n"
+                        "  gabbro attach web data --wait\n"
+                        "  gabbro attach web vi/tools cvi/drivers",
+                .wait = "Wait until the machine has it",
+                .usage = "what to which machine? gabbro attach MACHINE DISK",
+                .names = true,
+                .one = attach_one,
+        };
+
+        return run(cli, &attach, argc, argv);
+}
+
+int cli_detach(struct cli *cli, int argc, char **argv)
+{
+        static const struct verb detach = {
+                .name = "detach",
+                .help = "Unmount it in the guest first. A guest that sleeps or still starts does not answer: it is asked again, "
+                        "and\n"
+                        "gabbro describe vmbda NAME tells so. The disk itself stays, for this machine or another.\n\nExamples:\n"
+                        "  gabbro detach web data --wait\n"
+                        "  gabbro detach web cvi/drivers",
+                .wait = "Wait until the guest has let it go",
+                .usage = "what from which machine? gabbro detach MACHINE DISK",
+                .one = detach_one,
+        };
+
+        return run(cli, &detach, argc, argv);
 }
