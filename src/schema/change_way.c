@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema/change_way.h"
 
+#include "base/limits.h"
 #include "base/quantity.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* The cores of one socket: the guest sees one of this size, and those that are there in it. */
-#define CORES_ROOM 16
 /* Guests set something aside for every byte that could come: room for a machine that grew out of its size, not for every host. */
 #define MEMORY_ROOM_TIMES 4
 #define MEMORY_ROOM_LEAST (8ull << 10)
@@ -40,6 +39,7 @@ const struct change_field change_fields[] = {
         {"virtualMachineClassName", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "it changes the processor that the guest sees"},
         {"cpu.cores", CHANGE_RESTART, CHANGE_LIVE, CHANGE_CORES,
          "more come live, up to the room that the machine was started with; fewer wait for a restart"},
+        {"cpu.maxCores", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "room to grow comes with the start"},
         {"cpu.coreFraction", CHANGE_RESTART, CHANGE_LIVE, CHANGE_NO_RULE, "the weight of its processors on the host"},
         {"memory.size", CHANGE_RESTART, CHANGE_LIVE, CHANGE_MEMORY,
          "more comes live in steps of 128Mi, up to the room that the machine was started with; less is asked of the guest, down to "
@@ -129,7 +129,13 @@ static uint64_t mib_of(const struct json_value *value)
 
 int64_t change_cores_room(int64_t cores)
 {
-        return cores <= CORES_ROOM ? CORES_ROOM : cores;
+        /* Full sockets: the guest sees as many of them as cores of its size are spread over, and those that are there in them. */
+        static const int64_t full[] = {16, 32, 64, LIMIT_CPU_CORES};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(full); i++)
+                if (cores <= full[i])
+                        return full[i];
+        return cores;
 }
 
 uint64_t change_memory_room(uint64_t memory_mib)

@@ -71,7 +71,8 @@ enum change_way change_judge(const struct change_machine *machine, const char *p
  */
 bool change_equal(const char *path, const struct json_value *a, const struct json_value *b);
 
-/** change_cores_room() - how many cores a machine of @cores has room for when it is started with applyMode Live. */
+/** change_cores_room() - how many cores a machine of @cores has room for when it is started with applyMode Live and says nothing of
+ * it. */
 int64_t change_cores_room(int64_t cores);
 /** change_memory_room() - the same for its memory. */
 uint64_t change_memory_room(uint64_t memory_mib);

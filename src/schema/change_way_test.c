@@ -29,6 +29,7 @@ static const struct {
         {"graphics", CHANGE_RESTART, CHANGE_RESTART},
         {"virtualMachineClassName", CHANGE_RESTART, CHANGE_RESTART},
         {"cpu.cores", CHANGE_RESTART, CHANGE_LIVE},
+        {"cpu.maxCores", CHANGE_RESTART, CHANGE_RESTART},
         {"cpu.coreFraction", CHANGE_RESTART, CHANGE_LIVE},
         {"memory.size", CHANGE_RESTART, CHANGE_LIVE},
         {"blockDeviceRefs", CHANGE_RESTART, CHANGE_RESTART},
@@ -224,7 +225,9 @@ static void room_is_bounded(void)
 {
         g_assert_cmpint(change_cores_room(1), ==, 16);
         g_assert_cmpint(change_cores_room(16), ==, 16);
-        g_assert_cmpint(change_cores_room(18), ==, 18);
+        g_assert_cmpint(change_cores_room(18), ==, 32);
+        g_assert_cmpint(change_cores_room(64), ==, 64);
+        g_assert_cmpint(change_cores_room(72), ==, 248);
         g_assert_cmpuint(change_memory_room(256), ==, 8192);
         g_assert_cmpuint(change_memory_room(4096), ==, 16384);
         g_assert_cmpuint(change_memory_room(128 << 10), ==, 256 << 10);

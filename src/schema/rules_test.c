@@ -55,6 +55,11 @@ static const struct rule_case cases[] = {
          "allowed numbers "
          "are 16 and 18\n"
          "spec.memory.size: Invalid value: \"0\": must be greater than 0"},
+        {&api_virtual_machine_kind, MACHINE, "{spec: {cpu: {cores: 4, maxCores: 33}}}",
+         "spec.cpu.maxCores: Invalid value: 33: 33 cores cannot be spread evenly over 4 sockets, at least 9 in each; the nearest "
+         "allowed numbers are 32 and 36"},
+        {&api_virtual_machine_kind, MACHINE, "{spec: {cpu: {cores: 4, maxCores: 2}}}",
+         "spec.cpu.maxCores: Invalid value: 2: must not be less than spec.cpu.cores, 4"},
         {&api_virtual_machine_kind, MACHINE, "{spec: {cpu: {cores: 300}}}",
          "spec.cpu.cores: Invalid value: 300: must be less than or equal to 248"},
         {&api_virtual_machine_kind, MACHINE, "{spec: {cpu: {cores: 0}}}",

@@ -121,6 +121,33 @@ static void room_to_grow_is_asked_for(void)
         g_assert_cmpstr(cloud_text(roomy, VM, "web", "/status/resources/memory/maxSize"), ==, "8Gi");
 }
 
+/* A machine may ask for more room, or less; without applyMode Live it has none. */
+static void a_machine_says_how_many_cores_it_may_get(void)
+{
+        static const char machine[] =
+                "apiVersion: gabbro.dev/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
+                "spec:\n  virtualMachineClassName: generic\n  cpu: {cores: %d, maxCores: %d}\n  memory: {size: 1Gi}\n"
+                "  blockDeviceRefs: [{kind: VirtualDisk, name: web-root}]\n%s";
+        g_autoptr(cloud) cloud = running(LIVE);
+        const struct api_instance_spec *spec;
+
+        cloud_status(cloud, &api_node_kind, "node-a", "{\"allocatable\": {\"cpu\": \"64\", \"memory\": \"16Gi\"}}");
+        cloud_applyf(cloud, machine, 2, 64, LIVE);
+        cloud_settle(cloud);
+        g_assert_nonnull(strstr(cloud_text(cloud, VM, "web", "/status/restartAwaitingChanges"), "cpu.maxCores"));
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: again},\n"
+                           " spec: {type: Restart, virtualMachineName: web}}");
+        cloud_expect_phase(cloud, VMOP, "again", "Completed");
+        spec = cloud_instance(cloud, "web")->spec;
+        g_assert_cmpint(spec->cpu->max_cores, ==, 64);
+        g_assert_cmpint(spec->cpu->sockets, ==, 4);
+        cloud_applyf(cloud, machine, 20, 64, LIVE);
+        cloud_settle(cloud);
+        expect_size(cloud, "20", "1Gi", "2");
+        cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "True ConfigurationApplied", NULL);
+        cloud_expect_no_effects(cloud);
+}
+
 static void more_comes_live(void)
 {
         g_autoptr(cloud) cloud = running(LIVE);
@@ -364,6 +391,7 @@ int main(int argc, char **argv)
         g_test_add_func("/change/approval_that_comes_later_counts", approval_that_comes_later_counts);
         g_test_add_func("/change/D79_reverting_a_change_clears_it", reverting_a_change_clears_it);
         g_test_add_func("/change/room_to_grow_is_asked_for", room_to_grow_is_asked_for);
+        g_test_add_func("/change/a_machine_says_how_many_cores_it_may_get", a_machine_says_how_many_cores_it_may_get);
         g_test_add_func("/change/more_comes_live", more_comes_live);
         g_test_add_func("/change/less_waits_for_a_restart", less_waits_for_a_restart);
         g_test_add_func("/change/D75_memory_is_given_back_and_comes_again_live", memory_is_given_back_and_comes_again_live);

@@ -224,9 +224,11 @@ static struct api_instance_cpu_model *cpu_model(struct vm_context *vm)
 static struct api_instance_cpu *cpu_of(struct vm_context *vm)
 {
         struct api_instance_cpu *cpu = arena_new0(vm->arena, struct api_instance_cpu);
-        int sockets = 1, per_socket = (int)vm->cores;
+        int64_t asked = vm->spec->cpu && vm->spec->cpu->has_max_cores ? vm->spec->cpu->max_cores : change_cores_room(vm->cores);
+        int64_t most = vm_applies_live(vm) ? MAX(asked, vm->cores) : vm->cores;
+        int sockets = 1, per_socket = (int)most;
 
-        (void)schema_cpu_topology(vm->cores, &sockets, &per_socket);
+        (void)schema_cpu_topology(most, &sockets, &per_socket);
         *cpu = (struct api_instance_cpu){
                 .cores = vm->cores,
                 .has_cores = true,
@@ -236,8 +238,8 @@ static struct api_instance_cpu *cpu_of(struct vm_context *vm)
                 .has_cores_per_socket = true,
                 .core_fraction_percent = vm->fraction_percent,
                 .has_core_fraction_percent = true,
-                .max_cores = change_cores_room(vm->cores),
-                .has_max_cores = vm_applies_live(vm) && change_cores_room(vm->cores) > vm->cores,
+                .max_cores = most,
+                .has_max_cores = most > vm->cores,
         };
         return cpu;
 }

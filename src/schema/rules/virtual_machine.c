@@ -10,9 +10,8 @@
 #define NETWORKS_MAX       16 /* more are refused by the table; each is compared with each */
 #define LEGACY_DEVICES     4  /* IDE has no more */
 
-static void check_cores(const struct json_value *spec, struct schema_faults *faults)
+static void check_spread(const struct json_value *value, const char *field, struct schema_faults *faults)
 {
-        const struct json_value *value = json_find(spec, "cpu", "cores", NULL);
         int sockets, per_socket, below, above;
         int64_t cores;
 
@@ -22,10 +21,21 @@ static void check_cores(const struct json_value *spec, struct schema_faults *fau
         schema_cpu_nearest(cores, &below, &above);
         sockets = cores <= 32 ? 2 : cores <= 64 ? 4 : 8;
         rules_invalid(
-                faults, "spec.cpu.cores", value,
+                faults, field, value,
                 "%" PRId64
                 " cores cannot be spread evenly over %d sockets, at least 9 in each; the nearest allowed numbers are %d and %d",
                 cores, sockets, below, above);
+}
+
+static void check_cores(const struct json_value *spec, struct schema_faults *faults)
+{
+        const struct json_value *value = json_find(spec, "cpu", "cores", NULL), *most = json_find(spec, "cpu", "maxCores", NULL);
+        int64_t cores, max_cores;
+
+        check_spread(value, "spec.cpu.cores", faults);
+        check_spread(most, "spec.cpu.maxCores", faults);
+        if (json_int64(value, &cores) == 0 && json_int64(most, &max_cores) == 0 && max_cores < cores)
+                rules_invalid(faults, "spec.cpu.maxCores", most, "must not be less than spec.cpu.cores, %" PRId64, cores);
 }
 
 static void check_memory(const struct json_value *spec, struct schema_faults *faults)
