@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/steps.h"
+#include "virt/image_jail.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -290,6 +291,24 @@ static const char *opener_of(struct agent *agent, const struct intent *volume)
         return NULL;
 }
 
+/* All that a linked volume reads from, nearest first. */
+static void gather_backings(struct agent *agent, const struct intent *volume, struct job *job, struct job_source *source)
+{
+        struct job_backing *backings = arena_array(job->arena, IMAGE_JAIL_BACKINGS, sizeof(*backings));
+        size_t n = 0;
+
+        while (is_linked(volume)) {
+                volume = intents_get(agent->intents, &api_volume_kind, copies(volume));
+                if (!volume || !volume->ready || !volume->path || n == IMAGE_JAIL_BACKINGS) {
+                        return;
+                }
+                backings[n].path = arena_strdup(job->arena, volume->path);
+                backings[n++].format = arena_strdup(job->arena, ((const struct api_volume *)volume->doc->view)->spec->format);
+        }
+        source->backings = backings;
+        source->n_backings = n;
+}
+
 /* What a copy, or whoever sends one, needs to know of its source. */
 static void gather_source(struct agent *agent, const struct intent *intent, struct job *job)
 {
@@ -304,6 +323,7 @@ static void gather_source(struct agent *agent, const struct intent *intent, stru
         source = arena_new0(job->arena, struct job_source);
         source->ready = volume->ready;
         source->linked = is_linked(volume);
+        gather_backings(agent, volume, job, source);
         source->path = arena_strdup(job->arena, volume->path);
         source->pool = arena_strdup(job->arena, spec->pool->name);
         source->file = arena_strdup(job->arena, spec->volume_name);

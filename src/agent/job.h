@@ -29,12 +29,19 @@ struct job_volume {
         const char *locked;
 };
 
+/* What a volume reads from. */
+struct job_backing {
+        const char *path, *format;
+};
+
 /* The volume that a Volume with spec.copy is a copy of. */
 struct job_source {
         bool ready;
         bool linked; /* it reads from another volume itself */
         bool fixed;  /* nobody ever writes to it: an image */
         const char *path, *pool, *file, *format;
+        struct job_backing *backings; /* linked: nearest first; NULL: they are not all there */
+        size_t n_backings;
         const char *busy_by; /* name of a machine that may be opening it now, or NULL */
         const char *words;   /* why it is not ready, as far as its own status says, or NULL */
 };

@@ -260,15 +260,22 @@ static int copy_reflink(struct copy *copy)
 /* Into a volume that was just made. */
 static int fill_from_file(struct copy *copy, const struct virt_volume *volume)
 {
+        const struct job_source *source = copy->job->source;
+        struct image_backing backings[IMAGE_JAIL_BACKINGS];
         struct image_convert options = {
                 .source = copy->source.path,
-                .source_format = format_of(copy->job->source->format),
+                .source_format = format_of(source->format),
+                .backings = backings,
+                .n_backings = source->n_backings,
                 .target = volume->path,
                 .target_format = format_of(copy->spec->format),
                 .progress = on_progress,
                 .userdata = copy,
         };
 
+        for (size_t i = 0; i < source->n_backings; i++) {
+                backings[i] = (struct image_backing){source->backings[i].path, format_of(source->backings[i].format)};
+        }
         return image_convert(&options, &copy->error);
 }
 
@@ -303,10 +310,9 @@ static int copy_full(struct copy *copy)
         struct virt_volume volume = {};
         int r;
 
-        if (copy->job->source->linked && !copy->uuid) {
-                /* qemu-img opens no file but the two that it is given. */
-                *copy->why = job_error(copy->job, REASON_CLONE_NOT_SUPPORTED,
-                                       "the source reads from another disk: start its machine, or choose mode Linked");
+        if (copy->job->source->linked && !copy->uuid && copy->job->source->n_backings == 0) {
+                *copy->why =
+                        job_error(copy->job, REASON_VIRTUAL_DISK_NOT_READY, "what the source reads from is not ready on this host");
                 return VIRT_E_INVALID;
         }
         r = copy->uuid ? virt_live_sees(copy->job->agent->virt, copy->uuid, copy->spec->pool->path, &copy->error) : 0;

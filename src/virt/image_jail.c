@@ -83,6 +83,8 @@ static void leave_files(const struct image_jail *jail)
         allow_path(ruleset, "/dev/null", LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE); /* QEMU tries locks on it */
         if (jail->source_fd >= 0)
                 allow(ruleset, jail->source_fd, LANDLOCK_ACCESS_FS_READ_FILE);
+        for (size_t i = 0; i < jail->n_backings; i++)
+                allow(ruleset, jail->backing_fds[i], LANDLOCK_ACCESS_FS_READ_FILE);
         if (jail->target_fd >= 0)
                 allow(ruleset, jail->target_fd, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | truncate);
         (void)syscall(SYS_landlock_restrict_self, ruleset, 0);

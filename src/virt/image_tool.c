@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "virt/image_jail.h"
 #include "virt/virt_internal.h"
+#include "json/json.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -35,32 +36,49 @@ struct child {
 /* --- the child's side: async-signal-safe calls only
  * ------------------------------------------------------------------------------------- */
 
-#define SOURCE_FD 3
-#define TARGET_FD 4
+#define SOURCE_FD  3
+#define TARGET_FD  4
+#define BACKING_FD 5 /* and those behind it */
+#define FILES_MAX  (2 + IMAGE_JAIL_BACKINGS)
 
-/* Both files at places of their own, whatever they were before; they are not closed by execve(). */
-static bool place_files(int source_fd, int target_fd)
+/* All files at places of their own, whatever they were before; they are not closed by execve(). Return: the first free one, or -1.
+ */
+static int place_files(struct image_jail *jail)
 {
-        int source = fcntl(source_fd, F_DUPFD, TARGET_FD + 1), target = fcntl(target_fd, F_DUPFD, TARGET_FD + 1);
+        int *files[FILES_MAX] = {&jail->source_fd, &jail->target_fd};
+        int n = 2;
 
-        return source >= 0 && target >= 0 && dup2(source, SOURCE_FD) >= 0 && dup2(target, TARGET_FD) >= 0;
+        for (size_t i = 0; i < jail->n_backings; i++)
+                files[n++] = &jail->backing_fds[i];
+        for (int i = 0; i < n; i++) {
+                *files[i] = fcntl(*files[i], F_DUPFD, SOURCE_FD + FILES_MAX);
+                if (*files[i] < 0)
+                        return -1;
+        }
+        for (int i = 0; i < n; i++) {
+                if (dup2(*files[i], SOURCE_FD + i) < 0)
+                        return -1;
+                *files[i] = SOURCE_FD + i;
+        }
+        return SOURCE_FD + n;
 }
 
 static void child_main(char *const *argv, const struct image_jail *wanted, int out, int err)
 {
         static char *const environment[] = {(char *)"LC_ALL=C", (char *)"PATH=/usr/bin:/bin", NULL};
         struct image_jail jail = *wanted;
-        int null = open("/dev/null", O_RDONLY);
+        int null = open("/dev/null", O_RDONLY), end;
         sigset_t none;
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 || !place_files(jail.source_fd, jail.target_fd))
+        if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
                 _exit(126);
-        close_range(TARGET_FD + 1, ~0u, 0);
-        jail.source_fd = SOURCE_FD;
-        jail.target_fd = TARGET_FD;
+        end = place_files(&jail);
+        if (end < 0)
+                _exit(126);
+        close_range((unsigned)end, ~0u, 0);
         image_jail_enter(&jail);
         execve(PROGRAM, argv, environment);
         _exit(127);
@@ -212,6 +230,48 @@ static int open_file(const char *path, int flags, struct virt_error *reterr, int
         return 0;
 }
 
+static void describe(struct json_doc *doc, struct json_value *node, enum virt_format format, int fd)
+{
+        struct json_value *file = json_ensure_object(doc, node, "file");
+        char path[32];
+
+        g_snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        json_set_string(doc, node, "driver", virt_format_to_text(format));
+        json_set_string(doc, file, "driver", "file");
+        json_set_string(doc, file, "filename", path);
+}
+
+/* The source and all behind it, as QEMU takes them: no name in a header counts. NULL: it stands alone. g_free(). */
+static char *describe_chain(const struct image_convert *options)
+{
+        g_autoptr(json_doc) doc = json_doc_new();
+        struct json_value *root = json_new(doc, JSON_OBJECT), *node = root;
+
+        if (options->n_backings == 0)
+                return NULL;
+        describe(doc, node, options->source_format, SOURCE_FD);
+        for (size_t i = 0; i < options->n_backings; i++) {
+                node = json_ensure_object(doc, node, "backing");
+                describe(doc, node, options->backings[i].format, BACKING_FD + (int)i);
+        }
+        if (options->backings[options->n_backings - 1].format == VIRT_FORMAT_QCOW2)
+                json_set(doc, node, "backing", json_new(doc, JSON_NULL));
+        g_autofree char *text = json_to_text(root);
+        return g_strconcat("json:", text, NULL);
+}
+
+static int open_backings(const struct image_convert *options, struct image_jail *jail, struct virt_error *reterr)
+{
+        int r = 0;
+
+        assert(options->n_backings <= IMAGE_JAIL_BACKINGS);
+        for (size_t i = 0; r == 0 && i < options->n_backings; i++) {
+                r = open_file(options->backings[i].path, O_RDONLY, reterr, &jail->backing_fds[i]);
+                jail->n_backings += r == 0;
+        }
+        return r;
+}
+
 int image_convert(const struct image_convert *options, struct virt_error *reterr)
 {
         uint64_t timeout_us = options->timeout_us ? options->timeout_us : TIMEOUT_US;
@@ -219,6 +279,7 @@ int image_convert(const struct image_convert *options, struct virt_error *reterr
                 .max_bytes = options->max_bytes ? options->max_bytes : LIMIT_IMAGE_BYTES + LIMIT_IMAGE_BYTES / 32,
                 .cpu_s = 2 * (timeout_us / 1000000 + 1), /* it has threads */
         };
+        g_autofree char *chain = describe_chain(options);
         autofd source_fd = -1, target_fd = -1;
         struct child child;
         const char *argv[20];
@@ -235,6 +296,7 @@ int image_convert(const struct image_convert *options, struct virt_error *reterr
                 return r;
         jail.source_fd = options->source ? source_fd : options->source_fd;
         jail.target_fd = target_fd;
+        r = open_backings(options, &jail, reterr);
         argv[n++] = "qemu-img";
         argv[n++] = "convert";
         argv[n++] = "-p";
@@ -243,15 +305,20 @@ int image_convert(const struct image_convert *options, struct virt_error *reterr
                 argv[n++] = "--target-is-zero";
         argv[n++] = "-t";
         argv[n++] = "writeback"; /* the default ignores flushes */
-        argv[n++] = "-f";
-        argv[n++] = virt_format_to_text(options->source_format);
+        if (!chain) {
+                argv[n++] = "-f";
+                argv[n++] = virt_format_to_text(options->source_format);
+        }
         argv[n++] = "-O";
         argv[n++] = virt_format_to_text(options->target_format);
         argv[n++] = "--";
-        argv[n++] = "/proc/self/fd/" G_STRINGIFY(SOURCE_FD);
+        argv[n++] = chain ? chain : "/proc/self/fd/" G_STRINGIFY(SOURCE_FD);
         argv[n++] = "/proc/self/fd/" G_STRINGIFY(TARGET_FD);
         argv[n] = NULL;
-        r = start((char *const *)argv, &jail, &child, reterr);
+        if (!r)
+                r = start((char *const *)argv, &jail, &child, reterr);
+        for (size_t i = 0; i < jail.n_backings; i++)
+                fd_close(jail.backing_fds[i]);
         if (r)
                 return r;
         r = finish(options, &child, follow(options, &child, reterr), reterr);

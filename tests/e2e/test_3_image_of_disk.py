@@ -9,7 +9,7 @@ import pytest
 from cloud import BUILD, Daemon
 from reliability import outcome
 from test_1_first_machine import ssh
-from test_3_disk_clones import delete, first_runs, holds
+from test_3_disk_clones import clone, delete, first_runs, holds, ready
 from test_8_space import condition, machine, remove  # noqa: F401
 
 MIB = 1 << 20
@@ -142,6 +142,25 @@ def test_a_gateway_that_is_killed_while_the_bytes_come_gets_the_rest(cloud, sour
     nothing_left(cloud, "cut")
     cloud.gabbro("delete", "vi", "cut", "--wait")
     outcome("gateway killed in the middle", "image of a disk", "the host sends the rest when the gateway is back; the bytes are the disk's")
+
+
+def test_E28_a_linked_disk_at_rest_is_copied_whole_with_all_that_it_reads_from(cloud, source):
+    for name, of in (("link", SOURCE), ("link-of-link", "link")):
+        clone(cloud, name, of, "Linked")
+        assert ready(cloud, name)[0]["mode"] == "Linked"
+    cloud.run("qemu-io", "-f", "qcow2", "-c", "write -P 0x2a 50M 4096", path_of(cloud, "link-of-link"))
+    clone(cloud, "whole", "link-of-link", "Full")
+    how, path = ready(cloud, "whole")
+    info = json.loads(cloud.run("qemu-img", "info", "-f", "qcow2", "--output", "json", path).stdout)
+    assert how == {"mode": "Full", "consistency": "Stopped"} and "backing-filename" not in info
+    wanted = content(cloud, path_of(cloud, "link-of-link"))
+    assert content(cloud, path) == wanted != source
+    image(cloud, "of-link", "link-of-link")
+    cloud.wait("vi", "of-link", "phase=Ready", 60)
+    assert content(cloud, cloud.demo / "gateway/blobs/sha256" / cloud.get("vi", "of-link")["status"]["target"]["digest"]) == wanted
+    cloud.gabbro("delete", "vi", "of-link", "--wait")
+    for name in ("whole", "link-of-link", "link"):
+        delete(cloud, name)
 
 
 @pytest.mark.parametrize("moment", ["copied", "sent"])

@@ -163,7 +163,7 @@ static bool plan_way(const struct cache *cache, const struct api_virtual_disk_sp
                                                     volume->spec->format));
         if (strcmp(mode, "Reflink") == 0 && is_linked(volume))
                 return disk_plan_fault(plan, "Failed", "Ready", REASON_CLONE_NOT_SUPPORTED,
-                                       "the source is a linked clone; choose mode Linked, or Full while its machine runs");
+                                       "the source is a linked clone; choose mode Linked or Full");
         return strcmp(mode, "Linked") != 0 || plan_link(cache, format, arena, plan);
 }
 
