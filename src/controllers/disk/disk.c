@@ -103,6 +103,11 @@ const char *disk_bind(struct turn *turn, const struct cache_object *disk, const 
                         *reterr_words = arena_printf(turn_arena(turn), "its source lies on %s", plan.node);
                         return NULL;
                 }
+                *reterr_words = disk_image_refusal(turn_cache(turn), disk, &plan, node, turn_arena(turn));
+                if (*reterr_words) {
+                        turn_again_in(turn, OVER_COMMITTED_AGAIN_US);
+                        return NULL;
+                }
                 volume_create(turn, disk, &plan, node);
                 turn_set_annotation(turn, disk, ANNOTATION_SELECTED_NODE, node);
         }
@@ -465,6 +470,11 @@ static enum turn_result disk_prepare(struct disk_turn *disk)
         if (!node)
                 return disk_say(disk, "WaitForFirstConsumer", "False", REASON_WAITING_FOR_FIRST_CONSUMER,
                                 "it is made where the first machine that uses it will run");
+        const char *refusal = disk_image_refusal(disk->cache, disk->object, &plan, node, turn_arena(disk->turn));
+        if (refusal) {
+                turn_again_in(disk->turn, OVER_COMMITTED_AGAIN_US);
+                return disk_say(disk, "Pending", "False", REASON_POOL_OVER_COMMITTED, refusal);
+        }
         volume_create(disk->turn, disk->object, &plan, node);
         disk->status.node_name = node;
         return disk_say(disk, "Provisioning", "False", REASON_PROVISIONING,

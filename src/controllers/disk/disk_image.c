@@ -2,6 +2,7 @@
 #include "controllers/disk/disk_private.h"
 
 #include "controllers/object.h"
+#include "controllers/pool/pool.h"
 #include "generated/reasons.h"
 
 #include <assert.h>
@@ -47,6 +48,28 @@ static bool shares_blocks(const struct cache_object *pool, const char *node)
         return false;
 }
 
+/* Words when there is no Volume of the image yet, and no room for it beside the disk. */
+static const char *no_room_for_base(const struct cache *cache, const struct disk_plan *plan, const char *node, struct arena *arena)
+{
+        if (image_base_is_there(cache, plan->source, plan->pool, node))
+                return NULL;
+        return pool_why_no_room(cache, plan->pool->name, node,
+                                (uint64_t)plan->content.virtual_size_bytes + (uint64_t)plan->capacity_bytes, arena);
+}
+
+const char *disk_image_refusal(const struct cache *cache, const struct cache_object *disk, const struct disk_plan *plan,
+                               const char *node, struct arena *arena)
+{
+        assert(cache && disk && plan && node && arena);
+
+        const char *mode = mode_of(((const struct api_virtual_disk *)disk->view)->spec), *words;
+
+        if (!plan->has_content || !disk_is_of_image(disk) || strcmp(mode, "Full") == 0 || strcmp(mode, "Auto") == 0)
+                return NULL;
+        words = no_room_for_base(cache, plan, node, arena);
+        return words ? arena_printf(arena, "it needs a copy of its image beside it: %s", words) : NULL;
+}
+
 struct api_volume_copy *disk_image_copy(struct turn *turn, const struct cache_object *disk, const struct disk_plan *plan,
                                         const char *node)
 {
@@ -58,7 +81,8 @@ struct api_volume_copy *disk_image_copy(struct turn *turn, const struct cache_ob
 
         if (!plan->has_content || !disk_is_of_image(disk) || strcmp(mode, "Full") == 0)
                 return NULL;
-        if (automatic && (strcmp(plan->format, plan->content.format) != 0 || !shares_blocks(plan->pool, node)))
+        if (automatic && (strcmp(plan->format, plan->content.format) != 0 || !shares_blocks(plan->pool, node) ||
+                          no_room_for_base(turn_cache(turn), plan, node, turn_arena(turn))))
                 return NULL;
         copy = arena_new0(turn_arena(turn), struct api_volume_copy);
         *copy = (struct api_volume_copy){.volume = image_base_bind(turn, plan->source, &plan->content, plan->pool, node),

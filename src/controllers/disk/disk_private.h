@@ -16,6 +16,10 @@ bool disk_plan_clone(const struct cache *cache, const struct cache_object *disk,
 
 /** disk_plan_image_way() - whether a disk can be made of its image in the way that is asked for; the format of its file. */
 bool disk_plan_image_way(const struct api_virtual_disk_spec *spec, struct arena *arena, struct disk_plan *plan);
+/** disk_image_refusal() - why the pool has no room for a disk on @node that shares a Volume of its image, as is asked for, together
+ * with that Volume, in @arena; NULL: it has, or no Volume is to be made. */
+const char *disk_image_refusal(const struct cache *cache, const struct cache_object *disk, const struct disk_plan *plan,
+                               const char *node, struct arena *arena);
 /** disk_image_copy() - the copy of a Volume of the image on @node that the disk shall be, that Volume being made part of the turn;
  * NULL: it is no disk of an image, or made whole of the image's file. */
 struct api_volume_copy *disk_image_copy(struct turn *turn, const struct cache_object *disk, const struct disk_plan *plan,

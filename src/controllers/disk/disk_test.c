@@ -3,9 +3,10 @@
 
 #include <string.h>
 
-#define BLOB   (&api_image_blob_kind)
-#define POOL   (&api_storage_pool_kind)
-#define DIGEST "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define BLOB     (&api_image_blob_kind)
+#define POOL     (&api_storage_pool_kind)
+#define DIGEST   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define OF_IMAGE "dataSource: {type: ObjectRef, objectRef: {kind: ClusterVirtualImage, name: tiny}}"
 
 static void disk(struct cloud *cloud, const char *name, const char *spec)
 {
@@ -352,6 +353,37 @@ static void a_pool_that_is_full_by_its_limit_or_drained_takes_no_more(void)
         cloud_expect_no_effects(cloud);
 }
 
+static void a_copy_of_an_image_counts_before_it_is_made(void)
+{
+        static const char pool[] = "{apiVersion: gabbro.dev/v1, kind: StoragePool, metadata: {name: default, annotations: "
+                                   "{storagepool.gabbro.dev/is-default: \"true\"}}, spec: {type: Directory, path: "
+                                   "/var/lib/gabbro/disks, overcommitPercent: %u}}";
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+        const struct api_volume *volume;
+
+        cloud_machine(cloud, "web", NULL);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_status(cloud, &api_node_kind, "node-a",
+                     "{\"virtualization\": {\"pools\": [{\"name\": \"default\", \"capacityBytes\": 3221225472, "
+                     "\"availableBytes\": 3221225472, \"reflink\": true}]}}");
+        cloud_applyf(cloud, pool, 120);
+        cloud_advance(cloud, 11 * SECOND_US);
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualDisk, metadata: {name: link, annotations: "
+                            "{gabbro.dev/selected-node: node-a}}, spec: {" OF_IMAGE ", clone: {mode: Linked}}}");
+        cloud_expect_phase(cloud, VD, "link", "Pending");
+        cloud_expect_condition(cloud, VD, "link", "Ready", "False PoolOverCommitted", "a copy of its image beside it");
+        cloud_applyf(cloud, "{apiVersion: gabbro.dev/v1, kind: VirtualDisk, metadata: {name: auto, annotations: "
+                            "{gabbro.dev/selected-node: node-a}}, spec: {" OF_IMAGE "}}");
+        cloud_expect_phase(cloud, VD, "auto", "Ready");
+        volume = volume_of(cloud, VD, "auto");
+        g_assert_null(volume->spec->copy); /* made whole: that needs no room for another file */
+        cloud_delete(cloud, VD, "auto");
+        cloud_applyf(cloud, pool, 200);
+        cloud_advance(cloud, 61 * SECOND_US);
+        cloud_expect_phase(cloud, VD, "link", "Ready");
+        cloud_expect_no_effects(cloud);
+}
+
 static void a_volume_that_fails_tells_the_hosts_words(void)
 {
         g_autoptr(cloud) cloud = cloud_new(NULL);
@@ -489,8 +521,6 @@ static void disk_and_machine(struct cloud *cloud, const char *name, const char *
         cloud_machine(cloud, name, NULL);
         cloud_expect_phase(cloud, VM, name, "Running");
 }
-
-#define OF_IMAGE "dataSource: {type: ObjectRef, objectRef: {kind: ClusterVirtualImage, name: tiny}}"
 
 /* Linked disks of one image share one copy of it on a host, which stays as long as one of them, and the image with it. */
 static void linked_disks_of_an_image_share_one_copy_and_bind_it(void)
@@ -660,6 +690,7 @@ int main(int argc, char **argv)
         g_test_add_func("/disk/limits_reach_a_running_machine_and_go_with_it", limits_reach_a_running_machine_and_go_with_it);
         g_test_add_func("/disk/limits_wait_for_the_start_and_outlive_a_restart", limits_wait_for_the_start_and_outlive_a_restart);
         g_test_add_func("/disk/a_volume_that_fails_tells_the_hosts_words", a_volume_that_fails_tells_the_hosts_words);
+        g_test_add_func("/disk/a_copy_of_an_image_counts_before_it_is_made", a_copy_of_an_image_counts_before_it_is_made);
         g_test_add_func("/disk/a_clone_is_made_at_once_where_its_source_lies", a_clone_is_made_at_once_where_its_source_lies);
         g_test_add_func("/disk/a_linked_clone_binds_its_source", a_linked_clone_binds_its_source);
         g_test_add_func("/disk/clones_that_cannot_be_say_why", clones_that_cannot_be_say_why);

@@ -49,6 +49,10 @@ const struct cache_object *image_volume_on(const struct cache *cache, const stru
 const char *image_base_bind(struct turn *turn, const struct cache_object *image, const struct image_content *content,
                             const struct cache_object *pool, const char *node);
 
+/** image_base_is_there() - whether image_base_bind() makes no other one. */
+bool image_base_is_there(const struct cache *cache, const struct cache_object *image, const struct cache_object *pool,
+                         const char *node);
+
 /**
  * image_readers() - the disks that read from a Volume of the image now: linked ones for as long as they are there, others until
  * they are complete
@@ -60,7 +64,7 @@ const char *image_readers(const struct cache *cache, const struct cache_object *
 /**
  * image_volume_bind() - the Volume of an image on a node for @machine_uid, made or marked as part of the turn
  *
- * Return: its name, or NULL with words when it cannot be (no default pool).
+ * Return: its name, or NULL with words when it cannot be (no default pool, or one whose limit it would exceed).
  */
 const char *image_volume_bind(struct turn *turn, const struct cache_object *image, const char *node, const char *machine_uid,
                               const char **reterr_words);

@@ -3,10 +3,13 @@
 
 #include "controllers/disk/disk.h"
 #include "controllers/object.h"
+#include "controllers/pool/pool.h"
 #include "generated/reasons.h"
 
 #include <assert.h>
 #include <string.h>
+
+#define LIMIT_AGAIN_US 60000000ull
 
 /* --- volumes of images on nodes --- */
 
@@ -109,6 +112,12 @@ const char *image_volume_bind(struct turn *turn, const struct cache_object *imag
                                              pool->name);
                 return NULL;
         }
+        *reterr_words =
+                pool_why_no_room(turn_cache(turn), pool->name, node, (uint64_t)content.virtual_size_bytes, turn_arena(turn));
+        if (*reterr_words) {
+                turn_again_in(turn, LIMIT_AGAIN_US);
+                return NULL;
+        }
         return image_volume_create(turn, image, &content, pool, node);
 }
 
@@ -127,6 +136,13 @@ static const struct cache_object *base_in(const struct cache *cache, const struc
                         return object;
         }
         return NULL;
+}
+
+bool image_base_is_there(const struct cache *cache, const struct cache_object *image, const struct cache_object *pool,
+                         const char *node)
+{
+        assert(cache && image && pool && node);
+        return base_in(cache, image, pool->name, node);
 }
 
 const char *image_base_bind(struct turn *turn, const struct cache_object *image, const struct image_content *content,
