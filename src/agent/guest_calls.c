@@ -49,6 +49,7 @@ struct guest_call {
         struct virt_error error;
 
         struct usage *usage;       /* (threads) */
+        GHashTable *domains;       /* of "usages": uid of a machine -> UUID of its domain, or NULL */
         struct guest_exec_run run; /* exec; no pid: not begun */
         bool killed;               /* its time was up */
         uint64_t pause_us, end_us, deadline_us;
@@ -214,6 +215,31 @@ static int step_usage(struct guest_call *call)
         return VIRT_E_MISSING;
 }
 
+/* Of the host and of every machine on it, in one look. */
+static int step_usages(struct guest_call *call)
+{
+        int r = usage_look(call->usage, call->agent->virt, &call->again_us, &call->error);
+        struct json_value *body, *machines;
+        GHashTableIter iter;
+        void *uid, *uuid;
+
+        if (r || call->again_us) {
+                return r;
+        }
+        body = begin_answer(call);
+        (void)usage_tell(call->usage, NULL, call->answer, json_ensure_object(call->answer, body, "host"));
+        machines = json_ensure_object(call->answer, body, "machines");
+        g_hash_table_iter_init(&iter, call->domains);
+        while (g_hash_table_iter_next(&iter, &uid, &uuid)) {
+                struct json_value *one = json_new(call->answer, JSON_OBJECT);
+
+                if (usage_tell(call->usage, uuid, call->answer, one)) {
+                        json_set(call->answer, machines, uid, one);
+                }
+        }
+        return 0;
+}
+
 static int step_info(struct guest_call *call)
 {
         struct json_doc *doc = json_doc_new();
@@ -239,6 +265,9 @@ static void call_free(struct guest_call *call)
         json_doc_free(call->answer);
         if (call->bytes) {
                 g_byte_array_unref(call->bytes);
+        }
+        if (call->domains) {
+                g_hash_table_unref(call->domains);
         }
         g_free(call->machine_uid);
         g_free(call->uuid);
@@ -365,6 +394,23 @@ static void end_thaw(struct guest_call *call)
         }
 }
 
+static bool begin_usages(struct guest_call *call)
+{
+        g_autoptr(GPtrArray) instances = intents_list(call->agent->intents, &api_instance_kind);
+
+        call->domains = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        for (unsigned i = 0; i < instances->len; i++) {
+                const struct intent *instance = instances->pdata[i];
+                const struct api_instance *view = instance->doc->view;
+                const char *uuid = instance->status ? json_find_string(json_root(instance->status), "domainUuid", NULL) : NULL;
+
+                if (uuid && view->spec->machine) {
+                        g_hash_table_insert(call->domains, g_strdup(view->spec->machine->uid), g_strdup(uuid));
+                }
+        }
+        return true;
+}
+
 static const struct call_kind kinds[] = {
         {.name = "exec", .step = step_exec},
         {.name = "freeze",
@@ -378,6 +424,7 @@ static const struct call_kind kinds[] = {
         {.name = "screenshot", .step = step_screenshot, .of_libvirt = true},
         {.name = "thaw", .step = step_thaw, .end = end_thaw},
         {.name = "usage", .step = step_usage, .of_libvirt = true},
+        {.name = "usages", .step = step_usages, .begin = begin_usages, .of_host = true},
 };
 
 /* --- steps, on the loop ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include "api/credentials.h"
 #include "api/guard.h"
 #include "api/once.h"
+#include "api/reading.h"
 #include "api/review.h"
 #include "api/service.h"
 #include "api/splice.h"
@@ -28,6 +29,7 @@ int api_new(const struct api_options *options, struct api **ret_api)
         api->identities = (struct identity_context){.store = options->store, .clock = options->clock};
         api->routes = g_array_new(FALSE, FALSE, sizeof(struct api_route));
         api->subresources = g_array_new(FALSE, FALSE, sizeof(struct api_subresource));
+        api->readings = g_array_new(FALSE, FALSE, sizeof(struct api_reading));
         api->metrics_hooks = g_array_new(FALSE, FALSE, sizeof(struct api_metrics_hook));
         api->metrics = metrics_new();
         api->access = access_new(api);
@@ -54,6 +56,7 @@ struct api *api_free(struct api *api)
         metrics_free(api->metrics);
         g_array_unref(api->routes);
         g_array_unref(api->subresources);
+        g_array_unref(api->readings);
         g_array_unref(api->metrics_hooks);
         g_free(api->version);
         g_free(api->commit);
@@ -73,6 +76,12 @@ void api_add_subresource(struct api *api, const struct api_subresource *subresou
         assert(api && subresource && subresource->kind && subresource->name && subresource->verb &&
                (subresource->handle || subresource->run));
         g_array_append_val(api->subresources, *subresource);
+}
+
+void api_add_reading(struct api *api, const struct api_reading *reading)
+{
+        assert(api && reading && reading->group && reading->version && reading->plural && reading->kind && reading->handle);
+        g_array_append_val(api->readings, *reading);
 }
 
 void api_add_metrics(struct api *api, void (*write)(GString *out, void *userdata), void *userdata)
@@ -255,6 +264,29 @@ static void run_review(struct call *call, const struct review *review)
                                                     .namespace = call->target.namespace};
         if (authenticate(call) && authorise(call))
                 review_begin(call, review);
+}
+
+static void run_reading(struct call *call, const struct api_reading *reading)
+{
+        g_autoptr(call) kept = call_ref(call);
+        const struct target *target = &kept->target;
+        const char *verb = path_verb(call->request);
+        bool reads = strcmp(verb, "get") == 0;
+
+        call->attributes = (struct auth_attributes){.verb = reads && !target->name ? "list" : verb,
+                                                    .group = reading->group,
+                                                    .resource = reading->plural,
+                                                    .namespace = target->namespace,
+                                                    .name = target->name};
+        if (!authenticate(call) || !authorise(call))
+                return;
+        if (!reads || http_request_query(call->request, "watch")) {
+                call_refuse_words(call, 405, "%s.%s are measured when they are asked for: they can be read and listed",
+                                  reading->plural, reading->group);
+                return;
+        }
+        call_account(call, 0);
+        reading->handle(call_hand_over(call), target->namespace, target->name, reading->userdata);
 }
 
 static void run_path(struct call *call, const char *path)
@@ -487,11 +519,14 @@ static void run(struct call *call, const char *path)
 {
         const struct api_route *route = find_route(call->api, http_request_method(call->request), path);
         const struct review *review = review_find(path, &call->target.namespace);
+        const struct api_reading *reading = reading_find(call->api, path, &call->target);
 
         if (route) {
                 run_route(call, route, path);
         } else if (review) {
                 run_review(call, review);
+        } else if (reading) {
+                run_reading(call, reading);
         } else if (target_parse(path, call->api->options.compat_api, &call->target) == 0) {
                 resource_attributes(call, path_verb(call->request));
                 if (authenticate(call))

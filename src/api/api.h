@@ -72,6 +72,18 @@ struct api_subresource {
 /** api_add_subresource() - before requests come; @subresource is copied. It appears in discovery. */
 void api_add_subresource(struct api *api, const struct api_subresource *subresource);
 
+/* What is measured when it is asked for and stored nowhere: "/apis/G/V/<plural>[/<name>]", below "namespaces/NS" when it is of a
+ * project. Get and list, each a right of its own; no watch. */
+struct api_reading {
+        const char *group, *version, *plural, *kind;
+        bool namespaced;
+        /* The caller may do it. @namespace NULL: all, or of the cluster; @name NULL: the list. */
+        void (*handle)(struct http_request *request, const char *namespace, const char *name, void *userdata);
+        void *userdata;
+};
+/** api_add_reading() - before requests come; @reading is copied, its texts live on. It appears in discovery. */
+void api_add_reading(struct api *api, const struct api_reading *reading);
+
 /** api_add_metrics() - a provider that appends Prometheus text. */
 void api_add_metrics(struct api *api, void (*write)(GString *out, void *userdata), void *userdata);
 /** api_metrics_http() - counters of an HTTP server, for api_add_metrics() with the struct http_server as userdata. */

@@ -30,6 +30,7 @@ struct api {
         struct identity_context identities;
         GArray *routes;        /* struct api_route */
         GArray *subresources;  /* struct api_subresource */
+        GArray *readings;      /* struct api_reading */
         GArray *metrics_hooks; /* struct api_metrics_hook */
         struct metrics *metrics;
         struct access *access;

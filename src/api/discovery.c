@@ -78,6 +78,11 @@ static GArray *list_group_versions(const struct api *api)
         for (size_t i = 0; i < G_N_ELEMENTS(body_groups); i++)
                 add_group_version(list, body_groups[i].group, body_groups[i].version, false);
         add_group_version(list, WHO_GROUP, REVIEW_VERSION, false);
+        for (guint i = 0; i < api->readings->len; i++) {
+                const struct api_reading *reading = &g_array_index(api->readings, struct api_reading, i);
+
+                add_group_version(list, reading->group, reading->version, false);
+        }
         for (size_t i = 0; api->options.compat_api && schema_kinds[i]; i++)
                 for (const char *const *alias = schema_kinds[i]->aliases; alias && *alias && !schema_kinds[i]->internal; alias++)
                         add_alias(list, *alias);
@@ -295,6 +300,26 @@ static void add_bodies(struct json_doc *doc, struct json_value *resources, const
         }
 }
 
+static void add_readings(struct json_doc *doc, struct json_value *resources, const struct api *api, const char *group,
+                         const char *version)
+{
+        static const char *const verbs[] = {"get", "list", NULL};
+
+        for (guint i = 0; i < api->readings->len; i++) {
+                const struct api_reading *reading = &g_array_index(api->readings, struct api_reading, i);
+                struct json_value *resource;
+
+                if (strcmp(reading->group, group) != 0 || strcmp(reading->version, version) != 0)
+                        continue;
+                resource = json_append(resources, json_new(doc, JSON_OBJECT));
+                json_set_string(doc, resource, "name", reading->plural);
+                json_set_string(doc, resource, "singularName", "");
+                json_set_bool(doc, resource, "namespaced", reading->namespaced);
+                json_set_string(doc, resource, "kind", reading->kind);
+                set_strings(doc, resource, "verbs", verbs);
+        }
+}
+
 GString *discovery_resources(const struct api *api, const char *group, const char *version)
 {
         g_autofree char *group_version = *group ? g_strconcat(group, "/", version, NULL) : g_strdup(version);
@@ -312,5 +337,6 @@ GString *discovery_resources(const struct api *api, const char *group, const cha
                         add_kind(doc, resources, api, schema_kinds[i], alias);
         add_reviews(doc, resources, group, version);
         add_bodies(doc, resources, api, group, version);
+        add_readings(doc, resources, api, group, version);
         return json_length(resources) ? text_of(root) : NULL;
 }

@@ -324,6 +324,73 @@ static void routes_and_subresources_run_behind_the_same_door(void)
         g_assert_cmpstr(answer_text(alias, "/apiVersion"), ==, "virtualization.deckhouse.io/v1alpha2");
 }
 
+static void answer_reading(struct http_request *request, const char *namespace, const char *name, void *userdata)
+{
+        g_autofree char *text = g_strdup_printf("%s %s %s", (const char *)userdata, namespace ? namespace : "-", name ? name : "-");
+
+        http_reply(request, 200, "text/plain", text, strlen(text));
+}
+
+/* metrics.k8s.io and the like: in discovery, of their own right, never written. */
+static void readings_are_got_and_listed_and_nothing_else(void)
+{
+#define MEASURED "/apis/metrics.k8s.io/v1beta1"
+        const struct {
+                const char *token;
+                const char *method, *path;
+                int status;
+                const char *body;
+        } cases[] = {
+                {world->admin, "GET", MEASURED "/nodes", 200, "nodes - -"},
+                {world->admin, "GET", MEASURED "/nodes/a", 200, "nodes - a"},
+                {world->admin, "GET", MEASURED "/pods", 200, "pods - -"},
+                {world->admin, "GET", MEASURED "/namespaces/default/pods", 200, "pods default -"},
+                {world->admin, "GET", MEASURED "/namespaces/default/pods/b", 200, "pods default b"},
+                {world->admin, "GET", MEASURED "/pods/b", 404, NULL},
+                {world->admin, "GET", MEASURED "/namespaces/default/nodes", 404, NULL},
+                {world->admin, "GET", MEASURED "/nodes/a/more", 404, NULL},
+                {world->admin, "GET", MEASURED "/nodes/", 404, NULL},
+                {world->admin, "GET", MEASURED "/machines", 404, NULL},
+                {world->admin, "GET", "/apis/metrics.k8s.io/v1/nodes", 404, NULL},
+                {world->admin, "GET", MEASURED "/nodes?watch=true", 405, NULL},
+                {world->admin, "POST", MEASURED "/nodes", 405, NULL},
+                {world->admin, "DELETE", MEASURED "/nodes/a", 405, NULL},
+                {world->user, "GET", MEASURED "/nodes", 403, NULL},
+                {NULL, "GET", MEASURED "/nodes", 401, NULL},
+        };
+        g_autoptr(answer) groups = NULL, discovery = NULL;
+
+        api_add_reading(world->api, &(struct api_reading){.group = "metrics.k8s.io",
+                                                          .version = "v1beta1",
+                                                          .plural = "nodes",
+                                                          .kind = "NodeMetrics",
+                                                          .handle = answer_reading,
+                                                          .userdata = "nodes"});
+        api_add_reading(world->api, &(struct api_reading){.group = "metrics.k8s.io",
+                                                          .version = "v1beta1",
+                                                          .plural = "pods",
+                                                          .kind = "PodMetrics",
+                                                          .namespaced = true,
+                                                          .handle = answer_reading,
+                                                          .userdata = "pods"});
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(answer) answer = ask_with(world, cases[i].token, cases[i].method, cases[i].path, NULL, NULL);
+
+                if (answer->status != cases[i].status)
+                        g_error("case %zu: status %d: %s", i, answer->status, answer->body->str);
+                if (cases[i].body)
+                        g_assert_cmpstr(answer->body->str, ==, cases[i].body);
+        }
+        groups = ask(world, "GET", "/apis", NULL);
+        g_assert_nonnull(strstr(groups->body->str, "\"metrics.k8s.io/v1beta1\""));
+        discovery = ask(world, "GET", MEASURED, NULL);
+        g_assert_cmpstr(json_find_string(find_resource(discovery, "pods"), "kind", NULL), ==, "PodMetrics");
+        g_assert_true(json_bool(json_get(find_resource(discovery, "pods"), "namespaced"), false));
+        g_assert_false(json_bool(json_get(find_resource(discovery, "nodes"), "namespaced"), true));
+        g_assert_cmpuint(json_length(json_get(find_resource(discovery, "nodes"), "verbs")), ==, 2);
+#undef MEASURED
+}
+
 static void write_extra(GString *out, void *userdata)
 {
         g_string_append(out, "extra_metric 1\n");
@@ -371,6 +438,7 @@ int main(int argc, char **argv)
         ADD(bodies_and_objects_have_bounds);
         ADD(the_alias_shows_the_same_object);
         ADD(discovery_lists_what_is_served);
+        ADD(readings_are_got_and_listed_and_nothing_else);
         ADD(openapi_v2_is_served_as_old_kubectl_needs_it);
         ADD(readiness_tells_its_reason);
         ADD(secrets_are_taken_as_text_and_kept_as_base64);

@@ -92,10 +92,12 @@ static void fill_viewer(struct json_doc *doc)
         static const char *const told[] = {"virtualmachines/guestinfo", "virtualmachines/usage", NULL}, *const get[] = {"get",
                                                                                                                         NULL};
         static const char *const hosts[] = {"nodes/usage", NULL};
+        static const char *const measured[] = {"nodes", "pods", NULL}, *const get_list[] = {"get", "list", NULL};
 
         add_kinds(doc, is_plain, true, read_verbs);
         add_resource_rule(doc, "gabbro.dev", told, get);
         add_resource_rule(doc, "", hosts, get);
+        add_resource_rule(doc, "metrics.k8s.io", measured, get_list);
 }
 
 static void fill_operator(struct json_doc *doc)

@@ -162,6 +162,11 @@ void content_init(struct gateway *gateway);
 /** answers_init() - subresources that are refused with words. */
 void answers_init(struct gateway *gateway);
 
+/* --- readings.c: NodeMetrics and PodMetrics of metrics.k8s.io/v1beta1
+ * --------------------------------------------------------------------------------------------------------------------- */
+
+void readings_init(struct gateway *gateway);
+
 /* --- eviction.c: POST .../pods/<name>/eviction
  * --------------------------------------------------------------------------------------------------------------------- */
 
@@ -181,6 +186,11 @@ void streams_end_node(struct streams *streams, const char *node);
 /** guest_calls_init() - .../virtualmachines/<name>/exec, guestpassword, guestinfo ... and the agents' ends of them. */
 void guest_calls_init(struct gateway *gateway);
 struct guest_calls *guest_calls_free(struct guest_calls *calls);
+/* What a host's agent has answered, borrowed; NULL: it has not. */
+typedef void (*gateway_told_fn)(const struct json_value *body, void *userdata);
+/** guest_calls_ask_usages() - what a host and its machines use: {"host": {...}, "machines": {UID: {...}}}; @told once, perhaps
+ * before this returns. */
+void guest_calls_ask_usages(struct guest_calls *calls, const char *node, gateway_told_fn told, void *userdata);
 /** guest_calls_end_node() - nobody waits any more for what @node was asked, which is trusted no more. */
 void guest_calls_end_node(struct guest_calls *calls, const char *node);
 

@@ -26,7 +26,9 @@ struct guest_call {
         char *node, *namespace, *machine, *machine_uid;
         struct auth_identity *identity; /* who asks */
         struct http_request *request;   /* NULL: gone, or answered */
-        struct http_ws *agent;          /* NULL: not there yet, or gone */
+        gateway_told_fn told;           /* instead of @request: the gateway itself asks; NULL: told */
+        void *told_userdata;
+        struct http_ws *agent; /* NULL: not there yet, or gone */
         struct loop_source *timeout;
         GString *order; /* until it is sent */
         uint64_t seconds;
@@ -65,9 +67,23 @@ static void call_free(struct guest_call *call)
         g_free(call);
 }
 
+static bool is_awaited(const struct guest_call *call)
+{
+        return call->request || call->told;
+}
+
+static void tell(struct guest_call *call, const struct json_value *body)
+{
+        gateway_told_fn told = call->told;
+
+        call->told = NULL;
+        call->answered = true;
+        told(body, call->told_userdata);
+}
+
 static void release(struct guest_call *call)
 {
-        if (call->request || call->agent)
+        if (is_awaited(call) || call->agent)
                 return;
         if (call->registered)
                 g_hash_table_remove(call->owner->by_nonce, call->nonce);
@@ -89,6 +105,8 @@ static void refuse(struct guest_call *call, int code, const char *reason, const 
 {
         struct http_request *request = call->request;
 
+        if (call->told)
+                tell(call, NULL);
         if (!request || call->answered)
                 return;
         call->answered = true;
@@ -99,6 +117,9 @@ static void refuse(struct guest_call *call, int code, const char *reason, const 
 
 static bool is_allowed(const struct guest_call *call)
 {
+        if (!call->identity)
+                return true; /* the gateway itself */
+
         const struct auth_attributes attributes = {
                 .verb = call->kind->verb,
                 .group = call->kind->kind->group,
@@ -148,11 +169,14 @@ void guest_calls_end_node(struct guest_calls *calls, const char *node)
 static void on_timeout(struct loop_source *source, void *userdata)
 {
         struct guest_call *call = userdata;
+        bool own = call->told;
 
         if (call->agent)
                 http_ws_close(call->agent, CLOSE_GOING_AWAY, "it takes too long");
         refuse(call, 504, "Timeout",
                call->dialled ? "the guest was asked and did not answer in time" : "the host did not answer in time");
+        if (own)
+                release(call);
 }
 
 /* --- the agent's end
@@ -183,6 +207,10 @@ static void answer(struct guest_call *call, const char *data, size_t len)
                 answer_refusal(call, error);
                 return;
         }
+        if (call->told) {
+                tell(call, json_get(json_root(doc), "body"));
+                return;
+        }
         call->answered = true;
         if (call->kind->media_type && call->bytes)
                 http_reply(call->request, 200, call->kind->media_type, (const char *)call->bytes->data, call->bytes->len);
@@ -194,7 +222,7 @@ static void on_message(struct http_ws *ws, bool binary, const char *data, size_t
 {
         struct guest_call *call = userdata;
 
-        if (!call->request || call->answered)
+        if (!is_awaited(call) || call->answered)
                 return;
         if (!binary) {
                 answer(call, data, len);
@@ -225,7 +253,7 @@ static void handle_dial(struct http_request *request, const struct auth_identity
         struct gateway *gateway = userdata;
         struct guest_call *call = g_hash_table_lookup(gateway->guest_calls->by_nonce, rest);
 
-        if (!call || call->dialled || !call->request || call->answered || g_strcmp0(call->node, identity->node) != 0) {
+        if (!call || call->dialled || !is_awaited(call) || call->answered || g_strcmp0(call->node, identity->node) != 0) {
                 api_reply_status(request, 404, "NotFound", "no such stream", NULL);
                 return;
         }
@@ -260,7 +288,8 @@ static void send(struct guest_call *call)
         struct guest_calls *calls = call->owner;
         struct gateway *gateway = calls->gateway;
 
-        if (g_hash_table_size(calls->by_nonce) >= LIMIT_GUEST_CALLS ||
+        /* What the gateway asks by itself leaves room for what users ask. */
+        if (g_hash_table_size(calls->by_nonce) >= LIMIT_GUEST_CALLS / (call->told ? 2 : 1) ||
             (*call->machine_uid && count_of_machine(calls, call->machine_uid) >= LIMIT_GUEST_CALLS_PER_MACHINE)) {
                 refuse(call, 429, "TooManyRequests", "too much is asked of guests at once");
                 return;
@@ -329,6 +358,25 @@ static void handle(struct http_request *request, const struct auth_identity *ide
         http_request_set_userdata(request, call);
         http_request_on_gone(request, on_gone);
         http_request_body_whole(request, GUEST_ORDER_BODY_MAX, on_body, NULL);
+}
+
+void guest_calls_ask_usages(struct guest_calls *calls, const char *node, gateway_told_fn told, void *userdata)
+{
+        static const struct guest_order order = {.kind = &api_node_kind, .call = "usages"};
+        struct guest_call *call = g_new0(struct guest_call, 1);
+
+        *call = (struct guest_call){
+                .owner = calls,
+                .kind = &order,
+                .node = g_strdup(node),
+                .machine_uid = g_strdup(""),
+                .told = told,
+                .told_userdata = userdata,
+                .order = g_string_new("{\"call\":\"usages\"}"),
+        };
+        uuid_generate(calls->gateway->random, call->nonce);
+        send(call);
+        release(call); /* nobody waits for it when it was refused */
 }
 
 struct served {

@@ -462,6 +462,7 @@ static int start_api(struct program *program)
         content_init(gateway);
         streams_init(gateway);
         guest_calls_init(gateway);
+        readings_init(gateway);
         answers_init(gateway);
         eviction_init(gateway);
         callback_orders_init(gateway);

@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from cloud import BIN
-from fleet import fleet
+from cloud import BIN, Daemon
+from fleet import caught_up, fleet
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,34 @@ def test_top_shows_what_a_machine_and_its_host_use(busy):
     node = cloud.gabbro("top", "node").stdout.splitlines()
     assert node[0].split()[:3] == ["NAME", "CPU", "CPUS"] and int(node[1].split()[1].rstrip("m")) > 50, node
     cloud.gabbro("guest", "exec", busy.name, "--", "sh", "-c", "kill $(cat /run/spin); rm /spill")
+
+
+def test_kubectl_top_shows_what_is_used(busy):
+    """(D58) metrics.k8s.io as kubectl wants it: nodes, and machines as Pods; a host that does not answer is left out."""
+    cloud = busy.cloud
+    node = cloud.get("nodes")["items"][0]["metadata"]["name"]
+    rows = [line.split() for line in cloud.kubectl("top", "node").stdout.splitlines()]
+    assert rows[0][0] == "NAME" and rows[1][0] == node and rows[1][1].endswith("m") and rows[1][2].endswith("%") and rows[1][3].endswith("Mi"), rows
+    pod = next(p["metadata"] for p in cloud.get("pods")["items"] if p["metadata"]["ownerReferences"][0]["name"] == busy.name)
+    rows = {line.split()[0]: line.split()[1:] for line in cloud.kubectl("top", "pod").stdout.splitlines()}
+    assert rows[pod["name"]][0].endswith("m") and rows[pod["name"]][1].endswith("Mi"), rows
+    assert ["default", pod["name"], "machine"] in [line.split()[:3] for line in cloud.kubectl("top", "pod", "-A", "--containers").stdout.splitlines()]
+    assert pod["name"] in cloud.kubectl("top", "pod", "-l", "!team").stdout
+    assert pod["name"] not in cloud.kubectl("top", "pod", "-l", "team=red", check=False).stdout
+    path = "/apis/metrics.k8s.io/v1beta1"
+    one = json.loads(cloud.kubectl("get", "--raw", f"{path}/namespaces/default/pods/{pod['name']}").stdout)
+    assert one["kind"] == "PodMetrics" and one["metadata"]["namespace"] == "default" and one["window"].endswith("s")
+    assert re.fullmatch(r"\d+Ki", one["containers"][0]["usage"]["memory"]) and re.fullmatch(r"\d+m", one["containers"][0]["usage"]["cpu"])
+    refused = cloud.kubectl("get", "--raw", f"{path}/nodes/nowhere", check=False)
+    assert refused.returncode == 1 and "NotFound" in refused.stderr, refused.stderr
+    agent = Daemon(cloud, "agent")
+    agent.end()
+    try:
+        gone = cloud.eventually("nobody tells of the host", lambda: (lambda d: d if not json.loads(d.stdout)["items"] else None)(cloud.kubectl("get", "--raw", f"{path}/nodes")), 20)
+        assert json.loads(gone.stdout)["kind"] == "NodeMetricsList"
+    finally:
+        agent.begin()
+        caught_up(cloud)
 
 
 def pixels(png):
