@@ -11,9 +11,12 @@ static const struct {
         const struct schema_kind *kind;
         void (*fill)(const struct admission *admission, struct json_doc *doc);
         void (*check)(const struct admission *admission, const struct json_value *object, struct schema_faults *faults);
+        void (*warn)(const struct admission *admission, const struct json_value *object, struct schema_faults *warnings);
 } admissions[] = {
-        {&api_virtual_machine_kind, machine_default, machine_check},  {&api_virtual_machine_class_kind, NULL, class_check},
-        {&api_virtual_disk_kind, NULL, storage_disk_check},           {&api_virtual_image_kind, NULL, storage_image_check},
+        {&api_virtual_machine_kind, machine_default, machine_check, machine_warn},
+        {&api_virtual_machine_class_kind, NULL, class_check},
+        {&api_virtual_disk_kind, NULL, storage_disk_check},
+        {&api_virtual_image_kind, NULL, storage_image_check},
         {&api_cluster_virtual_image_kind, NULL, storage_image_check},
 };
 
@@ -39,4 +42,12 @@ void admission_check(const struct admission *admission, const struct json_value 
         for (size_t i = 0; i < G_N_ELEMENTS(admissions); i++)
                 if (admissions[i].kind == admission->kind && admissions[i].check)
                         admissions[i].check(admission, object, faults);
+}
+
+void admission_warn(const struct admission *admission, const struct json_value *object, struct schema_faults *warnings)
+{
+        assert(admission && admission->kind && warnings);
+        for (size_t i = 0; i < G_N_ELEMENTS(admissions); i++)
+                if (admissions[i].kind == admission->kind && admissions[i].warn)
+                        admissions[i].warn(admission, object, warnings);
 }

@@ -18,6 +18,8 @@ struct admission {
 
 /** admission_default() - fill in what @doc leaves out, before it is checked. */
 void admission_default(const struct admission *admission, struct json_doc *doc);
+/** admission_warn() - sentences for the writer of what was accepted, as faults. */
+void admission_warn(const struct admission *admission, const struct json_value *object, struct schema_faults *warnings);
 /** admission_keeps() - why an object may not be deleted now: words (g_free()), and the reason's code; NULL: it may. */
 char *admission_keeps(struct store *store, const struct store_object *object, const char **ret_code);
 /** admission_check() - after the schema's checks, whose faults @faults may hold already. */

@@ -6,6 +6,7 @@
 #include "base/quantity.h"
 #include "generated/api_types.h"
 #include "generated/reasons.h"
+#include "schema/systems.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -95,6 +96,24 @@ static struct json_value *part_of(struct json_doc *doc, struct json_value *spec,
         return json_ensure_object(doc, spec, part);
 }
 
+/* What libosinfo knows of the system, as far as nobody said otherwise. */
+static void fill_system(const struct admission *admission, struct json_doc *doc, struct json_value *spec)
+{
+        const struct schema_system *system = schema_system_find(json_find_string(spec, "osId", NULL));
+        const char *type = json_find_string(spec, "osType", NULL);
+        bool windows;
+
+        if (!system)
+                return;
+        if (!type && wants(admission, spec, NULL, "osType"))
+                json_set_string(doc, spec, "osType", type = schema_system_type_text(system->type));
+        windows = g_strcmp0(type, "Windows") == 0;
+        if (!system->virtio && wants(admission, spec, NULL, "enableParavirtualization"))
+                json_set_bool(doc, spec, "enableParavirtualization", false);
+        if (!system->bios && wants(admission, spec, NULL, "bootloader"))
+                json_set_string(doc, spec, "bootloader", windows ? "EFIWithSecureBoot" : "EFI");
+}
+
 static void fill_fraction(struct json_doc *doc, struct json_value *spec, const struct api_virtual_machine_class_spec *class)
 {
         const char *fraction = NULL;
@@ -118,6 +137,8 @@ void machine_default(const struct admission *admission, struct json_doc *doc)
 
         if (!json_is(spec, JSON_OBJECT))
                 return;
+        if (!admission->old)
+                fill_system(admission, doc, spec);
         if (wants(admission, spec, NULL, "virtualMachineClassName")) {
                 g_autofree char *name = class_of_project(admission);
 
@@ -189,6 +210,25 @@ static void check_address(const struct admission *admission, const struct json_v
                         "Required value: there is a VirtualMachineIPAddress \"%s\"; name it to use it, or give the machine "
                         "another name",
                         name);
+}
+
+void machine_warn(const struct admission *admission, const struct json_value *object, struct schema_faults *warnings)
+{
+        const struct json_value *spec = json_get(object, "spec");
+        const struct schema_system *system = schema_system_find(json_find_string(spec, "osId", NULL));
+        struct sizing sizing;
+
+        if (!system || !size_of(object, &sizing) || (admission->old && json_equal(spec, json_get(admission->old, "spec"))))
+                return;
+        if (sizing.cores < system->least_cores)
+                schema_faults_add(warnings, "spec.cpu.cores", REASON_FIELD_VALUE_INVALID,
+                                  "spec.cpu.cores: %s wants at least %u cores", system->name, system->least_cores);
+        if (sizing.memory_bytes >> 20 < system->least_memory_mib)
+                schema_faults_add(warnings, "spec.memory.size", REASON_FIELD_VALUE_INVALID,
+                                  "spec.memory.size: %s wants at least %uMi", system->name, system->least_memory_mib);
+        if (!system->bios && g_strcmp0(json_find_string(spec, "bootloader", NULL), "BIOS") == 0)
+                schema_faults_add(warnings, "spec.bootloader", REASON_FIELD_VALUE_INVALID,
+                                  "spec.bootloader: %s does not start with a BIOS", system->name);
 }
 
 void machine_check(const struct admission *admission, const struct json_value *object, struct schema_faults *faults)

@@ -187,10 +187,59 @@ static void a_machine_is_judged_by_every_rule(void)
         world_free(world);
 }
 
+/* What libosinfo knows of a system fills in what a new machine leaves out, and nothing later; less than it wants is said. */
+static void a_system_gives_a_new_machine_its_devices(void)
+{
+        struct world *world = world_new(NULL);
+#define SYSTEM(name, more)                                                                                                         \
+        "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"virtualMachineClassName\":\"plain\",\"cpu\":{\"cores\":1},\"memory\":{" \
+        "\"size\":\"2Gi\"}," more "," DISK "}}"
+        const struct row rows[] = {
+                {"POST", CLASSES, "{\"metadata\":{\"name\":\"plain\"},\"spec\":{\"cpu\":{\"type\":\"Host\"}}}", 201, NULL, NULL},
+                {"POST", MACHINES, SYSTEM("w", "\"osId\":\"win11\""), 201, "/spec/osType", "Windows"},
+                {"GET", MACHINES "/w", NULL, 200, "/spec/bootloader", "EFIWithSecureBoot"},
+                {"POST", MACHINES, SYSTEM("v", "\"osId\":\"win11\",\"enableParavirtualization\":true,\"bootloader\":\"EFI\""), 201,
+                 NULL, NULL},
+                {"GET", MACHINES "/v", NULL, 200, "/spec/bootloader", "EFI"},
+                {"POST", MACHINES, SYSTEM("x", "\"osId\":\"winxp\""), 201, "/spec/osType", "Legacy"},
+                {"POST", MACHINES, SYSTEM("l", "\"osId\":\"debian12\""), 201, "/spec/osType", "Generic"},
+                {"POST", MACHINES, SYSTEM("n", "\"osId\":\"debain12\""), 422, "/details/causes/0/field", "spec.osId"},
+        };
+        static const struct {
+                const char *path;
+                bool expect;
+        } virtio[] = {{MACHINES "/w", false}, {MACHINES "/v", true}, {MACHINES "/x", false}, {MACHINES "/l", true}};
+
+        world_run_rows(world, rows, G_N_ELEMENTS(rows));
+
+        g_autoptr(answer) small =
+                ask(world, "POST", MACHINES "?dryRun=All", SYSTEM("s", "\"osId\":\"win11\",\"bootloader\":\"BIOS\"")),
+                          label = ask(world, "PATCH", MACHINES "/w", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"),
+                          fits = ask(world, "POST", MACHINES "?dryRun=All", SYSTEM("f", "\"osId\":\"debian12\""));
+#undef SYSTEM
+
+        g_assert_nonnull(strstr(small->headers, "Warning: 299 - \"spec.cpu.cores: Microsoft Windows 11 wants at least 2 cores\""));
+        g_assert_nonnull(strstr(small->headers, "Warning: 299 - \"spec.memory.size: Microsoft Windows 11 wants at least 4096Mi\""));
+        g_assert_nonnull(
+                strstr(small->headers, "Warning: 299 - \"spec.bootloader: Microsoft Windows 11 does not start with a BIOS\""));
+        for (size_t i = 0; i < G_N_ELEMENTS(virtio); i++) {
+                g_autoptr(answer) machine = ask(world, "GET", virtio[i].path, NULL);
+
+                g_assert_true(json_bool(json_find(machine->root, "spec", "enableParavirtualization", NULL), !virtio[i].expect) ==
+                              virtio[i].expect);
+        }
+        g_assert_cmpint(small->status, ==, 201);
+        g_assert_cmpint(label->status, ==, 200);
+        g_assert_null(strstr(label->headers, "Warning:"));
+        g_assert_null(strstr(fits->headers, "Warning:"));
+        world_free(world);
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/admission/defaults", a_class_gives_what_a_machine_leaves_out);
+        g_test_add_func("/admission/system", a_system_gives_a_new_machine_its_devices);
         g_test_add_func("/admission/project", a_project_has_a_default_class_of_its_own);
         g_test_add_func("/admission/sizing", a_machine_keeps_the_sizing_policies_of_its_class);
         g_test_add_func("/admission/later-policy", a_later_policy_forbids_edits_until_they_fit);

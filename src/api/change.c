@@ -399,6 +399,8 @@ static void check(struct call *call, struct json_doc *doc, const struct json_val
                      doc, faults);
         if (!status_only)
                 admission_check(&admission, json_root(doc), faults);
+        if (!status_only && !schema_faults_count(faults))
+                admission_warn(&admission, json_root(doc), warnings);
         for (size_t i = 0; i < schema_faults_kept(warnings); i++)
                 call_warn(call, "%s", schema_faults_at(warnings, i)->message);
 }

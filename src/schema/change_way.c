@@ -31,6 +31,8 @@ const struct change_field change_fields[] = {
          "changes that wait are looked at again; room to grow comes with the next start"},
         {"terminationGracePeriodSeconds", CHANGE_RESTART, CHANGE_AT_ONCE, CHANGE_NO_RULE, "the host is told"},
         {"enableParavirtualization", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "it changes every device of the guest"},
+        {"osId", CHANGE_AT_ONCE, CHANGE_AT_ONCE, CHANGE_NO_RULE,
+         "a name; what follows from it is written when the machine is made"},
         {"osType", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "it changes what processor and clock tell the guest"},
         {"bootloader", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "firmware runs when the machine starts"},
         {"tpm", CHANGE_RESTART, CHANGE_RESTART, CHANGE_NO_RULE, "firmware finds it when the machine starts"},

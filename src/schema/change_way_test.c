@@ -22,6 +22,7 @@ static const struct {
         {"disruptions", CHANGE_AT_ONCE, CHANGE_AT_ONCE}, /* D76 */
         {"terminationGracePeriodSeconds", CHANGE_RESTART, CHANGE_AT_ONCE},
         {"enableParavirtualization", CHANGE_RESTART, CHANGE_RESTART},
+        {"osId", CHANGE_AT_ONCE, CHANGE_AT_ONCE},
         {"osType", CHANGE_RESTART, CHANGE_RESTART},
         {"bootloader", CHANGE_RESTART, CHANGE_RESTART},
         {"tpm", CHANGE_RESTART, CHANGE_RESTART},

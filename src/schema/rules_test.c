@@ -124,6 +124,17 @@ static const struct rule_case cases[] = {
          "{spec: {osType: Legacy, bootloader: EFI, provisioning: {type: UserData, userData: x}}}",
          "spec.bootloader: Invalid value: \"EFI\": must be BIOS when osType is Legacy\n"
          "spec.provisioning: Forbidden: a Legacy system does not read it"},
+        {&api_virtual_machine_kind, MACHINE, "{spec: {osId: win11, osType: Windows}}", ""},
+        {&api_virtual_machine_kind, MACHINE, "{spec: {osId: winxp, osType: Generic}}", ""},
+        {&api_virtual_machine_kind, MACHINE, "{spec: {osId: debian12, osType: Legacy}}", ""},
+        {&api_virtual_machine_kind, MACHINE, "{spec: {osId: debian12, osType: Windows}}",
+         "spec.osType: Invalid value: \"Windows\": must be Generic for debian12"},
+        {&api_virtual_machine_kind, MACHINE, "{spec: {osId: win11, osType: Generic}}",
+         "spec.osType: Invalid value: \"Generic\": must be Windows for win11"},
+        {&api_virtual_machine_kind, MACHINE, "{spec: {osId: win-2k19}}",
+         "spec.osId: Invalid value: \"win-2k19\": no system of this name is known; the nearest are win2k19, win2k12, win2k16"},
+        {&api_virtual_machine_kind, MACHINE, "{spec: {osId: qqqqqqqqqqqqqqqqqqqq}}",
+         "spec.osId: Invalid value: \"qqqqqqqqqqqqqqqqqqqq\": no system of this name is known"},
         {&api_virtual_machine_kind, MACHINE,
          "{spec: {blockDeviceRefs: [{kind: VirtualDisk, name: a, bootOrder: 2}, {kind: VirtualDisk, name: b}, "
          "{kind: VirtualDisk, name: c, bootOrder: 2}]}}",

@@ -114,15 +114,21 @@ def test_D31_D32_EFI_goes_on_to_a_kernel_and_its_variables_stay(cloud, kernel, m
     assert cloud.run("test", "-e", variables, check=False).returncode == 1
 
 
+def test_D31_a_system_that_nobody_knows_is_refused_with_the_nearest(cloud):
+    refused = cloud.gabbro("apply", "-f", "-", input=json.dumps(machine("typo", "typo-root", osId="win-11")), check=False)
+    assert refused.returncode and 'spec.osId: Invalid value: "win-11"' in refused.stderr and "win11" in refused.stderr, refused.stderr
+
+
 def test_D31_secure_boot_refuses_what_is_not_signed_and_the_TPM_keeps_its_state(cloud, kernel, made):
     image(cloud, "efi-unsigned", {"EFI/BOOT/BOOTX64.EFI": kernel})
     made += ["vm/safe", "vd/safe-boot", "cvi/efi-unsigned"]
-    apply(cloud, disk("safe-boot", "efi-unsigned"), machine("safe", "safe-boot", osType="Windows", bootloader="EFIWithSecureBoot"))
+    apply(cloud, disk("safe-boot", "efi-unsigned"), machine("safe", "safe-boot", osId="win11"))
     safe = start(cloud, "safe")
     with Serial(safe) as serial:
         serial.says(cloud, "Access Denied|Security Violation")
     text = xml(safe)
     assert "secure='yes'" in text and "<tpm model='tpm-crb'>" in text and "offset='localtime'" in text
+    assert re.search(r"<target dev='sda' bus='sata'", text) and "type='e1000e'" in text, "Windows brings no virtio drivers"
     state = f"/var/lib/libvirt/swtpm/{safe.uuid()}"
     kept = cloud.run("find", state, "-name", "*permall").stdout
     assert kept, "Windows with Secure Boot has a TPM unasked"

@@ -2,6 +2,7 @@
 #include "base/limits.h"
 #include "schema/cpu_topology.h"
 #include "schema/rules/rules.h"
+#include "schema/systems.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -77,6 +78,32 @@ static void check_legacy(const struct json_value *spec, struct schema_faults *fa
                 schema_faults_add(faults, "spec.blockDeviceRefs", REASON_FIELD_VALUE_TOO_MANY,
                                   "Too many: %zu: a Legacy system without paravirtualization has at most %d", json_length(devices),
                                   LEGACY_DEVICES);
+}
+
+/* A name that was known when the machine was written stays, whatever database a later build has. */
+static void check_system(const struct json_value *spec, const struct json_value *old, struct schema_faults *faults)
+{
+        const struct json_value *id = json_get(spec, "osId"), *type = json_get(spec, "osType");
+        const struct schema_system *system = schema_system_find(json_string(id, NULL));
+        const char *nearest[SCHEMA_SYSTEM_NEAREST], *wanted = json_string(type, NULL);
+        g_autoptr(GString) words = g_string_new(NULL);
+        size_t n;
+
+        if (!json_is(id, JSON_STRING) || json_equal(id, json_find(old, "spec", "osId", NULL)))
+                return;
+        if (system) {
+                bool windows = g_strcmp0(wanted, "Windows") == 0;
+
+                if (wanted && strcmp(wanted, "Legacy") != 0 && windows != (system->type == SCHEMA_SYSTEM_WINDOWS) &&
+                    system->type != SCHEMA_SYSTEM_LEGACY)
+                        rules_invalid(faults, "spec.osType", type, "must be %s for %s", schema_system_type_text(system->type),
+                                      system->id);
+                return;
+        }
+        n = schema_system_nearest(json_string(id, ""), nearest);
+        for (size_t i = 0; i < n; i++)
+                g_string_append_printf(words, "%s%s", i ? ", " : "; the nearest are ", nearest[i]);
+        rules_invalid(faults, "spec.osId", id, "no system of this name is known%s", words->str);
 }
 
 static void check_boot_order(const struct json_value *devices, struct schema_faults *faults)
@@ -221,6 +248,7 @@ void rules_virtual_machine(const struct json_value *object, const struct json_va
         check_memory(spec, faults);
         check_user_data(spec, faults);
         check_legacy(spec, faults);
+        check_system(spec, old, faults);
         check_boot_order(json_get(spec, "blockDeviceRefs"), faults);
         check_networks(json_get(spec, "networks"), faults);
         rules_selector(faults, "spec.nodeSelector", json_get(spec, "nodeSelector"));
