@@ -2,6 +2,7 @@
 """Disks and images that come to a machine while it runs, seen inside the guest, and leave it again (A48, A49, D8, D17, D102-D108)."""
 import json
 import os
+import re
 
 import pytest
 from cloud import Daemon
@@ -124,6 +125,12 @@ def test_A49_a_guest_that_sleeps_keeps_its_disk_and_that_is_told(machine, cloud)
     cloud.gabbro("detach", VM, "hot")
     said = cloud.eventually("told", lambda: (a := attachment(cloud, f"{VM}-hot")) and a["status"]["phase"] == "Terminating" and a, 20)
     assert condition(said, "Terminating")["reason"] in ("DetachPending", "DetachNotAcknowledged"), said
+    # The disks that stay keep to a new limit meanwhile.
+    for limits, expect in (({"totalOperationsPerSecond": 500}, "500"), (None, "0")):
+        cloud.kubectl("patch", "vd", "first-vm-root", "--type", "merge", "-p", json.dumps({"spec": {"limits": limits}}))
+        cloud.eventually(f"vda is held to {expect}", lambda e=expect: re.search(rf"total_iops_sec *: {e}\n", cloud.virsh(
+            "blkdeviotune", domain(cloud), "vda", "--live")), 15)
+    assert attachment(cloud, f"{VM}-hot")["status"]["phase"] == "Terminating"
     refused = cloud.gabbro("delete", "vd", "hot", "--wait", "--timeout", "2", check=False)
     assert refused.returncode == 5, "a disk that a machine has does not go"
     cloud.virsh("resume", domain(cloud))

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from cloud import BUILD
+from cloud import BUILD, Daemon
 from fleet import Machine, manifest
 from guest import condition
 
@@ -173,3 +173,52 @@ def test_D31_D32_a_legacy_guest_finds_its_emulated_devices_from_the_disk_that_is
     text = xml(old)
     assert re.findall(r"<target dev='(sd.)' bus='(.*?)'.*?<boot order='(.)'/>", text, re.S) == [("sda", "sata", "2"), ("sdb", "sata", "1")], text
     assert "<rng" not in text and "offset='localtime'" in text
+
+
+QEMU = pathlib.Path("/usr/bin/qemu-system-x86_64")
+
+
+def versions(machine):
+    """What its QEMU said when it started, and what the host has now."""
+    node = machine.cloud.get("node", machine.vm()["status"]["nodeName"])
+    return machine.vm()["status"]["versions"]["qemu"], node["status"]["virtualization"]["qemuVersion"]
+
+
+@pytest.fixture
+def upgraded(cloud):
+    """QEMU of the host is a copy that gives 99 as the last number of its version; what runs goes on with the other file."""
+    said = subprocess.run([QEMU, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    micro = int(re.search(r"version \d+\.\d+\.(\d+)", said).group(1))
+    program = QEMU.read_bytes()
+    found = [m.start() for m in re.finditer(rb"\x48\xc7.\x10" + re.escape(bytes([micro, 0, 0, 0])), program, re.S)]
+    assert len(found) == 1, "query-version of this QEMU was compiled in another way"
+    copy = cloud.folder / "qemu-upgraded"
+    copy.write_bytes(program[:found[0] + 4] + b"\x63" + program[found[0] + 5:])
+    copy.chmod(0o755)
+
+    def upgrade():
+        cloud.run("mount", "--bind", copy, QEMU)
+        Daemon(cloud, "agent").again()
+
+    yield upgrade
+    cloud.run("umount", QEMU, check=False)
+    copy.unlink()
+    Daemon(cloud, "agent").again()
+
+
+def test_D51_a_QEMU_patched_to_say_another_version_leaves_machines_out_of_date_until_they_restart(cloud, made, upgraded):
+    boot_sector(cloud, "upgrade", "legacy_boot.s")
+    made += ["vm/upgrade", "vd/upgrade-root", "cvi/upgrade"]
+    apply(cloud, disk("upgrade-root", "upgrade"), machine("upgrade", "upgrade-root"))
+    runs = start(cloud, "upgrade")
+    old, host = versions(runs)
+    assert old == host and condition(runs.vm(), "FirmwareUpToDate")["status"] == "True"
+    pid = runs.pid()
+    upgraded()
+    said = cloud.eventually("it is told", lambda: (c := condition(runs.vm(), "FirmwareUpToDate"))["status"] == "False" and c, 60)
+    new = old.rsplit(".", 1)[0] + ".99"
+    assert said["reason"] == "FirmwareOutOfDate" and f"QEMU {old}" in said["message"] and new in said["message"], said
+    assert runs.pid() == pid and versions(runs) == (old, new), "what runs goes on as it is"
+    cloud.gabbro("restart", "upgrade", "--force", "--wait", "--timeout", "60", timeout=90)
+    cloud.eventually("it is up to date", lambda: condition(runs.vm(), "FirmwareUpToDate")["status"] == "True", 20)
+    assert versions(runs) == (new, new)
