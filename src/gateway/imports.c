@@ -25,6 +25,8 @@ struct import {
         atomic_ullong room; /* what quotas leave for it */
         atomic_bool gone;   /* nobody wants it any more */
         struct loop_source *progress;
+        uint64_t begun_us; /* when a thread took it up */
+        struct transfer_rate rate;
         pthread_mutex_t lock; /* of the two that follow */
         const struct blob_intake *intake;
         uint64_t expected;
@@ -142,15 +144,22 @@ static void look_at_room(struct import *import)
 static void on_progress(struct loop_source *source, void *userdata)
 {
         struct import *import = userdata;
+        uint64_t now = loop_now_us(import->gateway->loop), bytes = 0;
         int percent = -1;
 
         look_at_room(import);
         pthread_mutex_lock(&import->lock);
-        if (import->intake)
+        if (import->intake) {
                 percent = blob_intake_percent(import->intake, import->expected);
+                bytes = blob_intake_bytes(import->intake);
+        }
         pthread_mutex_unlock(&import->lock);
+        if (bytes > 0 && !import->rate.begun_us)
+                transfer_rate_begin(&import->rate, import->begun_us, 0);
+        if (import->rate.begun_us)
+                transfer_rate_look(&import->rate, now, bytes);
         if (percent >= 0 && percent < 100)
-                ingest_report_progress(import->gateway, &import->target, percent);
+                ingest_report_progress(import->gateway, &import->target, percent, import->rate.begun_us ? &import->rate : NULL);
         loop_timer_set(source, PROGRESS_INTERVAL_US);
 }
 
@@ -177,6 +186,7 @@ static void submit_waiting(struct imports *imports)
                         continue;
                 g_queue_delete_link(&imports->waiting, link);
                 import->submitted = true;
+                import->begun_us = loop_now_us(imports->gateway->loop);
                 loop_pool_submit(imports->pool, work, done, import);
         }
 }

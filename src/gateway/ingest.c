@@ -34,8 +34,38 @@ struct report {
         int percent; /* < 0: no change */
         bool none;
         const struct blob_facts *facts;
+        const struct transfer_rate *rate; /* NULL: it stays as it is, but for what is now: once it is over nothing comes any more */
         const char *reason, *message;
 };
+
+static bool set_rate(struct json_doc *doc, struct json_value *speed, const char *words, const char *number, uint64_t rate)
+{
+        char text[32];
+        int64_t before = -1;
+
+        json_int64(json_get(speed, number), &before);
+        json_set_string(doc, speed, words, transfer_rate_words(rate, text));
+        json_set_int(doc, speed, number, (int64_t)rate);
+        return before != (int64_t)rate;
+}
+
+/* What the mean was stays to be seen when it is over, and after a failure nothing does. */
+static bool edit_speed(struct json_doc *doc, struct json_value *status, const struct report *report)
+{
+        struct json_value *speed = json_get(status, "downloadSpeed");
+
+        if (report->rate) {
+                speed = json_ensure_object(doc, status, "downloadSpeed");
+                bool now = set_rate(doc, speed, "current", "currentBytes", report->rate->current);
+                return set_rate(doc, speed, "avg", "avgBytes", report->rate->average) || now;
+        }
+        if (report->none || report->reason)
+                return json_remove(status, "downloadSpeed");
+        if (!report->facts || !speed)
+                return false;
+        json_remove(speed, "current");
+        return json_remove(speed, "currentBytes");
+}
 
 static enum objects_edit edit_ingest(struct json_doc *doc, struct json_value *root, void *userdata)
 {
@@ -45,11 +75,12 @@ static enum objects_edit edit_ingest(struct json_doc *doc, struct json_value *ro
         if (g_strcmp0(json_find_string(root, "metadata", "uid", NULL), report->uid) != 0)
                 return OBJECTS_REFUSED;
         struct json_value *status = json_ensure_object(doc, root, "status");
+        bool speed = edit_speed(doc, status, report);
         if (report->none)
-                return json_remove(status, "ingest") ? OBJECTS_CHANGED : OBJECTS_SAME;
+                return json_remove(status, "ingest") || speed ? OBJECTS_CHANGED : OBJECTS_SAME;
         struct json_value *ingest = json_ensure_object(doc, status, "ingest");
         json_int64(json_get(ingest, "progressPercent"), &before);
-        if (!report->facts && !report->reason && before == report->percent)
+        if (!report->facts && !report->reason && before == report->percent && !speed)
                 return OBJECTS_SAME;
         json_remove(ingest, "error");
         if (report->percent >= 0)
@@ -78,9 +109,10 @@ static int write_report(struct gateway *gateway, const struct ingest_target *tar
         return objects_edit(gateway, &object, edit_ingest, report, done, userdata);
 }
 
-void ingest_report_progress(struct gateway *gateway, const struct ingest_target *target, int percent)
+void ingest_report_progress(struct gateway *gateway, const struct ingest_target *target, int percent,
+                            const struct transfer_rate *rate)
 {
-        struct report report = {.percent = percent};
+        struct report report = {.percent = percent, .rate = rate};
 
         write_report(gateway, target, &report, NULL, NULL);
 }

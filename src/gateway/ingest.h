@@ -3,10 +3,11 @@
 
 #include "gateway/blobs.h"
 #include "gateway/gateway.h"
+#include "gateway/transfer_rate.h"
 
 /*
  * What uploads and imports tell of an image or disk: status.ingest {progressPercent, digest, sizeBytes, virtualSizeBytes, format,
- * error{reason, message}}. The image and disk controllers make phase and conditions of it.
+ * error{reason, message}}, and how fast it comes. The image and disk controllers make phase and conditions of it.
  */
 
 /* The object that bytes are taken in for. */
@@ -17,8 +18,9 @@ struct ingest_target {
 void ingest_target_set(struct ingest_target *target, const struct store_object *object);
 void ingest_target_clear(struct ingest_target *target);
 
-/** ingest_report_progress() - 0..100; at most what changed is written. */
-void ingest_report_progress(struct gateway *gateway, const struct ingest_target *target, int percent);
+/** ingest_report_progress() - 0..100, and status.downloadSpeed (@rate NULL: it stays); at most what changed is written. */
+void ingest_report_progress(struct gateway *gateway, const struct ingest_target *target, int percent,
+                            const struct transfer_rate *rate);
 /** ingest_report_none() - an attempt was given up: as if there had been none. */
 void ingest_report_none(struct gateway *gateway, const struct ingest_target *target);
 /** ingest_room() - bytes that the file may have by the quotas of its project; @ret_quota: the tightest, borrowed for the turn. */

@@ -60,6 +60,7 @@ struct half {
         uint64_t moved_us;
         int error;
         int last_percent;
+        struct transfer_rate rate;
 
         bool stuck; /* finishing failed for want of something; the next request, or the next look, tries again */
         char digest[65];

@@ -117,10 +117,12 @@ static void report_progress(struct half *half)
 {
         struct ingest_target target = half_target(half);
         int percent = (int)((__uint128_t)half->offset * 100 / half->grant.size_bytes);
+        uint64_t now = loop_now_us(half->resumable->gateway->loop);
 
-        if (percent >= half->last_percent + 5 && percent < 100) {
+        if (percent < 100 && (percent >= half->last_percent + 5 || transfer_rate_due(&half->rate, now))) {
                 half->last_percent = percent;
-                ingest_report_progress(half->resumable->gateway, &target, percent);
+                transfer_rate_look(&half->rate, now, half->offset);
+                ingest_report_progress(half->resumable->gateway, &target, percent, &half->rate);
         }
 }
 
@@ -181,6 +183,7 @@ void half_receive(struct half *half, int success)
         half->error = 0;
         buffers_init(&half->buffers, half->offset, half->resumable->receiving);
         half->moved_us = loop_now_us(half->resumable->gateway->loop);
+        transfer_rate_begin(&half->rate, half->moved_us, half->offset);
         http_request_body_streaming(half->request, on_piece, on_end);
 }
 

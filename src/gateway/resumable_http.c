@@ -350,7 +350,7 @@ static void make_done(int result, void *userdata)
         }
         half_set_state(half, HALF_OPEN);
         struct ingest_target target = half_target(half);
-        ingest_report_progress(resumable->gateway, &target, 0);
+        ingest_report_progress(resumable->gateway, &target, 0, NULL);
         if (request) {
                 tell_audit(resumable, &half->grant, http_request_peer(request));
                 if (http_request_content_length(request) != 0 &&

@@ -25,6 +25,7 @@ struct upload {
         struct buffers buffers;
         int64_t expected_bytes; /* -1: not told */
         int last_percent;
+        struct transfer_rate rate;
         bool busy, ended, over_quota;
         bool told;          /* the object says what came of it */
         atomic_ullong room; /* what quotas leave for it */
@@ -179,10 +180,12 @@ static void report_progress(struct upload *upload)
 {
         if (upload->expected_bytes <= 0)
                 return;
-        int percent = (int)(blob_intake_bytes(upload->intake) * 100 / (uint64_t)upload->expected_bytes);
-        if (percent >= upload->last_percent + 5 && percent < 100) {
+        uint64_t bytes = blob_intake_bytes(upload->intake), now = loop_now_us(upload->gateway->loop);
+        int percent = (int)(bytes * 100 / (uint64_t)upload->expected_bytes);
+        if (percent < 100 && (percent >= upload->last_percent + 5 || transfer_rate_due(&upload->rate, now))) {
                 upload->last_percent = percent;
-                ingest_report_progress(upload->gateway, &upload->target, percent);
+                transfer_rate_look(&upload->rate, now, bytes);
+                ingest_report_progress(upload->gateway, &upload->target, percent, &upload->rate);
         }
 }
 
@@ -305,6 +308,7 @@ static void handle_upload(struct http_request *request, const struct auth_identi
         buffers_init(&upload->buffers, 0, g_hash_table_size(gateway->uploads->by_uid) + 1);
         upload->expected_bytes = http_request_content_length(request);
         ingest_target_set(&upload->target, object);
+        transfer_rate_begin(&upload->rate, loop_now_us(gateway->loop), 0);
         look_at_room(upload);
         blob_intake_bound(
                 intake,

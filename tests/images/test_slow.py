@@ -172,3 +172,24 @@ def test_a_gateway_killed_in_the_middle_begins_anew(new_gateway, mirror):
     gateway.nothing_left()
     assert gateway.blobs() == {DIGEST}
     outcome("SIGKILL of the gateway", "image import", "nothing is left of the half file; the import begins anew and ends")
+
+
+def test_C12_the_rate_is_told_while_it_is_fetched_and_the_mean_afterwards(hasty, mirror):
+    go_on = threading.Event()
+
+    def serve(connection, headers):
+        connection.sendall(head(200, len(IMAGE)) + IMAGE[:2 << 20])
+        go_on.wait(20)
+        connection.sendall(IMAGE[2 << 20:])
+
+    mirror.files["/rate.raw"] = serve
+    name = hasty.fetch("http://mirror.test/rate.raw")
+
+    def speed():
+        return hasty.image(name).get("status", {}).get("downloadSpeed", {})
+
+    hasty.until("a rate is told", lambda: speed().get("avgBytes", 0) > 0)
+    assert {"avg", "avgBytes", "current", "currentBytes"} == set(speed()) and speed()["avg"].endswith("/s")
+    go_on.set()
+    assert hasty.fate(name) == ("Ready", DIGEST)
+    assert set(speed()) == {"avg", "avgBytes"} and speed()["avgBytes"] > 0, "nothing comes any more"

@@ -143,6 +143,7 @@ def test_the_bytes_go_on_at_the_offset_after_each_death_of_the_gateway_and_the_h
     assert (status, int(words["upload-offset"])) == (204, len(data))
     phase, _, status = fate(gateway, "told")
     assert (phase, status["format"], status["target"]["digest"]) == ("Ready", "raw", hashlib.sha256(data).hexdigest())
+    assert status["downloadSpeed"]["avgBytes"] > 0 and "/s" in status["downloadSpeed"]["avg"] and "currentBytes" not in status["downloadSpeed"]
     assert status["consistency"] == "Stopped" and status["size"]["storedBytes"] == len(data)
     gateway.again()
     assert (gateway.folder / "data/blobs/sha256" / status["target"]["digest"]).read_bytes() == data

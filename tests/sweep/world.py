@@ -138,7 +138,7 @@ SCRUB = [(re.compile(pattern), word) for pattern, word in [
 DROP = {"uid", "resourceVersion", "creationTimestamp", "generation", "observedGeneration", "epoch", "stats", "startedAt", "lastStartTime",
         "lastTransitionTime", "message", "guestOSInfo", "guestOS", "addresses", "agentConnected", "annotations", "launchTimeDuration", "allocationBytes",
         "usage", "used", "free", "allocation", "available", "usedBytes", "freeBytes", "availableBytes", "allocatedBytes", "allocated", "step", "managedFields",
-        "guest", "hostname", "order", "orderNumber"}
+        "guest", "hostname", "order", "orderNumber", "downloadSpeed"}
 
 
 def essence(value):
