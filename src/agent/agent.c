@@ -5,6 +5,7 @@
 #include "agent/frozen.h"
 #include "agent/guest_calls.h"
 #include "agent/migration_keys.h"
+#include "agent/migration_runs.h"
 #include "agent/renew.h"
 #include "agent/volume_export.h"
 #include "base/error.h"
@@ -340,6 +341,7 @@ int agent_new(const struct agent_options *options, struct agent **ret_agent, cha
         agent->pool_base = g_strdup(options->pool_base);
         agent->virt_choice = options->virt;
         agent->steps = options->steps;
+        agent->migration_runs = migration_runs_new(agent);
         r = gateway_new(&gateway_options, &agent->gateway);
         if (!r) {
                 r = open_stores(agent, reterr_words);
@@ -390,6 +392,7 @@ struct agent *agent_free(struct agent *agent)
         }
         agent->renewal = renewal_free(agent->renewal);
         agent->migration_keys = migration_keys_free(agent->migration_keys);
+        agent->migration_runs = migration_runs_free(agent->migration_runs);
         agent->node = node_report_free(agent->node);
         lease_free(agent->lease);
         guests_free(agent->guests);

@@ -6,6 +6,7 @@
 #include "agent/instance_change.h"
 #include "agent/instance_drift.h"
 #include "agent/instance_limits.h"
+#include "agent/instance_migrate.h"
 #include "agent/instance_record.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -514,6 +515,9 @@ static bool shall_stay(const struct instance_turn *turn)
 
 static void take_turn(struct instance_turn *turn)
 {
+        if (instance_moves(turn)) {
+                return;
+        }
         for (unsigned i = 0; i < ACTIONS_MAX; i++) {
                 if (!instance_look(turn)) {
                         return;

@@ -43,6 +43,7 @@ struct node_report;
 struct renewal;
 struct api_node_address;
 struct migration_keys;
+struct migration_runs;
 struct guests;
 struct resync;
 
@@ -65,6 +66,7 @@ struct agent {
         struct node_report *node;
         struct renewal *renewal;
         struct migration_keys *migration_keys;
+        struct migration_runs *migration_runs; /* (threads) */
         struct guests *guests;
         struct resync *resync;
         struct consoles *consoles;

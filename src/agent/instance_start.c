@@ -71,7 +71,7 @@ static int write_seed(struct instance_turn *turn, const struct json_value *answe
 }
 
 /* Fetched from the gateway now, kept nowhere but in the image. */
-static struct api_intent_error *make_seed(struct instance_turn *turn)
+struct api_intent_error *instance_make_seed(struct instance_turn *turn)
 {
         g_autofree char *path = g_strconcat("/agent/v1/seed/", turn->instance->metadata->name, NULL), *words = NULL;
         g_autoptr(json_doc) answer = NULL;
@@ -415,7 +415,7 @@ bool instance_start(struct instance_turn *turn)
                 instance_fail(turn, "volume", why);
                 return false;
         }
-        why = make_seed(turn);
+        why = instance_make_seed(turn);
         if (why) {
                 return lose(turn, "seed", false, why);
         }

@@ -87,5 +87,7 @@ const struct json_value *instance_plug_record(struct instance_turn *turn, const 
 
 /** instance_seed_path() - where the seed image of an Instance stands; in the job's arena. */
 const char *instance_seed_path(struct job *job, const struct api_instance *instance);
+/** instance_make_seed() - fetch and write it, when the Instance has one; NULL, or why not. */
+struct api_intent_error *instance_make_seed(struct instance_turn *turn);
 /** instance_remove_seed() - also when there is none. */
 void instance_remove_seed(struct job *job, const struct api_instance *instance);

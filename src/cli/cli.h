@@ -212,6 +212,7 @@ int cli_resume(struct cli *cli, int argc, char **argv);
 int cli_reset(struct cli *cli, int argc, char **argv);
 int cli_redeploy(struct cli *cli, int argc, char **argv);
 int cli_clone(struct cli *cli, int argc, char **argv);
+int cli_migrate(struct cli *cli, int argc, char **argv);
 int cli_undefine(struct cli *cli, int argc, char **argv);
 int cli_attach(struct cli *cli, int argc, char **argv);
 int cli_detach(struct cli *cli, int argc, char **argv);

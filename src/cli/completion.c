@@ -38,7 +38,7 @@ static void print_bash(void)
                "           callbacks) COMPREPLY=($(compgen -W \"list deliveries retry drop\" -- \"$word\")) ;;\n"
                "           top) COMPREPLY=($(compgen -W \"vm node\" -- \"$word\")) ;;\n"
                "           guest) COMPREPLY=($(compgen -W \"exec freeze info password thaw\" -- \"$word\")) ;;\n"
-               "           create | clone) COMPREPLY=($(compgen -W vm -- \"$word\")) ;;\n"
+               "           create | clone | migrate) COMPREPLY=($(compgen -W vm -- \"$word\")) ;;\n"
                "           role) COMPREPLY=($(compgen -W \"list grant revoke who-can permissions\" -- \"$word\")) ;;\n"
                "           node) COMPREPLY=($(compgen -W join-token -- \"$word\")) ;;\n"
                "           user) COMPREPLY=($(compgen -W \"create list passwd disable enable delete groups certificate\" -- "

@@ -20,6 +20,7 @@ const struct cli_verb cli_verbs[] = {
         {"reset", "MACHINE...", "Press the reset button of a machine", cli_reset},
         {"redeploy", "MACHINE...", "Make a machine anew of its images: what they do not hold is lost", cli_redeploy},
         {"clone", "vm MACHINE NAME", "Make another machine of a machine, with disks of its own", cli_clone},
+        {"migrate", "vm MACHINE", "Move a running machine to another host", cli_migrate},
         {"undefine", "MACHINE...", "Delete a machine that is off; its disks stay", cli_undefine},
         {"attach", "MACHINE DISK...", "Attach disks or images to a machine, also while it runs", cli_attach},
         {"detach", "MACHINE DISK...", "Detach what was attached", cli_detach},

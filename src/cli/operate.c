@@ -36,13 +36,15 @@ static const struct operation operations[] = {
          "hardware and, without --new-identity, its addresses stay. Asks for the right to delete disks too.",
          false},
         {"clone", "Clone", "is being cloned", "was cloned", NULL, false},
+        {"migrate", "Migrate", "is being moved", "was moved", NULL, true},
 };
 
 /* How they are asked for. */
 struct asking {
         bool force, wait, new_identity;
         int timeout_s;
-        struct json_value *clone; /* with Clone */
+        struct json_value *clone;   /* with Clone */
+        struct json_value *migrate; /* with Migrate */
 };
 
 static const struct operation *find_operation(const char *verb)
@@ -72,6 +74,8 @@ static struct json_doc *manifest(const struct operation *operation, const char *
                 json_set_string(doc, spec, "identity", "New");
         if (asking->clone)
                 json_set(doc, spec, "clone", json_copy(doc, asking->clone));
+        if (asking->migrate && json_first(asking->migrate))
+                json_set(doc, spec, "migrate", json_copy(doc, asking->migrate));
         return doc;
 }
 
@@ -311,4 +315,55 @@ int cli_clone(struct cli *cli, int argc, char **argv)
         for (char **disk = disks; disk && *disk && code == CLI_OK; disk++)
                 code = add_replacement(doc, asking.clone, *disk);
         return code == CLI_OK ? operate_one(cli, operation, argv[2], &asking) : code;
+}
+
+/* --- migrate --- */
+
+static const char migrate_help[] =
+        "The machine runs on while its memory and disks go to the other host; its addresses stay. Without --to a host is chosen. "
+        "It "
+        "stays\n"
+        "where it is when it cannot be done: --dry-run tells every reason. To give it up while it is under way, delete the "
+        "operation.\n\n"
+        "Examples:\n"
+        "  gabbro migrate vm web --to host-2 --wait\n"
+        "  gabbro migrate vm web --to host-2 --dry-run";
+
+int cli_migrate(struct cli *cli, int argc, char **argv)
+{
+        static const struct operation looks = {"migrate", "Migrate", "is looked at", "could be moved", NULL, true};
+        gboolean wait = FALSE, dry_run = FALSE, force = FALSE;
+        struct asking asking = {.timeout_s = 3600};
+        g_autofree char *to = NULL;
+        int bandwidth = 0;
+        const GOptionEntry entries[] = {
+                {"to", 0, 0, G_OPTION_ARG_STRING, &to, "The host that it shall go to", "NODE"},
+                {"dry-run", 0, 0, G_OPTION_ARG_NONE, &dry_run, "Only look whether it could be done", NULL},
+                {"force", 0, 0, G_OPTION_ARG_NONE, &force, "Slow the guest down if need be, so that it comes to an end", NULL},
+                {"bandwidth", 0, 0, G_OPTION_ARG_INT, &bandwidth, "At most so many MiB go over the network in a second", "MIB"},
+                {"wait", 0, 0, G_OPTION_ARG_NONE, &wait, "Wait until it is done", NULL},
+                {"timeout", 0, 0, G_OPTION_ARG_INT, &asking.timeout_s, "How long to wait (3600)", "SECONDS"},
+                {},
+        };
+        int code = cli_parse(cli, "migrate", entries, migrate_help, &argc, &argv);
+        const struct schema_kind *kind = code == CLI_OK && argc == 3 ? cli_kind(argv[1]) : NULL;
+
+        if (code == CLI_OK && (argc != 3 || kind != &api_virtual_machine_kind))
+                code = cli_usage("what shall be moved? gabbro migrate vm MACHINE [--to NODE]");
+        if (code == CLI_OK && ((wait && asking.timeout_s <= 0) || bandwidth < 0))
+                code = cli_usage("--timeout takes seconds, --bandwidth MiB in a second");
+        if (code != CLI_OK)
+                return code;
+        g_autoptr(json_doc) doc = json_doc_new();
+        asking.wait = wait || dry_run;
+        asking.force = force;
+        asking.migrate = json_new(doc, JSON_OBJECT);
+        json_set_root(doc, asking.migrate);
+        if (to)
+                json_set_string(doc, asking.migrate, "nodeName", to);
+        if (dry_run)
+                json_set_string(doc, asking.migrate, "mode", "DryRun");
+        if (bandwidth > 0)
+                json_set_int(doc, asking.migrate, "bandwidthMibPerSecond", bandwidth);
+        return operate_one(cli, dry_run ? &looks : find_operation("migrate"), argv[2], &asking);
 }

@@ -79,7 +79,7 @@ static void instance_by_machine(const struct cache_object *object, struct cache_
 {
         const struct api_instance *view = object->view;
 
-        if (view->spec && view->spec->machine)
+        if (view->spec && view->spec->machine && !object_is_standby(object))
                 cache_index_add(keys, view->spec->machine->uid);
 }
 
@@ -104,7 +104,7 @@ static void port_by_machine(const struct cache_object *object, struct cache_inde
 {
         const struct api_port *view = object->view;
 
-        if (view->spec && view->spec->machine)
+        if (view->spec && view->spec->machine && !object_is_standby(object))
                 cache_index_add(keys, view->spec->machine->uid);
 }
 
@@ -112,7 +112,7 @@ static void port_by_mac(const struct cache_object *object, struct cache_index_ke
 {
         const struct api_port *view = object->view;
 
-        if (view->spec && view->spec->mac)
+        if (view->spec && view->spec->mac && !object_is_standby(object))
                 cache_index_add(keys, view->spec->mac);
 }
 
@@ -120,7 +120,7 @@ static void volume_by_owner(const struct cache_object *object, struct cache_inde
 {
         const struct api_volume *view = object->view;
 
-        if (view->spec && view->spec->owner && view->spec->owner->uid)
+        if (view->spec && view->spec->owner && view->spec->owner->uid && !object_is_standby(object))
                 cache_index_add(keys, view->spec->owner->uid);
 }
 
@@ -130,6 +130,15 @@ static void volume_by_copy(const struct cache_object *object, struct cache_index
 
         if (view->spec && view->spec->copy)
                 cache_index_add(keys, view->spec->copy->volume);
+}
+
+static void standby_by_machine(const struct cache_object *object, struct cache_index_keys *keys)
+{
+        const char *standby = object_annotation(object, ANNOTATION_STANDBY);
+        g_autofree char *machine = standby ? g_strndup(standby, strcspn(standby, " ")) : NULL;
+
+        if (machine)
+                cache_index_add(keys, machine);
 }
 
 static void volume_by_digest(const struct cache_object *object, struct cache_index_keys *keys)
@@ -387,6 +396,7 @@ void controllers_define_indexes(struct cache *cache)
                 {INDEX_DISK_BY_SOURCE, &api_virtual_disk_kind, disk_by_source},
                 {INDEX_DISK_BY_POOL, &api_virtual_disk_kind, disk_by_pool},
                 {INDEX_DISK_BY_DIGEST, &api_virtual_disk_kind, disk_by_digest},
+                {INDEX_STANDBY_BY_MACHINE, NULL, standby_by_machine},
                 {INDEX_DEPENDENTS, NULL, gc_index_owners},
                 {INDEX_IMAGE_BY_SOURCE, &api_virtual_image_kind, image_by_source},
                 {INDEX_CLUSTER_IMAGE_BY_SOURCE, &api_cluster_virtual_image_kind, cluster_image_by_source},

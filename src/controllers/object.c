@@ -135,6 +135,24 @@ const char *intent_name(struct arena *arena, char letter, const char *uid, unsig
         return arena_printf(arena, "%c-%s-%u", letter, uid, n);
 }
 
+const char *intent_free_name(const struct cache *cache, const struct schema_kind *kind, struct arena *arena, char letter,
+                             const char *uid, unsigned n)
+{
+        const char *name;
+
+        assert(cache && kind && arena && uid);
+        do
+                name = intent_name(arena, letter, uid, n++);
+        while (cache_get(cache, kind, NULL, name));
+        return name;
+}
+
+bool object_is_standby(const struct cache_object *object)
+{
+        assert(object);
+        return object_annotation(object, ANNOTATION_STANDBY) != NULL;
+}
+
 /* Label values hold at most 63 characters; names may be longer. */
 static const char *label_value(struct arena *arena, const char *text)
 {

@@ -24,6 +24,8 @@
 #define ANNOTATION_POWER_REASON  "gabbro.dev/power-reason" /* Instance: why its power is what it is */
 #define ANNOTATION_IDENTITY                                                                                                        \
         "gabbro.dev/identity" /* VirtualMachine: uid of the redeploy that gave it another identity than its uid */
+#define ANNOTATION_STANDBY                                                                                                         \
+        "gabbro.dev/standby" /* intents of a machine that are not those it runs with: "MACHINE OPERATION", both uids */
 #define FINALIZER_OPERATION      "gabbro.dev/vmop-cleanup" /* VirtualMachineOperation, while it is under way */
 #define ANNOTATION_OPERATION     "gabbro.dev/operation"    /* Instance: uid of the latest VirtualMachineOperation carried out */
 #define ANNOTATION_BACK_OFF      "gabbro.dev/back-off"     /* Instance: "EPOCH COUNT TIME": its end without being asked */
@@ -41,6 +43,8 @@ const char *object_label(const struct cache_object *object, const char *key);
 bool object_has_finalizer(const struct cache_object *object, const char *finalizer);
 /** object_created_us() - its creationTimestamp; 0 when absent. */
 uint64_t object_created_us(const struct cache_object *object);
+/** object_is_standby() - an intent that is being made for a machine that comes, or is left of one that went. */
+bool object_is_standby(const struct cache_object *object);
 /** object_owned_by() - whether @uid is among its owners. */
 bool object_owned_by(const struct cache_object *object, const char *uid);
 
@@ -75,6 +79,9 @@ struct intent_owner intent_owner_of(const struct cache_object *object);
 const char *intent_name(struct arena *arena, char letter, const char *uid, unsigned n);
 /** intent_meta() - metadata of a new intent: name, labels, finalizer of the agent. */
 struct api_object_meta *intent_meta(struct arena *arena, const struct intent_owner *owner, const char *name, const char *node);
+/** intent_free_name() - intent_name() with the first number from @n on that no object of the kind has. */
+const char *intent_free_name(const struct cache *cache, const struct schema_kind *kind, struct arena *arena, char letter,
+                             const char *uid, unsigned n);
 /** intent_retire() - ask for its end; drop the agent's finalizer once it says Gone. @state: its status.state. true: nothing left to
  *  wait for after this turn. */
 bool intent_retire(struct turn *turn, const struct cache_object *intent, const char *state);
@@ -116,8 +123,11 @@ char *device_key(const char *kind, const char *namespace, const char *name);
 #define INDEX_DISK_BY_DIGEST          "disk-by-digest"   /* of a content that only the disk has, while its volume is not ready */
 #define INDEX_VOLUME_BY_DIGEST        "volume-by-digest" /* of the source */
 #define INDEX_DISK_BY_POOL            "disk-by-pool"     /* StoragePool name in the status */
-#define INDEX_DELIVERY_BY_CALLBACK    "delivery-by-callback" /* callback uid */
-#define INDEX_DEPENDENTS              "dependents"           /* of any kind: owner uid */
+#define INDEX_STANDBY_BY_MACHINE                                                                                                   \
+        "standby-by-machine" /* of any kind: machine uid; they are in none of the other indexes by owner                           \
+                              */
+#define INDEX_DELIVERY_BY_CALLBACK "delivery-by-callback" /* callback uid */
+#define INDEX_DEPENDENTS           "dependents"           /* of any kind: owner uid */
 
 /** index_one() - the only (else the first) object under a key, or NULL. */
 const struct cache_object *index_one(const struct cache *cache, const char *index, const char *key);

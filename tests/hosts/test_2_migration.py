@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Machines move between hosts while they run."""
+import json
 import subprocess
+import time
+
+import pytest
+from cloud import KUBECTL, Daemon
 
 # --- who may speak to a host (A19) ---------------------------------------------------------------------------------------------------
 
@@ -59,3 +64,179 @@ def test_A19_a_host_whose_libvirt_is_not_set_up_says_what_is_missing(lab):
     conf.write_text(before)
     host.clock("agent", None)
     lab.gateway.eventually("it is ready again", lambda: reason() == "MigrationReady", 30)
+
+
+# --- moving (A19, A21, D118, D126, D127) ------------------------------------------------------------------------------------------------
+
+VMOP = "virtualmachineoperations.gabbro.dev"
+
+
+def operate(lab, name, machine="mover", kind="Migrate", **spec):
+    """Asks for a move; @spec: migrate={...}, force=..."""
+    lab.gateway.kubectl("create", "-f", "-", input=json.dumps(
+        {"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachineOperation", "metadata": {"name": name},
+         "spec": {"type": kind, "virtualMachineName": machine, **spec}}))
+
+
+def operation(lab, name):
+    return lab.gateway.get(VMOP, name)["status"]
+
+
+def completed(lab, name):
+    return next(c for c in operation(lab, name)["conditions"] if c["type"] == "Completed")
+
+
+def ends(lab, name, seconds=60):
+    lab.gateway.eventually(f"{name} ends", lambda: operation(lab, name).get("phase") in ("Completed", "Failed"), seconds)
+    return operation(lab, name)["phase"]
+
+
+def of_node(lab, node):
+    return next(h for h in lab.hosts if h.node == node)
+
+
+def domains(lab, machine="mover"):
+    """Node -> states of the machine's domains there."""
+    found = {}
+    for host in lab.hosts:
+        for line in host.virsh("list", "--all").splitlines():
+            words = line.split(maxsplit=2)
+            if len(words) == 3 and words[1].startswith(machine + "-"):
+                found.setdefault(host.node, []).append(words[2])
+    return found
+
+
+def files(host, machine="mover"):
+    return [f.name for f in (host.host / "lib/gabbro").glob(f"*/{machine}-root-*")]
+
+
+def taps(host):
+    return [link["ifname"] for link in json.loads(host.run("ip", "-j", "link").stdout) if link["ifname"].startswith("gbt")]
+
+
+def settled(lab, node, machine="mover"):
+    """Exactly one running copy, there, and nothing left of it elsewhere."""
+    lab.gateway.eventually("one copy, and nothing left", lambda: domains(lab, machine) == {node: ["running"]} and all(
+        bool(files(h, machine)) == (h.node == node) for h in lab.hosts), 30)
+    lab.gateway.eventually("no intents stand by", lambda: not [i for kind in ("instances", "ports", "volumes") for i in lab.gateway.get(
+        f"{kind}.host.gabbro.dev")["items"] if "gabbro.dev/standby" in i["metadata"].get("annotations", {})], 30)
+
+
+@pytest.fixture(scope="module")
+def mover(lab):
+    lab.machine("mover")
+    address = lab.gateway.vm("mover")["status"]["ipAddress"]
+    host = of_node(lab, lab.gateway.vm("mover")["status"]["nodeName"])
+    lab.gateway.eventually("the guest answers", lambda: answers(host, address), 60)
+    return "mover"
+
+
+def answers(host, address):
+    return host.run("ping", "-c1", "-W1", address, check=False).returncode == 0
+
+
+def test_A18_every_reason_is_told_at_once_and_nothing_is_done(lab, mover):
+    source = lab.gateway.vm(mover)["status"]["nodeName"]
+    others = [h.node for h in lab.hosts if h.node != source]
+    lab.gateway.kubectl("cordon", others[0])
+    lab.gateway.kubectl("taint", "node", others[0], "rack=b:NoSchedule")
+    said = lab.gateway.gabbro("migrate", "vm", mover, "--to", others[0], "--dry-run", check=False)
+    assert said.returncode and f"{others[0]} is cordoned" in said.stderr and "has the taint rack=b:NoSchedule" in said.stderr, said
+    lab.gateway.kubectl("taint", "node", others[0], "rack-")
+    lab.gateway.kubectl("uncordon", others[0])
+    for node, words in ((source, "is where the machine runs already"), ("nobody", "does not exist")):
+        said = lab.gateway.gabbro("migrate", "vm", mover, "--to", node, "--dry-run", check=False)
+        assert said.returncode and words in said.stderr, said
+    said = lab.gateway.gabbro("migrate", "vm", mover, "--to", others[0], "--dry-run")
+    assert "could be moved" in said.stdout
+    lab.gateway.kubectl("patch", "vm", mover, "--type=merge", "-p", '{"spec":{"liveMigrationPolicy":"AlwaysSafe"}}')
+    said = lab.gateway.gabbro("migrate", "vm", mover, "--force", check=False)  # D120
+    assert said.returncode and "policy AlwaysSafe and force: true contradict each other" in said.stderr
+    lab.gateway.kubectl("patch", "vm", mover, "--type=merge", "-p", '{"spec":{"liveMigrationPolicy":"PreferSafe"}}')
+    settled(lab, source)
+
+
+def seen_by_guest(hardware):
+    """Interfaces are named after their Ports, which the guest does not see."""
+    return hardware | {"interfaces": [{k: v for k, v in nic.items() if k != "name"} for nic in hardware["interfaces"]]}
+
+
+def test_A19_a_machine_moves_with_its_disk_and_is_the_same_one(lab, mover):
+    before = lab.gateway.vm(mover)
+    status = before["status"]
+    source = of_node(lab, status["nodeName"])
+    target = next(h for h in lab.hosts if h.node != source.node)
+    seen = lab.folder / "watch"
+    with open(seen, "w", encoding="ascii") as out:  # it ends with the lab
+        subprocess.Popen(lab.gateway.argv(KUBECTL, "--kubeconfig", lab.gateway.kubeconfig, "get", "vm", mover, "-w"),
+                         env=lab.gateway.env, stdin=subprocess.DEVNULL, stdout=out)
+    operate(lab, "there", migrate={"nodeName": target.node})
+    assert ends(lab, "there") == "Completed", operation(lab, "there")
+    lab.gateway.eventually("it was seen to run there", lambda: seen.read_text().split()[-4:-2] == ["Running", target.node], 20)
+    rows = [row.split()[1] for row in seen.read_text().splitlines() if row.startswith(mover)]
+    assert [rows[0], "Migrating", rows[-1]] == ["Running", "Migrating", "Running"] and "Migrating" in rows, rows  # D127
+    after = lab.gateway.vm(mover)["status"]
+    assert after["nodeName"] == target.node and after["epoch"] == status["epoch"]
+    assert seen_by_guest(after["hardware"]) == seen_by_guest(status["hardware"])
+    assert [(n["ipAddress"], n["macAddress"]) for n in after["networks"]] == [(n["ipAddress"], n["macAddress"]) for n in status["networks"]]
+    assert after["migrationState"]["result"] == "Succeeded" and after["migrationState"]["target"]["node"] == target.node  # D57
+    assert after["stats"]["lastStartTime"] == status["stats"]["lastStartTime"]
+    settled(lab, target.node)
+    assert not taps(source) or not [d for d in domains(lab) if d == source.node]
+    lab.gateway.eventually("the guest answers there", lambda: answers(target, status["ipAddress"]), 20)
+    path = next((target.host / "lib/gabbro").glob(f"*/{mover}-root-*"))
+    info = json.loads(subprocess.run(["qemu-img", "info", "-U", "--output=json", path], stdout=subprocess.PIPE, check=True).stdout)
+    assert info["actual-size"] < info["virtual-size"] / 2, info  # as thin as it was
+    progress = operation(lab, "there")
+    assert progress["progress"] == "100%" and progress["migration"]["result"] == "Succeeded"
+
+
+def slow(lab, name, mover, **spec):
+    """A move that takes long, under way."""
+    operate(lab, name, migrate={"bandwidthMibPerSecond": 3}, **spec)
+    lab.gateway.eventually("it is under way", lambda: lab.gateway.vm(mover)["status"]["phase"] == "Migrating"
+                           and operation(lab, name).get("migration", {}).get("processedBytes"), 60)
+    return operation(lab, name)["migration"]
+
+
+def test_D126_deleting_the_operation_ends_the_move_where_the_machine_is(lab, mover):
+    status = lab.gateway.vm(mover)["status"]
+    slow(lab, "cancelled", mover)
+    begin = time.monotonic()
+    lab.gateway.kubectl("delete", VMOP, "cancelled", "--wait=false")
+    lab.gateway.wait("vm", mover, "phase=Running", 20)
+    took = time.monotonic() - begin
+    settled(lab, status["nodeName"])
+    after = lab.gateway.vm(mover)["status"]
+    assert after["epoch"] == status["epoch"] and after["nodeName"] == status["nodeName"] and took < 5, took
+    lab.gateway.eventually("the operation is gone", lambda: lab.gateway.kubectl("get", VMOP, "cancelled", check=False).returncode, 20)
+
+
+# --- whatever is killed (A24-A26) ----------------------------------------------------------------------------------------------------
+
+
+def test_A26_the_agents_and_the_gateway_are_killed_in_the_middle(lab, mover):
+    """The move goes on without them, and they find what came of it."""
+    source = of_node(lab, lab.gateway.vm(mover)["status"]["nodeName"])
+    epoch = lab.gateway.vm(mover)["status"]["epoch"]
+    target = of_node(lab, slow(lab, "killed", mover)["targetNode"])
+    for cloud, name in ((source, "agent"), (target, "agent"), (lab.gateway, "gateway")):
+        Daemon(cloud, name).again()
+    lab.gateway.gateway_serves()
+    domain = source.virsh("list", "--name").split()
+    source.virsh("migrate-setspeed", next(d for d in domain if d.startswith(mover + "-")), "1000")
+    assert ends(lab, "killed", 90) == "Completed", operation(lab, "killed")
+    settled(lab, target.node)
+    after = lab.gateway.vm(mover)["status"]
+    assert after["nodeName"] == target.node and after["epoch"] == epoch and after["phase"] == "Running"
+
+
+def test_A25_the_target_dies_in_the_middle(lab, mover):
+    status = lab.gateway.vm(mover)["status"]
+    target = of_node(lab, slow(lab, "dies", mover)["targetNode"])
+    target.libvirtd("kill")
+    assert ends(lab, "dies", 90) == "Failed" and completed(lab, "dies")["message"]
+    target.libvirtd("start")
+    settled(lab, status["nodeName"])
+    after = lab.gateway.vm(mover)["status"]
+    assert after["nodeName"] == status["nodeName"] and after["epoch"] == status["epoch"] and after["phase"] == "Running"

@@ -14,10 +14,13 @@
 #define FINALIZER_DISK          "gabbro.dev/vd-cleanup"
 #define OVER_COMMITTED_AGAIN_US 60000000ull
 
-const char *disk_volume_name(struct arena *arena, const struct cache_object *disk)
+const char *disk_volume_name(const struct cache *cache, struct arena *arena, const struct cache_object *disk)
 {
-        assert(disk);
-        return intent_name(arena, 'v', disk->uid, 0);
+        const struct cache_object *volume;
+
+        assert(cache && arena && disk);
+        volume = disk_volume(cache, disk); /* that of a disk which has moved has another number */
+        return volume ? volume->name : intent_name(arena, 'v', disk->uid, 0);
 }
 
 bool disk_is_of_image(const struct cache_object *disk)
@@ -76,7 +79,8 @@ static void volume_create(struct turn *turn, const struct cache_object *disk, co
                 .source = plan->has_content && !shared ? &source : NULL,
                 .copy = shared ? shared : (struct api_volume_copy *)plan->copy,
         };
-        struct api_volume volume = {.metadata = intent_meta(arena, &owner, disk_volume_name(arena, disk), node), .spec = &spec};
+        struct api_volume volume = {.metadata = intent_meta(arena, &owner, disk_volume_name(turn_cache(turn), arena, disk), node),
+                                    .spec = &spec};
 
         turn_create(turn, &api_volume_kind, &volume);
         if (plan->source)
@@ -114,7 +118,7 @@ const char *disk_bind(struct turn *turn, const struct cache_object *disk, const 
         turn_set_annotation(turn, disk, ANNOTATION_HELD_BY, machine_uid);
         turn_add_finalizer(turn, disk, FINALIZER_DISK);
         turn_depends(turn, disk);
-        return disk_volume_name(turn_arena(turn), disk);
+        return disk_volume_name(turn_cache(turn), turn_arena(turn), disk);
 }
 
 const struct cache_object *disk_other_holder(const struct cache *cache, const struct cache_object *disk, const char *machine_uid,

@@ -40,7 +40,7 @@ void disk_plan(const struct cache *cache, const struct cache_object *disk, struc
 /** disk_volume() - the Volume that holds a disk, or NULL. */
 const struct cache_object *disk_volume(const struct cache *cache, const struct cache_object *disk);
 /** disk_volume_name() - the name that it has or will have. */
-const char *disk_volume_name(struct arena *arena, const struct cache_object *disk);
+const char *disk_volume_name(const struct cache *cache, struct arena *arena, const struct cache_object *disk);
 /** disk_node() - the node on which the disk lies or shall lie, or NULL. */
 const char *disk_node(const struct cache *cache, const struct cache_object *disk);
 

@@ -86,7 +86,7 @@ struct api_disk_limits *disk_limits_kept(const struct cache *cache, const struct
         const char *holder = object_annotation(disk, ANNOTATION_HELD_BY);
         const struct cache_object *object = holder ? index_one(cache, INDEX_INSTANCE_BY_MACHINE, holder) : NULL;
         const struct api_instance *instance = object ? object->view : NULL;
-        const char *name = instance && instance_active(object) ? name_of(instance, disk_volume_name(arena, disk)) : NULL;
+        const char *name = instance && instance_active(object) ? name_of(instance, disk_volume_name(cache, arena, disk)) : NULL;
 
         for (size_t i = 0; name && instance->status && i < instance->status->n_disks; i++)
                 if (g_strcmp0(instance->status->disks[i].name, name) == 0)

@@ -223,6 +223,8 @@ static bool claim_port(const struct cache_object *object, void *userdata)
 
         if (!view->spec || !view->spec->network || (view->status && g_strcmp0(view->status->state, "Gone") == 0))
                 return true;
+        if (object_is_standby(object))
+                return true; /* of a machine that moves: the same one twice */
         if (view->spec->mac)
                 claim(claims, object, "MAC address", view->spec->network->name, view->spec->mac);
         if (view->spec->tap_name)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/operation/operation_private.h"
 
+#include "controllers/migration/migration.h"
 #include "controllers/object.h"
 #include "controllers/vm/redeploy.h"
 #include "generated/reasons.h"
@@ -135,6 +136,11 @@ void op_take_up(struct op *op)
                    arena_printf(turn_arena(op->turn), "%s of machine %s begins", op->view->spec->type, op->machine->name));
 }
 
+static bool is_migration(const struct op *op)
+{
+        return op->order == ORDER_MIGRATE || op->order == ORDER_EVICT;
+}
+
 static enum turn_result op_begin(struct op *op)
 {
         struct arena *arena = turn_arena(op->turn);
@@ -164,6 +170,8 @@ static enum turn_result op_begin(struct op *op)
                 return op_fail(op, REASON_NOT_READY_TO_BE_EXECUTED, words);
         if (op->order == ORDER_CLONE)
                 return clone_begin(op);
+        if (is_migration(op))
+                return migration_begin(op);
         op_take_up(op);
         conditions_say(&op->conditions, "SignalSent", "False", REASON_PENDING, "the order is being given");
         return op_wait(op, "InProgress", operation_rule(op->order)->in_progress,
@@ -306,10 +314,14 @@ static enum turn_result op_judge(struct op *op)
 
         if (lost && begun && op->order == ORDER_CLONE)
                 return clone_give_up(op, REASON_VIRTUAL_MACHINE_NOT_FOUND, lost);
+        if (lost && begun && op->machine && is_migration(op))
+                return migration_watch(op); /* it ends before the machine does */
         if (lost)
                 return op_fail(op, REASON_VIRTUAL_MACHINE_NOT_FOUND, lost);
         if (begun && op->order == ORDER_CLONE) /* nothing takes its place */
                 return clone_watch(op);
+        if (begun && is_migration(op))
+                return migration_watch(op);
         find_rivals(op, &rivals);
         if (rivals.superseder)
                 return op_finish(op, "Superseded", "True", REASON_SUPERSEDED,
@@ -325,12 +337,11 @@ static enum turn_result op_judge(struct op *op)
 /* The machine's controller cancels it and lets it go; without a machine nothing is left to cancel. */
 static enum turn_result op_leave(struct op *op)
 {
-        const struct cache_object *machine =
-                cache_get(op->cache, &api_virtual_machine_kind, op->object->namespace, op->view->spec->virtual_machine_name);
-
-        if (g_strcmp0(op->view->spec->type, "Clone") == 0)
+        if (op->order == ORDER_CLONE)
                 clone_remove(op);
-        else if (machine && !object_deleting(machine))
+        else if (op->machine && is_migration(op) && g_strcmp0(op->status.phase, "InProgress") == 0)
+                return migration_watch(op);
+        else if (op->machine && !object_deleting(op->machine) && !is_migration(op))
                 return TURN_WAIT;
         turn_remove_finalizer(op->turn, op->object, FINALIZER_OPERATION);
         return TURN_DONE;
@@ -356,17 +367,15 @@ static enum turn_result operation_turn(struct turn *turn, const struct cache_obj
         };
         op.status.observed_generation = op.conditions.generation;
         op.status.has_observed_generation = true;
-        if (object_deleting(object))
-                return op_leave(&op);
-        if (phase_finished(op.status.phase))
+        if (!object_deleting(object) && phase_finished(op.status.phase))
                 return op_keep(&op);
-        if (power_order_from_text(view->spec->type, &op.order) != 0)
+        if (power_order_from_text(view->spec->type, &op.order) != 0 && !object_deleting(object))
                 return op_fail(&op, REASON_OPERATION_FAILED, "the type is not known");
         op.machine = cache_get(op.cache, &api_virtual_machine_kind, object->namespace, view->spec->virtual_machine_name);
         op.vm = op.machine ? op.machine->view : NULL;
         op.instance = op.machine ? index_one(op.cache, INDEX_INSTANCE_BY_MACHINE, op.machine->uid) : NULL;
         op.domain = op.instance ? op.instance->view : NULL;
-        return op_judge(&op);
+        return object_deleting(object) ? op_leave(&op) : op_judge(&op);
 }
 
 static void enqueue_operations(const struct cache *cache, const char *namespace, const char *name, struct workqueue *queue)

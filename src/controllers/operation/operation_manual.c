@@ -61,9 +61,9 @@ static void add_supersession(GString *page)
         static const struct {
                 enum power_order order;
                 bool force;
-        } kinds[] = {{ORDER_START},         {ORDER_STOP},      {ORDER_STOP, true}, {ORDER_RESTART},
-                     {ORDER_RESTART, true}, {ORDER_FORCE_OFF}, {ORDER_SUSPEND},    {ORDER_RESUME},
-                     {ORDER_RESET},         {ORDER_REDEPLOY},  {ORDER_CLONE}};
+        } kinds[] = {{ORDER_START},     {ORDER_STOP},    {ORDER_STOP, true}, {ORDER_RESTART}, {ORDER_RESTART, true},
+                     {ORDER_FORCE_OFF}, {ORDER_SUSPEND}, {ORDER_RESUME},     {ORDER_RESET},   {ORDER_REDEPLOY},
+                     {ORDER_CLONE},     {ORDER_MIGRATE}, {ORDER_EVICT}};
 
         g_string_append(page, "| Unfinished | ended by |\n|---|---|\n");
         for (size_t older = 0; older < G_N_ELEMENTS(kinds); older++) {

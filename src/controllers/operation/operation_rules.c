@@ -23,7 +23,11 @@
         {                                                                                                                          \
                 OPERATION_WITH_FORCE, words                                                                                        \
         }
-#define GOES  [VM_TERMINATING] = NO("it is being deleted")
+#define GOES [VM_TERMINATING] = NO("it is being deleted")
+/* Only what runs can move while it runs. */
+#define IS_NO_GUEST                                                                                                                \
+        [VM_PENDING] = NO("it does not run yet"), [VM_STARTING] = NO("it is being started; wait until it runs"),                   \
+        [VM_STOPPING] = NO("it is being stopped"), [VM_STOPPED] = NO("it is off; it is placed anew when it starts")
 #define MOVES [VM_MIGRATING] = NO("it moves to another host; wait until it has arrived")
 
 const struct operation_rule operation_rules[] = {
@@ -155,6 +159,20 @@ const struct operation_rule operation_rules[] = {
          "cloned",
          "the new machine is there",
          "The new machine is there, with disks of its own."},
+        {ORDER_MIGRATE,
+         {IS_NO_GUEST, [VM_RUNNING] = YES, [VM_PAUSE] = NO("it stands still; resume it first"), GOES, MOVES},
+         R_RUNS,
+         REASON_SYNCING,
+         "moved",
+         "the machine runs on another host",
+         "It runs on another host."},
+        {ORDER_EVICT,
+         {IS_NO_GUEST, [VM_RUNNING] = YES, [VM_PAUSE] = NO("it stands still; resume it first"), GOES, MOVES},
+         R_RUNS,
+         REASON_SYNCING,
+         "moved",
+         "the machine runs on another host",
+         "It runs on another host."},
 };
 const size_t operation_n_rules = G_N_ELEMENTS(operation_rules);
 
@@ -186,9 +204,9 @@ enum strength { S_START, S_STOP, S_STOP_FORCE, S_RESTART, S_RESTART_FORCE, S_ORD
 static enum strength strength_of(enum power_order order, bool force)
 {
         static const enum strength plain[POWER_ORDERS] = {
-                [ORDER_START] = S_START,          [ORDER_STOP] = S_STOP,      [ORDER_RESTART] = S_RESTART,
-                [ORDER_FORCE_OFF] = S_STOP_FORCE, [ORDER_SUSPEND] = S_ORDER,  [ORDER_RESUME] = S_ORDER,
-                [ORDER_RESET] = S_ORDER,          [ORDER_REDEPLOY] = S_WHOLE, [ORDER_CLONE] = S_WHOLE,
+                [ORDER_START] = S_START,   [ORDER_STOP] = S_STOP,     [ORDER_RESTART] = S_RESTART, [ORDER_FORCE_OFF] = S_STOP_FORCE,
+                [ORDER_SUSPEND] = S_ORDER, [ORDER_RESUME] = S_ORDER,  [ORDER_RESET] = S_ORDER,     [ORDER_REDEPLOY] = S_WHOLE,
+                [ORDER_CLONE] = S_WHOLE,   [ORDER_MIGRATE] = S_WHOLE, [ORDER_EVICT] = S_WHOLE,
         };
 
         assert(order < POWER_ORDERS);

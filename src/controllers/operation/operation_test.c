@@ -249,8 +249,8 @@ static void refused_operations_fail_with_words(void)
 
 /* --- one at a time, vm-api 4.5 --- */
 
-static const char *const types[] = {"Start",   "Stop",   "Stop!", "Restart",  "Restart!",
-                                    "Suspend", "Resume", "Reset", "Redeploy", "Clone"};
+static const char *const types[] = {"Start",  "Stop",  "Stop!",    "Restart", "Restart!", "Suspend",
+                                    "Resume", "Reset", "Redeploy", "Clone",   "Migrate",  "Evict"};
 /* Rows: the older one; columns: the newer one. */
 static const bool ends[G_N_ELEMENTS(types)][G_N_ELEMENTS(types)] = {
         {false, true, true},
@@ -570,16 +570,17 @@ static void an_operation_goes_with_its_machine(void)
 
 /* --- the table of transitions, move by move --- */
 
-/* y: allowed, f: by force, n: refused; Start Stop Restart ForceOff Suspend Resume Reset Redeploy Clone. Written apart from the
- * table in the product. */
+/* y: allowed, f: by force, n: refused; Start Stop Restart ForceOff Suspend Resume Reset Redeploy Clone Migrate Evict. Written apart
+ * from the table in the product. */
 static const struct {
         const char *phase, *cells;
 } transitions[] = {
-        {"Pending", "nynynnnnn"}, {"Starting", "nyyynnnnn"},    {"Running", "nyyyynyyy"},   {"Stopping", "yffynnnnn"},
-        {"Stopped", "ynnnnnnyy"}, {"Terminating", "nnnnnnnnn"}, {"Migrating", "nnnnnnnnn"}, {"Pause", "nyyynynyy"},
+        {"Pending", "nynynnnnnnn"}, {"Starting", "nyyynnnnnnn"},    {"Running", "nyyyynyyyyy"},   {"Stopping", "yffynnnnnnn"},
+        {"Stopped", "ynnnnnnyynn"}, {"Terminating", "nnnnnnnnnnn"}, {"Migrating", "nnnnnnnnnnn"}, {"Pause", "nyyynynyynn"},
 };
 
-static const char *const all[] = {"Start", "Stop", "Restart", "ForceOff", "Suspend", "Resume", "Reset", "Redeploy", "Clone"};
+static const char *const all[] = {"Start", "Stop",     "Restart", "ForceOff", "Suspend", "Resume",
+                                  "Reset", "Redeploy", "Clone",   "Migrate",  "Evict"};
 
 static void every_cell_has_its_verdict_and_its_words(void)
 {
@@ -635,13 +636,15 @@ static void every_move_is_taken_or_refused_with_words(void)
         for (size_t i = 0; i < G_N_ELEMENTS(transitions); i++)
                 for (size_t j = 0; j < G_N_ELEMENTS(all); j++) {
                         const char *phase = transitions[i].phase;
-                        const char *const after[] = {"Running", "Stopped", "Running", "Stopped", "Pause",
-                                                     "Running", "Running", "Running", phase};
+                        const char *const after[] = {"Running", "Stopped", "Running", "Stopped", "Pause", "Running",
+                                                     "Running", "Running", phase,     phase,     phase};
                         g_autoptr(cloud) cloud = NULL;
                         g_autofree char *words = NULL;
 
                         if (strcmp(phase, "Migrating") == 0 || strcmp(phase, "Terminating") == 0)
                                 continue;
+                        if (j >= 9 && transitions[i].cells[j] == 'y')
+                                continue; /* tests/hosts moves machines */
                         cloud = cloud_in(phase);
                         g_test_message("%s while %s", all[j], phase);
                         order(cloud, "move", all[j], false);
@@ -663,10 +666,10 @@ static void every_move_is_taken_or_refused_with_words(void)
 static void the_manual_prints_the_tables(void)
 {
         static const char *const lines[] = {
-                "| Pause | no | yes | yes | yes | no | yes | no | yes | yes |\n",
-                "| Stopping | yes | by force | by force | yes | no | no | no | no | no |\n",
+                "| Pause | no | yes | yes | yes | no | yes | no | yes | yes | no | no |\n",
+                "| Stopping | yes | by force | by force | yes | no | no | no | no | no | no | no |\n",
                 "| Reset | Pause | it stands still; resume it first, or restart it |\n",
-                "| AlwaysOn | no | no | yes | no | yes | yes | yes | yes | yes |\n",
+                "| AlwaysOn | no | no | yes | no | yes | yes | yes | yes | yes | yes | yes |\n",
                 "| Suspend | Stop, Stop by force, Restart, Restart by force, ForceOff |\n",
                 "| Stop by force | nothing |\n",
                 "| Clone | nothing |\n",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/placement/placement.h"
+#include "controllers/migration/migration_hosts.h"
 
 #include "base/quantity.h"
 #include "controllers/object.h"
@@ -102,6 +103,20 @@ static uint64_t room(uint64_t total, uint64_t used)
 }
 
 /* --- rules: words when the node is refused, else NULL --- */
+
+static const char *rule_target(struct judge *judge)
+{
+        const struct placement_request *request = judge->request;
+
+        if (!request->leaves)
+                return NULL;
+        if (strcmp(request->leaves, judge->node->name) == 0)
+                return "is where the machine runs already";
+        if (!selector_map(request->selector, request->n_selector, judge->node))
+                return arena_printf(judge->arena, "lacks the labels that the operation selects (%s)",
+                                    selector_map_words(judge->arena, request->selector, request->n_selector));
+        return migration_node_words(judge->cache, request->machine, request->leaves, judge->node, judge->arena);
+}
 
 static const char *rule_ready(struct judge *judge)
 {
@@ -373,6 +388,7 @@ static const struct {
         const char *(*words)(struct judge *judge);
 } rules[] = {
         {"Ready", rule_ready},
+        {"Target", rule_target},
         {"Cordon", rule_cordon},
         {"Taints", rule_taints},
         {"NodeSelector", rule_node_selector},
@@ -389,6 +405,9 @@ static const struct {
 
 const struct placement_rule_doc placement_rules[] = {
         {"Ready", "The node's agent reports, and its condition Ready is True."},
+        {"Target",
+         "A running machine can come to the node: it is another one, selected by the operation, set up for migrations, with the "
+         "same way to run machines and versions that are not older."},
         {"Cordon", "The node takes new machines."},
         {"Taints", "Machine or class tolerate every taint of the node."},
         {"NodeSelector", "The node has the labels of spec.nodeSelector."},
@@ -446,6 +465,8 @@ static bool ask_node(const struct cache_object *node, void *userdata)
         bool fits = true;
         uint64_t score;
 
+        if (judge->request->only && strcmp(judge->request->only, node->name) != 0)
+                return true;
         choice->n_nodes++;
         judge->node = node;
         judge->view = node->view;

@@ -27,6 +27,10 @@ struct placement_request {
         const char *const *pools;   /* StoragePools that must be usable */
         const uint64_t *pool_bytes; /* sizes of new disks in each of them together; NULL: none */
         size_t n_pools;
+        const char *leaves;              /* it runs on this node and goes to another one without a break; NULL: it is off */
+        const char *only;                /* no other node is asked; NULL: all are */
+        const struct api_pair *selector; /* labels that the node must have besides, or NULL */
+        size_t n_selector;
         bool in_place; /* it runs there already and only starts anew: cordon and taints do not count */
 };
 

@@ -77,7 +77,7 @@ void vm_cancel(struct vm_context *vm)
                 const char *words = NULL;
                 enum power_order order;
 
-                if (!object_deleting(object) || g_strcmp0(operation->spec->type, "Clone") == 0)
+                if (!object_deleting(object) || !power_order_is_of_machine(operation->spec->type))
                         continue; /* what a clone has made is not of this machine */
                 /* A newer one counts more than what an older one was. */
                 if (!vm->operation && operation->status && g_strcmp0(operation->status->phase, "InProgress") == 0 &&

@@ -169,6 +169,8 @@ const char *vm_media_words(struct vm_context *vm, const char **ret_reason);
 /** vm_look_at_interfaces() - networks, addresses (made when absent) and policy; conditions VirtualMachineIPAddressReady,
  * NetworkReady. */
 void vm_look_at_interfaces(struct vm_context *vm);
+/** vm_port_name() - of the Port of an interface: the one that the Instance lists, else the one that it will have. */
+const char *vm_port_name(const struct vm_context *vm, unsigned number);
 /** vm_write_ports() - Ports on the chosen node: made, or changed to what the machine wants now. */
 void vm_write_ports(struct vm_context *vm);
 /** vm_write_port() - that of one interface. */

@@ -227,7 +227,7 @@ static const struct cache_object *disk_started(struct vm_context *vm, const stru
                         ? cache_get(vm->cache, &api_virtual_disk_kind, vm->object->namespace, disk->name + strlen("vd-"))
                         : NULL;
 
-        return object && g_strcmp0(disk_volume_name(vm->arena, object), disk->volume) == 0 ? object : NULL;
+        return object && g_strcmp0(disk_volume_name(vm->cache, vm->arena, object), disk->volume) == 0 ? object : NULL;
 }
 
 struct api_instance_disk_limits *vm_limits_wanted(struct vm_context *vm, const struct api_instance_disk *disk)

@@ -50,6 +50,22 @@ static bool number_is_given(const struct vm_context *vm, size_t n, unsigned numb
         return number_is_named(vm, number);
 }
 
+/* A machine that has moved has Ports of the name, a '-' and how many there were before. */
+const char *vm_port_name(const struct vm_context *vm, unsigned number)
+{
+        const char *base = intent_name(vm->arena, 'p', vm->object->uid, number);
+        size_t len = strlen(base);
+
+        assert(vm);
+        for (size_t i = 0; vm->view && i < vm->view->spec->n_ports; i++) {
+                const char *port = vm->view->spec->ports[i];
+
+                if (strncmp(port, base, len) == 0 && (port[len] == '\0' || port[len] == '-'))
+                        return port;
+        }
+        return base;
+}
+
 /*
  * An interface keeps its number, and with it Port, MAC address and tap, while others come and go: that of its id, else the one that
  * the status has for its network, else the lowest that no other interface has or had a moment ago.
@@ -69,8 +85,7 @@ static unsigned number_of(const struct vm_context *vm, size_t index)
                         return (unsigned)known->id - 1;
         }
         while (number_is_given(vm, index, number) ||
-               (index > 0 && (status_of(vm, number) ||
-                              cache_get(vm->cache, &api_port_kind, NULL, intent_name(vm->arena, 'p', vm->object->uid, number)))))
+               (index > 0 && (status_of(vm, number) || cache_get(vm->cache, &api_port_kind, NULL, vm_port_name(vm, number)))))
                 number++;
         return number;
 }
@@ -231,7 +246,7 @@ static bool look_at_nic(struct vm_context *vm, size_t index)
 
         *nic = (struct vm_nic){.wanted = vm->spec->n_networks > 0 ? &vm->spec->networks[index] : NULL,
                                .number = number_of(vm, index)};
-        nic->port_name = intent_name(vm->arena, 'p', vm->object->uid, nic->number);
+        nic->port_name = vm_port_name(vm, nic->number);
         nic->port = cache_get(vm->cache, &api_port_kind, NULL, nic->port_name);
         nic->mac = nic_mac(vm, nic);
         if (nic->port && object_deleting(nic->port)) {

@@ -56,7 +56,7 @@ static bool is_wanted(const struct vm_context *vm, const char *port)
 
 static bool keep(struct vm_context *vm, const struct api_instance_spec *now, struct api_instance_spec *spec, bool live)
 {
-        const char *first = intent_name(vm->arena, 'p', vm->object->uid, 0);
+        const char *first = vm_port_name(vm, 0);
         bool changed = false, active = instance_active(vm->instance);
 
         for (size_t i = 0; i < now->n_ports; i++) {
@@ -142,7 +142,7 @@ bool vm_plug_nics(struct vm_context *vm, struct api_instance_spec *spec, bool ru
 static bool has_network(struct vm_context *vm, const char *name)
 {
         const struct api_instance_spec *spec = vm->view->spec;
-        const char *first = intent_name(vm->arena, 'p', vm->object->uid, 0);
+        const char *first = vm_port_name(vm, 0);
 
         for (size_t i = 0; i < spec->n_ports; i++) {
                 const struct cache_object *object = cache_get(vm->cache, &api_port_kind, NULL, spec->ports[i]);

@@ -13,9 +13,17 @@ static const char *const order_names[POWER_ORDERS] = {
         [ORDER_NONE] = "",           [ORDER_START] = "Start",        [ORDER_STOP] = "Stop",
         [ORDER_RESTART] = "Restart", [ORDER_FORCE_OFF] = "ForceOff", [ORDER_SUSPEND] = "Suspend",
         [ORDER_RESUME] = "Resume",   [ORDER_RESET] = "Reset",        [ORDER_REDEPLOY] = "Redeploy",
-        [ORDER_CLONE] = "Clone",
+        [ORDER_CLONE] = "Clone",     [ORDER_MIGRATE] = "Migrate",    [ORDER_EVICT] = "Evict",
 };
 ENUM_TABLE(power_order, order_names)
+
+bool power_order_is_of_machine(const char *type)
+{
+        enum power_order order;
+
+        assert(type);
+        return power_order_from_text(type, &order) != 0 || (order != ORDER_CLONE && order != ORDER_MIGRATE && order != ORDER_EVICT);
+}
 
 /* Whether the domain of the wanted epoch came to an end although it shall run. */
 static bool has_ended(const struct power_facts *facts)
@@ -58,6 +66,8 @@ static struct power_decision obey(const struct power_facts *facts)
                 ret.wish = is_up(facts) ? WISH_OBEY : WISH_NOTHING;
                 break;
         case ORDER_CLONE:
+        case ORDER_MIGRATE:
+        case ORDER_EVICT:
         case ORDER_NONE:
         case POWER_ORDERS:
                 break;

@@ -20,10 +20,13 @@ enum power_order {
         ORDER_RESUME,
         ORDER_RESET,
         ORDER_REDEPLOY,
-        ORDER_CLONE, /* another machine is made; nothing happens to this one */
+        ORDER_CLONE,   /* another machine is made; nothing happens to this one */
+        ORDER_MIGRATE, /* it goes on elsewhere; controllers/migration moves it */
+        ORDER_EVICT,
         POWER_ORDERS,
 };
-/* "", Start, Stop, Restart, ForceOff, Suspend, Resume, Reset, Redeploy, Clone: VirtualMachineOperation.spec.type. */
+/* "", Start, Stop, Restart, ForceOff, Suspend, Resume, Reset, Redeploy, Clone, Migrate, Evict: VirtualMachineOperation.spec.type.
+ */
 ENUM_TABLE_DECLARE(power_order);
 
 enum power_wish {
@@ -38,6 +41,9 @@ enum power_wish {
         WISH_FORGET,  /* the start that was asked for and not possible yet */
         WISH_REMOVE,  /* the machine is being deleted */
 };
+
+/** power_order_is_of_machine() - whether an operation of this type is carried out by the vm controller. */
+bool power_order_is_of_machine(const char *type);
 
 struct power_facts {
         enum run_policy policy;

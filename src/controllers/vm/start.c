@@ -287,7 +287,8 @@ static void instance_fill(struct vm_context *vm, struct api_machine_ref *machine
 static void instance_create(struct vm_context *vm, struct api_instance_spec *spec, const char *applied)
 {
         struct intent_owner owner = intent_owner_of(vm->object);
-        struct api_object_meta *meta = intent_meta(vm->arena, &owner, intent_name(vm->arena, 'i', vm->object->uid, 0), vm->node);
+        struct api_object_meta *meta = intent_meta(
+                vm->arena, &owner, intent_free_name(vm->cache, &api_instance_kind, vm->arena, 'i', vm->object->uid, 0), vm->node);
         struct api_pair annotations[3] = {
                 {ANNOTATION_APPLIED, applied},
                 {ANNOTATION_POWER_REASON, vm->power_reason},

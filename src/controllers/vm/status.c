@@ -4,6 +4,8 @@
 #include "base/quantity.h"
 #include "controllers/attachment/attachment.h"
 #include "controllers/disk/disk.h"
+#include "controllers/migration/migration.h"
+#include "controllers/migration/migration_hosts.h"
 #include "controllers/placement/placement.h"
 #include "controllers/pool/capabilities.h"
 #include "generated/reasons.h"
@@ -368,19 +370,40 @@ static void say_agent(struct vm_context *vm, bool runs)
         }
 }
 
-static void say_migratable(struct vm_context *vm)
+/* Why it could not be moved now, or NULL. */
+static const char *hold_words(struct vm_context *vm, bool runs)
 {
+        const struct cache_object *node = runs ? cache_get(vm->cache, &api_node_kind, NULL, vm->node) : NULL;
         const struct api_virtual_machine_class *class = vm->class ? vm->class->view : NULL;
+        const char *words;
 
         if (class && g_strcmp0(class->spec->cpu->type, "HostPassthrough") == 0)
-                conditions_say(
-                        &vm->conditions, "Migratable", "False", REASON_VIRTUAL_MACHINE_NON_MIGRATABLE,
-                        "its class shows it the processor of the very host that it runs on, and its disks lie in a folder of "
-                        "that host, so it cannot move while it runs");
+                return "its class shows it the processor of the very host that it runs on";
+        if (!runs)
+                return "it does not run; it starts where its disks are";
+        words = migration_machine_fault(vm->cache, vm->object, vm->arena);
+        if (words)
+                return words;
+        words = node ? migration_host_fault(node) : "its host is no node any more";
+        return words ? arena_printf(vm->arena, "host %s: %s", vm->node, words) : NULL;
+}
+
+static void say_migratable(struct vm_context *vm, bool runs)
+{
+        const char *words = hold_words(vm, runs);
+        bool moves = migration_holds(vm->cache, vm->object);
+
+        if (words)
+                conditions_say(&vm->conditions, "Migratable", "False", REASON_VIRTUAL_MACHINE_NON_MIGRATABLE, "%s", words);
         else
-                conditions_say(&vm->conditions, "Migratable", "False", REASON_VIRTUAL_MACHINE_DISKS_NOT_MIGRATABLE,
-                               "its disks lie in a folder of one host, so it cannot move while it runs");
-        conditions_say(&vm->conditions, "Migrating", "False", REASON_NOT_MIGRATING, "no migration is under way");
+                conditions_say(&vm->conditions, "Migratable", "True", REASON_VIRTUAL_MACHINE_MIGRATABLE,
+                               "it can be moved to another host while it runs, with its disks");
+        vm->status.migration_state = migration_state(vm->cache, vm->object, vm->arena);
+        if (moves && vm->status.migration_state)
+                conditions_say(&vm->conditions, "Migrating", "True", REASON_IN_PROGRESS, "it moves from %s to %s",
+                               vm->status.migration_state->source->node, vm->status.migration_state->target->node);
+        else
+                conditions_say(&vm->conditions, "Migrating", "False", REASON_NOT_MIGRATING, "no migration is under way");
 }
 
 static const char *mib_text(struct vm_context *vm, uint64_t mib)
@@ -661,7 +684,9 @@ static void set_facts(struct vm_context *vm, enum vm_phase phase, bool runs)
         if (vm->instance || vm->made) {
                 vm->status.epoch = vm->epoch;
                 vm->status.has_epoch = true;
-                vm->status.instance_name = intent_name(vm->arena, 'i', vm->object->uid, 0);
+                vm->status.instance_name =
+                        vm->instance ? vm->instance->name
+                                     : intent_free_name(vm->cache, &api_instance_kind, vm->arena, 'i', vm->object->uid, 0);
         }
         if (runs && host && host->started_at &&
             g_strcmp0(host->started_at, vm->status.stats ? vm->status.stats->last_start_time : NULL) != 0)
@@ -692,7 +717,7 @@ void vm_mirror(struct vm_context *vm)
         tell_outside(vm);
         say_running(vm, phase);
         say_agent(vm, runs);
-        say_migratable(vm);
+        say_migratable(vm, runs);
         say_configuration(vm, runs);
         say_firmware(vm, runs);
         set_resources(vm);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/vm/context.h"
 
+#include "controllers/migration/migration.h"
+
 #include "generated/reasons.h"
 
 #include <assert.h>
@@ -39,6 +41,8 @@ enum turn_result vm_teardown(struct vm_context *vm)
         if (vm->instance && !intent_retire(vm->turn, vm->instance, status ? status->state : NULL))
                 return teardown_wait(
                         vm, arena_printf(vm->arena, "waits until host %s has removed its domain", vm->view->spec->node_name));
+        if (!migration_sweep(vm->turn, vm->object, true))
+                return teardown_wait(vm, "waits until what is left of a migration is removed");
         if (!vm_retire_ports(vm, true))
                 return teardown_wait(vm, "waits until its interfaces are removed");
         vm_release_devices(vm);

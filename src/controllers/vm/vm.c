@@ -2,6 +2,7 @@
 #include "controllers/vm/vm.h"
 
 #include "controllers/attachment/attachment.h"
+#include "controllers/migration/migration.h"
 #include "controllers/vm/context.h"
 #include "controllers/vm/redeploy.h"
 #include "generated/reasons.h"
@@ -29,7 +30,7 @@ static const struct cache_object *find_operation(struct vm_context *vm)
                 const struct api_virtual_machine_operation *operation = object->view;
 
                 if (!operation->status || g_strcmp0(operation->status->phase, "InProgress") != 0 || object_deleting(object) ||
-                    g_strcmp0(object->uid, done) == 0 || g_strcmp0(operation->spec->type, "Clone") == 0)
+                    g_strcmp0(object->uid, done) == 0 || !power_order_is_of_machine(operation->spec->type))
                         continue;
                 if (!oldest || object_created_us(object) < object_created_us(oldest))
                         oldest = object;
@@ -177,14 +178,20 @@ static enum turn_result vm_turn(struct turn *turn, const struct cache_object *ob
                 vm_block(&vm, REASON_CLEANUP_PENDING, "its former domain is being removed");
                 (void)intent_retire(turn, vm.instance, vm.view->status ? vm.view->status->state : NULL);
         } else {
-                decide(&vm);
+                if (migration_holds(vm.cache, vm.object))
+                        vm.decision = (struct power_decision){.wish = WISH_NOTHING}; /* until it has come to an end */
+                else
+                        decide(&vm);
                 /* What is carried out counts more, and the next turn renews again. */
-                if (vm.decision.wish == WISH_NOTHING && vm.instance && vm.power_on && !vm_change_live(&vm))
+                if (migration_holds(vm.cache, vm.object))
+                        vm.operation = NULL;
+                else if (vm.decision.wish == WISH_NOTHING && vm.instance && vm.power_on && !vm_change_live(&vm))
                         vm_renew_limits(&vm);
                 vm_carry_out(&vm);
                 tell_approved(&vm);
         }
-        if (!vm.started && vm.instance) {
+        (void)migration_sweep(turn, object, false);
+        if (!vm.started && vm.instance && !migration_holds(vm.cache, vm.object)) {
                 vm_plug(&vm);
                 vm_renew_policies(&vm);
                 if (vm.current)
@@ -318,7 +325,7 @@ static void relate_operation(const struct cache *cache, const struct cache_objec
         const struct cache_object *object = now ? now : before;
         const struct api_virtual_machine_operation *operation = object->view;
 
-        if (operation->spec && operation->spec->virtual_machine_name)
+        if (operation->spec && operation->spec->virtual_machine_name) /* also that of a migration */
                 controller_enqueue(queue, object->namespace, operation->spec->virtual_machine_name);
 }
 
@@ -339,6 +346,13 @@ static void relate_group(const struct cache *cache, const struct cache_object *b
                 kind_enqueue(cache, &api_virtual_machine_kind, (now ? now : before)->namespace, queue);
 }
 
+/* One that is left of a machine which has moved. */
+static void relate_volume(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
+                          struct workqueue *queue)
+{
+        migration_enqueue_machine(cache, now ? now : before, queue);
+}
+
 static const struct {
         const struct schema_kind *kind;
         void (*relate)(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
@@ -346,6 +360,7 @@ static const struct {
 } relations[] = {
         {&api_instance_kind, relate_instance},
         {&api_port_kind, relate_port},
+        {&api_volume_kind, relate_volume},
         {&api_virtual_disk_kind, relate_device},
         {&api_virtual_image_kind, relate_device},
         {&api_cluster_virtual_image_kind, relate_device},

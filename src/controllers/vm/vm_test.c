@@ -193,7 +193,7 @@ static void good_conditions_stay_with_a_message(void)
                 {"ProvisioningReady", "True ProvisioningReady"},
                 {"SizingPolicyMatched", "True SizingPolicyMatched"},
                 {"Running", "True Running"},
-                {"Migratable", "False VirtualMachineDisksNotMigratable"},
+                {"Migratable", "False VirtualMachineNonMigratable"},
                 {"AgentReady", "False AgentNotReady"},
                 {"FirmwareUpToDate", "True FirmwareUpToDate"},
                 {"ConfigurationApplied", "True ConfigurationApplied"},

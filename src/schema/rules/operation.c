@@ -33,7 +33,7 @@ void rules_virtual_machine_operation(const struct json_value *object, const stru
 {
         const struct json_value *force = json_find(object, "spec", "force", NULL);
 
-        static const char *const forced[] = {"Stop", "Restart", "ForceOff", NULL};
+        static const char *const forced[] = {"Stop", "Restart", "ForceOff", "Migrate", "Evict", NULL};
         const char *type = json_find_string(object, "spec", "type", NULL);
 
         if (json_bool(force, false) && g_strcmp0(type, "Start") == 0)
@@ -42,6 +42,8 @@ void rules_virtual_machine_operation(const struct json_value *object, const stru
                 rules_invalid(faults, "spec.force", force, "only Stop and Restart can be forced");
         if (g_strcmp0(type, "Redeploy") != 0 && json_find(object, "spec", "identity", NULL))
                 rules_forbidden(faults, "spec.identity", "it is for type Redeploy");
+        if (g_strcmp0(type, "Migrate") != 0 && json_find(object, "spec", "migrate", NULL))
+                rules_forbidden(faults, "spec.migrate", "it is for type Migrate");
         if (g_strcmp0(type, "Clone") != 0) {
                 if (json_find(object, "spec", "clone", NULL))
                         rules_forbidden(faults, "spec.clone", "it is for type Clone");

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "agent/instance_start.h"
+
+/**
+ * instance_moves() - the turn of an Instance that goes to another host or comes from one: nothing of it is started, stopped or
+ * changed otherwise until that has come to an end
+ *
+ * Return: true: a status was set; false: it stays, or it shall end, and takes its ordinary turn.
+ */
+bool instance_moves(struct instance_turn *turn);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "control/control.h"
+#include "controllers/operation/operation_private.h"
+#include "controllers/placement/placement.h"
+
+/*
+ * Live migration (VirtualMachineOperation Migrate and Evict). Every intent is of one host, so the machine gets another set of them
+ * on the target: Volumes for its disks, Ports, an Instance that starts nothing and keeps what comes. They stand by, in none of the
+ * indexes that controllers find a machine's intents by, until one transaction exchanges the two sets. Which of the two counts is
+ * said by libvirt alone: the source as long as its domain is there, the target once it has the domain for good.
+ */
+
+/** migration_begin() - look whether it can be done, wait for a turn, and have the target get ready. */
+enum turn_result migration_begin(struct op *op);
+/** migration_watch() - follow it; also when the operation, or the machine, is being deleted: then it is given up first. */
+enum turn_result migration_watch(struct op *op);
+
+/** migration_holds() - whether a machine is being moved: nothing else of it is changed meanwhile. */
+bool migration_holds(const struct cache *cache, const struct cache_object *machine);
+/** migration_sweep() - let go of intents that a former host of the machine has removed; @all: ask for the end of those that stand
+ * by, too. Return: whether none is left. */
+bool migration_sweep(struct turn *turn, const struct cache_object *machine, bool all);
+/** migration_enqueue_machine() - the machine that an intent stands by for, if it does. */
+void migration_enqueue_machine(const struct cache *cache, const struct cache_object *intent, struct workqueue *queue);
+/** migration_state() - the latest migration of a machine as its status tells it, or NULL; in @arena. */
+struct api_migration_state *migration_state(const struct cache *cache, const struct cache_object *machine, struct arena *arena);
+
+/* --- shared by the files of this folder --- */
+
+/* What speaks against it, or where it goes. */
+struct migration_plan {
+        const char *node; /* NULL: it cannot be done */
+        const char *reason;
+        const char *words; /* all reasons in one sentence */
+        struct api_migration_finding *findings;
+        size_t n_findings;
+};
+/** migration_plan() - everything is asked, so that every reason is told at once. */
+struct migration_plan migration_plan(struct op *op);
+/** migration_disk_fault() - why the machine itself cannot move while it runs, the first reason; NULL: it can. In @arena. */
+const char *migration_machine_fault(const struct cache *cache, const struct cache_object *machine, struct arena *arena);
+
+/** migration_intents_make() - those of the target, standing by; false: words. */
+bool migration_intents_make(struct op *op, const char *node, const char **reterr_words);
+/** migration_target() - the Instance that stands by for a machine to come, or NULL. */
+const struct cache_object *migration_target(const struct cache *cache, const struct cache_object *machine);
+/** migration_intents_exchange() - the machine is on the target: its intents are those there. */
+void migration_intents_exchange(struct op *op, const struct cache_object *target);
+/** migration_intents_drop() - the machine stays: what was made on the target goes. */
+void migration_intents_drop(struct op *op);
+/** migration_outgoing() - what the source is told. */
+struct api_instance_outgoing *migration_outgoing(struct op *op, const struct cache_object *target);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "virt/virt.h"
+
+#include <stddef.h>
+
+/*
+ * Moving a running domain to another host's libvirt, peer to peer and encrypted: its memory, and the disks that are told. There it
+ * is defined, here it is undefined, in one move. libvirt goes on with it when the caller dies.
+ */
+
+/* What the domain's description says here, and what it shall say there. */
+struct virt_rename {
+        const char *from, *to;
+};
+
+struct virt_migration {
+        const char *uuid;
+        const char *address;      /* of the other host */
+        const char *keys;         /* folder of this host's certificate (migration_tls.h) */
+        const char *instance_uid; /* that owns it there */
+        const struct virt_rename *files;
+        size_t n_files;
+        const char *const *copied; /* those of files, by @from, whose content goes along */
+        size_t n_copied;
+        const struct virt_rename *nics; /* names of interfaces in our metadata */
+        size_t n_nics;
+        bool auto_converge;
+        unsigned bandwidth_mib; /* a second; 0: as fast as it goes */
+};
+
+/**
+ * virt_migrate() - blocks until it is over
+ *
+ * Return: 0: it runs there and is gone here. Else ask virt_migration_look() and virt_domain_get() of both sides what is.
+ */
+int virt_migrate(struct virt *virt, const struct virt_migration *options, struct virt_error *reterr);
+
+/** virt_migration_xml() - the description @xml as it shall be there; g_free(). VIRT_E_INVALID. @ret_targets: of the disks that are
+ * copied, in the order of the description, NULL-terminated; g_strfreev(). */
+int virt_migration_xml(const char *xml, const struct virt_migration *options, char **ret_xml, char ***ret_targets,
+                       struct virt_error *reterr);
+
+struct virt_migration_progress {
+        bool leaves;      /* the domain is being moved away now */
+        bool interrupted; /* it stands still in the middle of a migration that is no more */
+        uint64_t elapsed_ms;
+        uint64_t total_bytes, processed_bytes, remaining_bytes; /* memory and disks */
+        uint64_t bytes_per_second;
+        uint64_t dirty_bytes_per_second;
+        uint64_t iterations;
+        unsigned throttle_percent;
+};
+/** virt_migration_look() - how far it is. */
+int virt_migration_look(struct virt *virt, const char *uuid, struct virt_migration_progress *ret_progress,
+                        struct virt_error *reterr);
+
+/** virt_migration_abort() - the domain stays here; 0 also when none is under way. */
+int virt_migration_abort(struct virt *virt, const char *uuid, struct virt_error *reterr);
