@@ -161,6 +161,8 @@ def ensure_agent():
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
             f.write(token + "\n")
         argv += ["--join-token-file", path]
+    if os.environ.get("GABBRO_DEMO_REBOOT"):
+        argv += ["--reboot-command", os.environ["GABBRO_DEMO_REBOOT"]]
     process, log = spawn("agent", *argv)
 
     def ready():

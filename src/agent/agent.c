@@ -6,6 +6,7 @@
 #include "agent/guest_calls.h"
 #include "agent/migration_keys.h"
 #include "agent/migration_runs.h"
+#include "agent/reboot.h"
 #include "agent/renew.h"
 #include "agent/volume_export.h"
 #include "base/error.h"
@@ -339,6 +340,7 @@ int agent_new(const struct agent_options *options, struct agent **ret_agent, cha
                                              : g_build_filename(options->data_dir, "seeds", NULL);
         agent->libvirt_uri = g_strdup(options->libvirt_uri);
         agent->pool_base = g_strdup(options->pool_base);
+        agent->reboot_command = g_strdup(options->reboot_command ?: REBOOT_COMMAND);
         agent->virt_choice = options->virt;
         agent->steps = options->steps;
         agent->migration_runs = migration_runs_new(agent);
@@ -412,6 +414,7 @@ struct agent *agent_free(struct agent *agent)
         g_free(agent->seed_dir);
         g_free(agent->libvirt_uri);
         g_free(agent->pool_base);
+        g_free(agent->reboot_command);
         g_free(agent);
         return NULL;
 }

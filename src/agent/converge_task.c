@@ -3,6 +3,7 @@
 
 #include "agent/inspect.h"
 #include "agent/pool.h"
+#include "agent/reboot.h"
 #include "agent/volume_export.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -53,7 +54,10 @@ void converge_task(struct job *job)
         static const struct {
                 const char *type;
                 void (*converge)(struct job *job, const struct api_host_task *task);
-        } looks[] = {{"Inspect", converge_inspect}, {"Repair", converge_repair}, {"ExportVolume", converge_export}};
+        } looks[] = {{"Inspect", converge_inspect},
+                     {"Repair", converge_repair},
+                     {"ExportVolume", converge_export},
+                     {"Reboot", converge_reboot}};
         const struct api_host_task *task = job->doc->view;
         struct api_host_task_status status = {.observed_generation = job->doc->generation, .has_observed_generation = true};
         struct virt_pool_info info = {};

@@ -49,7 +49,7 @@ struct resync;
 
 struct agent {
         struct loop *loop;
-        char *data_dir, *seed_dir, *libvirt_uri, *pool_base;
+        char *data_dir, *seed_dir, *libvirt_uri, *pool_base, *reboot_command;
         enum agent_virt virt_choice;
         struct steps *steps; /* (threads) */
 

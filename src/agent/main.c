@@ -24,7 +24,7 @@
 #define CHECKED_FILE "node.crt"
 
 struct options {
-        const char *data_dir, *gateway, *token_file, *libvirt_uri, *pool_base, *seed_base;
+        const char *data_dir, *gateway, *token_file, *libvirt_uri, *pool_base, *seed_base, *reboot_command;
         char *node_name;
         enum agent_virt virt;
         enum log_level level;
@@ -42,6 +42,7 @@ static const char usage[] =
         "  --virt-type TYPE        auto (default: KVM when it is proven to work), kvm or qemu\n"
         "  --pool-base DIR         folders of storage pools below it are made when they are missing\n"
         "  --seed-base DIR         first-boot images are made in DIR/gabbro-seeds (default: in the data folder)\n"
+        "  --reboot-command FILE   what reboots the host, without arguments (default: reboot)\n"
         "  --log-format FORMAT     text (default) or json\n"
         "  --log-level LEVEL       debug, info (default), warning or error\n"
         "  --version, --help\n";
@@ -55,6 +56,7 @@ enum option_id {
         OPTION_VIRT_TYPE,
         OPTION_POOL_BASE,
         OPTION_SEED_BASE,
+        OPTION_REBOOT_COMMAND,
         OPTION_LOG_FORMAT,
         OPTION_LOG_LEVEL,
         OPTION_VERSION,
@@ -70,6 +72,7 @@ static const struct option long_options[] = {
         {"virt-type", required_argument, NULL, OPTION_VIRT_TYPE},
         {"pool-base", required_argument, NULL, OPTION_POOL_BASE},
         {"seed-base", required_argument, NULL, OPTION_SEED_BASE},
+        {"reboot-command", required_argument, NULL, OPTION_REBOOT_COMMAND},
         {"log-format", required_argument, NULL, OPTION_LOG_FORMAT},
         {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
         {"version", no_argument, NULL, OPTION_VERSION},
@@ -137,6 +140,9 @@ static bool take_option(int id, char *value, struct options *options)
                 return true;
         case OPTION_SEED_BASE:
                 options->seed_base = value;
+                return true;
+        case OPTION_REBOOT_COMMAND:
+                options->reboot_command = value;
                 return true;
         case OPTION_VIRT_TYPE:
                 return parse_virt(value, &options->virt);
@@ -251,6 +257,7 @@ static int run(const struct options *options, struct steps *steps)
                 .libvirt_uri = options->libvirt_uri,
                 .pool_base = options->pool_base,
                 .seed_base = options->seed_base,
+                .reboot_command = options->reboot_command,
                 .virt = options->virt,
                 .steps = steps,
         };

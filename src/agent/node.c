@@ -3,6 +3,7 @@
 
 #include "agent/migration_keys.h"
 #include "agent/net/link.h"
+#include "agent/reboot.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -95,7 +96,7 @@ static void gather_info(struct gathering *gathering, struct api_node_status *sta
         const struct host_facts *facts = gathering->host ? &gathering->host->facts : NULL;
 
         info->machine_id = read_line(gathering->arena, "/etc/machine-id");
-        info->boot_id = read_line(gathering->arena, "/proc/sys/kernel/random/boot_id");
+        info->boot_id = host_boot_id(gathering->arena);
         info->kernel_version = read_line(gathering->arena, "/proc/sys/kernel/osrelease");
         info->os_image = os_image(gathering->arena);
         info->kubelet_version = GABBRO_VERSION;

@@ -36,7 +36,7 @@ const struct cli_verb cli_verbs[] = {
          cli_callbacks},
         {"events", "", "What happened, oldest first; -w follows", cli_events},
         {"pool", "drain|resume|... NAME", "Storage pools: take no new disks, look again, delete by a plan", cli_pool},
-        {"node", "join-token", "Make a token with which a host joins", cli_node},
+        {"node", "join-token | reboot NAME", "Let a host join, or reboot one with its machines", cli_node},
         {"role", "list|grant|revoke|who-can", "Who may what: give and take roles, ask who can", cli_role},
         {"login", "USER", "Log in with a password; the session goes into the kubeconfig", cli_login},
         {"logout", "", "End the session", cli_logout},

@@ -27,6 +27,7 @@ void cloud_add_node(struct cloud *cloud, const char *name, unsigned cores, unsig
         cloud_applyf(cloud,
                      "apiVersion: v1\nkind: Node\nmetadata: {name: %s}\n"
                      "status:\n"
+                     "  nodeInfo: {bootID: boot-0}\n"
                      "  capacity: {cpu: \"%u\", memory: %uGi}\n"
                      "  allocatable: {cpu: \"%u\", memory: %uGi}\n"
                      "  virtualization: {type: kvm, typeReason: proven, qemuVersion: 7.2.0, libvirtVersion: 9.0.0, firmwares: "
@@ -138,12 +139,22 @@ static void take_export(struct cloud *cloud, const struct store_object *task)
         cloud_status_in(cloud, namespace ? &api_virtual_image_kind : &api_cluster_virtual_image_kind, namespace, name, json);
 }
 
+/* The host goes down and comes back at once. */
+static void take_reboot(struct cloud *cloud, const struct store_object *task)
+{
+        g_autofree char *json = g_strdup_printf("{\"nodeInfo\": {\"bootID\": \"boot-of-%s\"}}", task->name);
+
+        cloud_status(cloud, &api_node_kind, json_find_string(task->root, "spec", "nodeName", NULL), json);
+}
+
 static bool answer_task(struct cloud *cloud, const struct store_object *object)
 {
         if (strcmp(state_of(object), "Succeeded") == 0 || strcmp(state_of(object), "Failed") == 0)
                 return false;
         if (g_strcmp0(json_find_string(object->root, "spec", "type", NULL), "ExportVolume") == 0)
                 take_export(cloud, object);
+        if (g_strcmp0(json_find_string(object->root, "spec", "type", NULL), "Reboot") == 0)
+                take_reboot(cloud, object);
         answer(cloud, object, "{\"state\": \"Succeeded\", \"capacityBytes\": 1000000000000, \"availableBytes\": 900000000000}");
         return true;
 }

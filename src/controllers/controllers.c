@@ -10,6 +10,7 @@
 #include "controllers/image/image.h"
 #include "controllers/network/network.h"
 #include "controllers/node/node.h"
+#include "controllers/nodeop/nodeop.h"
 #include "controllers/object.h"
 #include "controllers/operation/operation.h"
 #include "controllers/pod/pod.h"
@@ -21,11 +22,13 @@
 #include <string.h>
 
 const struct controller *const controllers_all[] = {
-        &vm_controller,         &disk_controller,           &address_controller,   &lease_controller,
-        &image_controller,      &cluster_image_controller,  &blob_controller,      &operation_controller,
-        &attachment_controller, &class_controller,          &node_controller,      &pool_controller,
-        &network_controller,    &security_group_controller, &pod_controller,       &callback_controller,
-        &gc_controller,         &gc_task_controller,        &namespace_controller, NULL,
+        &vm_controller,       &disk_controller,           &address_controller,
+        &lease_controller,    &image_controller,          &cluster_image_controller,
+        &blob_controller,     &operation_controller,      &attachment_controller,
+        &class_controller,    &node_controller,           &pool_controller,
+        &network_controller,  &security_group_controller, &pod_controller,
+        &callback_controller, &node_operation_controller, &gc_controller,
+        &gc_task_controller,  &namespace_controller,      NULL,
 };
 
 const struct schema_kind *const controllers_kinds[] = {
@@ -54,6 +57,7 @@ const struct schema_kind *const controllers_kinds[] = {
         &api_virtual_disk_kind,
         &api_virtual_machine_kind,
         &api_virtual_machine_operation_kind,
+        &api_node_operation_kind,
         &api_virtual_machine_block_device_attachment_kind,
         &api_volume_kind,
         &api_port_kind,
@@ -364,6 +368,15 @@ static void delivery_by_callback(const struct cache_object *object, struct cache
                 cache_index_add(keys, view->spec->callback->uid);
 }
 
+static void node_operation_by_node(const struct cache_object *object, struct cache_index_keys *keys)
+{
+        const struct api_node_operation *view = object->view;
+        const char *phase = view->status ? view->status->phase : NULL;
+
+        if (view->spec && g_strcmp0(phase, "Completed") != 0 && g_strcmp0(phase, "Failed") != 0)
+                cache_index_add(keys, view->spec->node_name);
+}
+
 void controllers_define_indexes(struct cache *cache)
 {
         static const struct {
@@ -397,6 +410,7 @@ void controllers_define_indexes(struct cache *cache)
                 {INDEX_DISK_BY_POOL, &api_virtual_disk_kind, disk_by_pool},
                 {INDEX_DISK_BY_DIGEST, &api_virtual_disk_kind, disk_by_digest},
                 {INDEX_STANDBY_BY_MACHINE, NULL, standby_by_machine},
+                {INDEX_NODE_OPERATION_BY_NODE, &api_node_operation_kind, node_operation_by_node},
                 {INDEX_DEPENDENTS, NULL, gc_index_owners},
                 {INDEX_IMAGE_BY_SOURCE, &api_virtual_image_kind, image_by_source},
                 {INDEX_CLUSTER_IMAGE_BY_SOURCE, &api_cluster_virtual_image_kind, cluster_image_by_source},

@@ -126,8 +126,9 @@ char *device_key(const char *kind, const char *namespace, const char *name);
 #define INDEX_STANDBY_BY_MACHINE                                                                                                   \
         "standby-by-machine" /* of any kind: machine uid; they are in none of the other indexes by owner                           \
                               */
-#define INDEX_DELIVERY_BY_CALLBACK "delivery-by-callback" /* callback uid */
-#define INDEX_DEPENDENTS           "dependents"           /* of any kind: owner uid */
+#define INDEX_DELIVERY_BY_CALLBACK   "delivery-by-callback"   /* callback uid */
+#define INDEX_NODE_OPERATION_BY_NODE "node-operation-by-node" /* node name; not those that are over */
+#define INDEX_DEPENDENTS             "dependents"             /* of any kind: owner uid */
 
 /** index_one() - the only (else the first) object under a key, or NULL. */
 const struct cache_object *index_one(const struct cache *cache, const char *index, const char *key);

@@ -84,6 +84,8 @@ def test_options_may_stand_before_the_verb(admin):
     (["disk", "upload", "https://x/y"], "gabbro image import"),
     (["node"], "gabbro node join-token"),
     (["node", "join-token", "--ttl", "0"], "seconds"),
+    (["node", "reboot"], "gabbro node reboot NAME"),
+    (["node", "reboot", "a", "--timeout", "0"], "seconds"),
     (["events", "vm"], "gabbro describe"),
     (["callbacks", "frobnicate"], "list|deliveries"),
     (["callbacks", "retry"], "--all"),
@@ -128,7 +130,7 @@ def test_bash_completes_verbs_kinds_and_names(user):
     assert complete(user, "gabbro", "image", "") == ["upload", "import", "from-disk"]
     assert complete(user, "gabbro", "disk", "") == ["upload"]
     assert complete(user, "gabbro", "callbacks", "") == ["list", "deliveries", "retry", "drop"]
-    assert complete(user, "gabbro", "node", "") == ["join-token"]
+    assert complete(user, "gabbro", "node", "") == ["join-token", "reboot"]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

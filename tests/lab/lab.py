@@ -47,6 +47,19 @@ class Host(Cloud):
     def up(self, *options):
         subprocess.run([HOST, "up", self.host, *options], check=True, env=self.env, stdin=subprocess.DEVNULL)
 
+    @property
+    def asked(self):
+        """There when the host was told to reboot: namespaces cannot begin themselves anew, reboot() does."""
+        return self.demo / "reboot-asked"
+
+    def reboot(self):
+        """All that runs there ends, and it comes up with what its disks held."""
+        self.asked.unlink(missing_ok=True)
+        subprocess.run([HOST, "down", self.host, "--keep"], check=True, env=self.env, stdin=subprocess.DEVNULL)
+        shutil.rmtree(self.host / "run")
+        (self.host / "etc/listen").unlink(missing_ok=True)  # its address comes after libvirtd
+        self.boot()
+
     def is_up(self):
         return self.run("true", check=False).returncode == 0
 
@@ -65,6 +78,11 @@ class Host(Cloud):
 
     def boot(self):
         """The host comes up with what its disks held: its libvirtd and its agent."""
+        command = self.demo / "reboot-command"
+        self.demo.mkdir(mode=0o755, exist_ok=True)
+        command.write_text(f"#!/bin/sh\nexec touch {self.asked}\n")
+        command.chmod(0o755)
+        self.env["GABBRO_DEMO_REBOOT"] = str(command)
         self.up("--cache", CACHE)
         subprocess.run([HOST, "plug", self.host, self.folder / "gw", f"{self.address}/24"], check=True, stdin=subprocess.DEVNULL)
         self.part("agent")
@@ -99,7 +117,7 @@ class Lab:
     def up(self, count):
         if not self.gateway.is_up():
             self.gateway.up("--bare")
-            for words in ("link add lab type bridge", f"addr add {self.gateway.address}/24 dev lab", "link set lab up"):
+            for words in ("link add lab address 52:54:00:77:00:01 type bridge", f"addr add {self.gateway.address}/24 dev lab", "link set lab up"):
                 self.gateway.run("ip", *words.split())
         self.gateway.part("gateway")
         for number in range(1, count + 1):

@@ -3,6 +3,7 @@
 #include "controllers/migration/migration_hosts.h"
 
 #include "base/quantity.h"
+#include "controllers/nodeop/nodeop.h"
 #include "controllers/object.h"
 #include "controllers/placement/firmware.h"
 #include "controllers/placement/processor.h"
@@ -134,6 +135,15 @@ static const char *rule_cordon(struct judge *judge)
         if (judge->request->in_place || !judge->view->spec || !judge->view->spec->unschedulable)
                 return NULL;
         return "is cordoned";
+}
+
+static const char *rule_operation(struct judge *judge)
+{
+        const char *name;
+
+        if (!node_operation_bars(judge->cache, judge->node->name, &name))
+                return NULL;
+        return arena_printf(judge->arena, "is about to be rebooted (NodeOperation %s)", name);
 }
 
 static const char *rule_taints(struct judge *judge)
@@ -390,6 +400,7 @@ static const struct {
         {"Ready", rule_ready},
         {"Target", rule_target},
         {"Cordon", rule_cordon},
+        {"NodeOperation", rule_operation},
         {"Taints", rule_taints},
         {"NodeSelector", rule_node_selector},
         {"NodeAffinity", rule_node_affinity},

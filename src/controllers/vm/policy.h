@@ -15,6 +15,9 @@ ENUM_TABLE_DECLARE(run_policy);
 
 enum policy_event {
         POLICY_DELETION,
+        /* Its host is rebooted by an operation. */
+        POLICY_HOST_STOPS,
+        POLICY_HOST_IS_BACK,
         POLICY_OPERATION,
         /* It has no domain yet. */
         POLICY_NEW,

@@ -67,6 +67,15 @@ static void bring_operation(struct cloud *cloud, enum run_policy policy, const c
         operate(cloud, "Restart");
 }
 
+static void bring_reboot(struct cloud *cloud, enum run_policy policy, const char *arg)
+{
+        run_with(cloud, policy);
+        if (arg)
+                cloud_hold(cloud, &api_host_task_kind);
+        cloud_apply(cloud, "{apiVersion: gabbro.dev/v1, kind: NodeOperation, metadata: {name: go}, spec: {type: Reboot, nodeName: "
+                           "node-a}}");
+}
+
 static void bring_new(struct cloud *cloud, enum run_policy policy, const char *arg)
 {
         set_policy(cloud, policy);
@@ -168,6 +177,8 @@ static const struct {
 } cells[POLICY_EVENTS] = {
         [POLICY_DELETION] = {bring_deletion, NULL, {"- -", "- -", "- -", "- -"}},
         [POLICY_OPERATION] = {bring_operation, NULL, {"Running 2", "Running 2", "Running 2", "Stopped 1"}},
+        [POLICY_HOST_STOPS] = {bring_reboot, "held", {"Stopped 1", "Stopped 1", "Stopped 1", "Stopped 1"}},
+        [POLICY_HOST_IS_BACK] = {bring_reboot, NULL, {"Running 2", "Running 2", "Running 2", "Stopped 1"}},
         [POLICY_NEW] = {bring_new, NULL, {"Running 1", "Running 1", "Stopped -", "Stopped -"}},
         [POLICY_START_WAITS] = {bring_start_waits, NULL, {"Running 1", "Running 1", "Running 1", "Stopped -"}},
         [POLICY_STOPPED_BEFORE] = {bring_stopped_before, NULL, {"Running 1", "Stopped -", "Stopped -", "Stopped -"}},

@@ -94,6 +94,10 @@ enum policy_event power_event(const struct power_facts *facts)
 
         if (facts->deleting)
                 return POLICY_DELETION;
+        if (facts->hold == HOLD_OFF && facts->has_instance)
+                return POLICY_HOST_STOPS;
+        if (facts->hold == HOLD_ON && facts->has_instance && (!facts->power_on || has_ended(facts)))
+                return POLICY_HOST_IS_BACK;
         if (facts->order != ORDER_NONE && policy_verdict(POLICY_OPERATION, facts->policy) == POLICY_OBEYS)
                 return POLICY_OPERATION;
         if (!facts->has_instance)
@@ -135,6 +139,8 @@ struct power_decision power_decide(const struct power_facts *facts)
                 return obey(facts);
         verdict = policy_verdict(event, facts->policy);
         ret = (struct power_decision){.wish = verdicts[verdict].wish, .reason = verdicts[verdict].reason};
+        if (event == POLICY_HOST_STOPS)
+                ret.reason = REASON_HOST_REBOOTS;
         if (ret.wish == WISH_STOP && (!facts->has_instance || !facts->power_on))
                 ret.wish = WISH_NOTHING; /* it is off already */
         if (event >= POLICY_GUEST_SHUTDOWN && verdict != POLICY_HOLDS_OFF) {

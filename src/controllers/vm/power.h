@@ -29,6 +29,13 @@ enum power_order {
  */
 ENUM_TABLE_DECLARE(power_order);
 
+/* What an operation on the machine's host wants of it. */
+enum power_hold {
+        HOLD_NONE,
+        HOLD_OFF, /* it is off, or goes off, while the host is rebooted */
+        HOLD_ON,  /* it ran before that: it runs again */
+};
+
 enum power_wish {
         WISH_NOTHING, /* leave it as it is */
         WISH_START,   /* a new epoch, on */
@@ -57,7 +64,8 @@ struct power_facts {
         enum power_order order;   /* an operation not carried out yet, or one that waits for what it needs */
         bool order_force;
         enum power_order waits; /* ORDER_START or ORDER_STOP of an operation that ended and could not be done yet */
-        bool renewed;           /* ORDER_REDEPLOY: nothing is left of what its disks held */
+        enum power_hold hold;
+        bool renewed; /* ORDER_REDEPLOY: nothing is left of what its disks held */
 };
 
 struct power_decision {

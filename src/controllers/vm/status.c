@@ -260,6 +260,9 @@ static void say_stopped(struct vm_context *vm)
                                status->error->message);
         else if (g_strcmp0(why, REASON_GUEST_SHUTDOWN) == 0)
                 conditions_say(&vm->conditions, "Running", "False", REASON_GUEST_SHUTDOWN, "it is off: the guest shut itself down");
+        else if (g_strcmp0(why, REASON_HOST_REBOOTS) == 0)
+                conditions_say(&vm->conditions, "Running", "False", REASON_HOST_REBOOTS,
+                               "it is off for the reboot of host %s, and starts again when that is back", vm->node);
         else if (g_strcmp0(why, "Operation") == 0)
                 conditions_say(&vm->conditions, "Running", "False", REASON_STOPPED, "it is off: an operation asked for it");
         else if (why && g_strcmp0(why, "Policy") != 0)

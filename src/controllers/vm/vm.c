@@ -3,6 +3,7 @@
 
 #include "controllers/attachment/attachment.h"
 #include "controllers/migration/migration.h"
+#include "controllers/nodeop/nodeop.h"
 #include "controllers/vm/context.h"
 #include "controllers/vm/redeploy.h"
 #include "generated/reasons.h"
@@ -44,7 +45,7 @@ static void learn_order(struct vm_context *vm)
         const struct api_virtual_machine_operation *operation;
         bool noted;
 
-        vm->operation = find_operation(vm);
+        vm->operation = vm->facts.hold == HOLD_NONE ? find_operation(vm) : NULL; /* they wait until their host is back */
         noted = vm->operation && request && g_str_has_suffix(request, vm->operation->uid);
         if (vm->operation) {
                 operation = vm->operation->view;
@@ -112,6 +113,7 @@ static void learn(struct vm_context *vm, struct turn *turn, const struct cache_o
                 vm->facts.policy = RUN_UNLESS_STOPPED;
         vm->facts.deleting = object_deleting(object);
         learn_instance(vm);
+        vm->facts.hold = node_operation_hold(vm->cache, vm->node, object->uid);
         learn_order(vm);
         vm_learn_size(vm);
 }
@@ -329,6 +331,21 @@ static void relate_operation(const struct cache *cache, const struct cache_objec
                 controller_enqueue(queue, object->namespace, operation->spec->virtual_machine_name);
 }
 
+static void relate_node_operation(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
+                                  struct workqueue *queue)
+{
+        const struct api_node_operation *operation = (now ? now : before)->view;
+
+        g_autoptr(GPtrArray) instances = cache_lookup(cache, INDEX_INSTANCE_BY_NODE, operation->spec->node_name);
+
+        for (guint i = 0; instances && i < instances->len; i++) {
+                const struct api_instance *instance = ((const struct cache_object *)instances->pdata[i])->view;
+
+                enqueue_owner(instance->spec->machine, queue);
+        }
+        enqueue_waiting(cache, queue);
+}
+
 static void relate_network(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                            struct workqueue *queue)
 {
@@ -373,6 +390,7 @@ static const struct {
         {&api_network_kind, relate_network},
         {&api_security_group_kind, relate_group},
         {&api_node_kind, relate_node},
+        {&api_node_operation_kind, relate_node_operation},
         {&api_storage_pool_kind, relate_pool},
 };
 
