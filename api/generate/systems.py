@@ -106,6 +106,8 @@ def os_type(system):
 def rows(folder, newer):
     """Short id -> (name, type, virtio, bios, cores, memory, disk)."""
     systems, table = read(folder), {}
+    if not systems:
+        raise SystemsError(f"{folder} has no systems; install osinfo-db")
     for uri, system in systems.items():
         known = inherited(systems, uri)
         virtio, wants = bool(known & BLOCK) and bool(known & NET), least_of(systems, uri)

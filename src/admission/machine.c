@@ -103,7 +103,8 @@ static void fill_system(const struct admission *admission, struct json_doc *doc,
         const char *type = json_find_string(spec, "osType", NULL);
         bool windows;
 
-        if (!system)
+        /* A name that comes later changes no device of a machine that exists; who leaves out what was filled in has it again. */
+        if (!system || (admission->old && !json_equal(json_get(spec, "osId"), json_find(admission->old, "spec", "osId", NULL))))
                 return;
         if (!type && wants(admission, spec, NULL, "osType"))
                 json_set_string(doc, spec, "osType", type = schema_system_type_text(system->type));
@@ -137,8 +138,7 @@ void machine_default(const struct admission *admission, struct json_doc *doc)
 
         if (!json_is(spec, JSON_OBJECT))
                 return;
-        if (!admission->old)
-                fill_system(admission, doc, spec);
+        fill_system(admission, doc, spec);
         if (wants(admission, spec, NULL, "virtualMachineClassName")) {
                 g_autofree char *name = class_of_project(admission);
 

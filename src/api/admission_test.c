@@ -203,12 +203,22 @@ static void a_system_gives_a_new_machine_its_devices(void)
                 {"GET", MACHINES "/v", NULL, 200, "/spec/bootloader", "EFI"},
                 {"POST", MACHINES, SYSTEM("x", "\"osId\":\"winxp\""), 201, "/spec/osType", "Legacy"},
                 {"POST", MACHINES, SYSTEM("l", "\"osId\":\"debian12\""), 201, "/spec/osType", "Generic"},
+                {"PUT", MACHINES "/w", SYSTEM("w", "\"osId\":\"win11\",\"runPolicy\":\"Manual\""), 200, "/spec/osType", "Windows"},
+                {"GET", MACHINES "/w", NULL, 200, "/spec/bootloader", "EFIWithSecureBoot"},
+                /* a name that comes later changes nothing */
+                {"POST", MACHINES, SYSTEM("late", "\"osType\":\"Windows\""), 201, "/spec/bootloader", "BIOS"},
+                {"PUT", MACHINES "/late", SYSTEM("late", "\"osType\":\"Windows\",\"osId\":\"win11\""), 200, "/spec/bootloader",
+                 "BIOS"},
                 {"POST", MACHINES, SYSTEM("n", "\"osId\":\"debain12\""), 422, "/details/causes/0/field", "spec.osId"},
         };
         static const struct {
                 const char *path;
                 bool expect;
-        } virtio[] = {{MACHINES "/w", false}, {MACHINES "/v", true}, {MACHINES "/x", false}, {MACHINES "/l", true}};
+        } virtio[] = {{MACHINES "/late", true},
+                      {MACHINES "/w", false},
+                      {MACHINES "/v", true},
+                      {MACHINES "/x", false},
+                      {MACHINES "/l", true}};
 
         world_run_rows(world, rows, G_N_ELEMENTS(rows));
 
