@@ -191,6 +191,25 @@ static int unplug(struct plugging *plugging, const char *name)
 /* --- disks that come -------------------------------------------------------------------------------------------------------------
  */
 
+/* The first CD drive of a machine needs the controller that it would have been started with. Defined first: a drive that is defined
+ * without it would get another one. */
+static int bring_controller(struct plugging *plugging, struct virt_error *reterr)
+{
+        struct instance_turn *turn = plugging->turn;
+        struct virt_error ignored = {};
+        struct virt_pci pci;
+        int r = virt_scsi_place(&turn->live->domain, &pci, reterr);
+
+        if (r) {
+                return r;
+        }
+        (void)virt_domain_plug_scsi(virt_of(plugging), turn->uuid, &pci, VIRT_WHERE_DEFINITION, &ignored);
+        (void)job_pass(turn->job, "plug", "controller-defined");
+        r = virt_domain_plug_scsi(virt_of(plugging), turn->uuid, &pci, VIRT_WHERE_LIVE, reterr);
+        (void)job_pass(turn->job, "plug", "controller");
+        return r ? r : instance_read_live(turn, reterr);
+}
+
 /* As the Instance describes it, with places that are free in the running domain. */
 static int describe(struct plugging *plugging, const char *name, struct virt_disk *ret_disk, struct virt_error *reterr)
 {
@@ -202,6 +221,12 @@ static int describe(struct plugging *plugging, const char *name, struct virt_dis
         for (size_t i = 0; !r && i < domain.n_disks; i++) {
                 if (g_strcmp0(domain.disks[i].name, name) == 0) {
                         *ret_disk = domain.disks[i];
+                        if (ret_disk->bus == VIRT_BUS_SCSI && !turn->live->domain.scsi_pci.set) {
+                                r = bring_controller(plugging, reterr);
+                                if (r) {
+                                        return r;
+                                }
+                        }
                         return virt_disk_place(&turn->live->domain, ret_disk, reterr);
                 }
         }
@@ -481,6 +506,10 @@ const struct json_value *instance_plug_record(struct instance_turn *turn, const 
                 return now;
         }
         copy = json_copy(turn->record, record);
+        if (json_find(now, "devices", "scsi", NULL)) { /* it may have come with a CD drive */
+                json_set(turn->record, json_ensure_object(turn->record, copy, "devices"), "scsi",
+                         json_copy(turn->record, json_find(now, "devices", "scsi", NULL)));
+        }
         json_set(turn->record, copy, "disks", json_copy(turn->record, json_get(now, "disks")));
         json_set(turn->record, copy, "interfaces", json_copy(turn->record, json_get(now, "interfaces")));
         json_set_root(turn->record, copy);

@@ -312,6 +312,26 @@ int virt_disk_place(const struct virt_domain *live, struct virt_disk *disk, stru
         return r;
 }
 
+int virt_scsi_place(const struct virt_domain *live, struct virt_pci *ret_pci, struct virt_error *reterr)
+{
+        struct layout layout = {};
+        struct virt_pci pci = {};
+        int r;
+
+        assert(live && !live->scsi_pci.set && ret_pci && reterr);
+
+        r = take_all((struct virt_domain *)live, &layout, reterr);
+        if (!r)
+                r = give_port(&layout, &pci, "scsi", reterr);
+        if (!r && pci.bus > live->root_ports)
+                r = virt_say(
+                        reterr, VIRT_E_INVALID, "NoFreeSlot",
+                        "no slot is left in the running machine for a controller of CD drives; the next start makes room for more");
+        if (!r)
+                *ret_pci = pci;
+        return r;
+}
+
 int virt_nic_place(const struct virt_domain *live, struct virt_nic *nic, struct virt_error *reterr)
 {
         struct layout layout = {};

@@ -140,6 +140,14 @@ int virt_domain_unplug(struct virt *virt, const char *uuid, const struct virt_di
         return call_disk(virt, uuid, &detach, disk, where, reterr);
 }
 
+int virt_domain_plug_scsi(struct virt *virt, const char *uuid, const struct virt_pci *pci, enum virt_where where,
+                          struct virt_error *reterr)
+{
+        g_autofree char *xml = virt_scsi_to_xml(pci);
+
+        return call_device(virt, uuid, &attach, xml, where, reterr);
+}
+
 int virt_domain_change_medium(struct virt *virt, const char *uuid, const struct virt_disk *disk, enum virt_where where,
                               struct virt_error *reterr)
 {

@@ -26,6 +26,10 @@ enum virt_where {
 int virt_domain_plug(struct virt *virt, const char *uuid, const struct virt_disk *disk, enum virt_where where,
                      struct virt_error *reterr);
 
+/** virt_domain_plug_scsi() - attach the controller that CD drives hang on, at @pci. As virt_domain_plug(). */
+int virt_domain_plug_scsi(struct virt *virt, const char *uuid, const struct virt_pci *pci, enum virt_where where,
+                          struct virt_error *reterr);
+
 /**
  * virt_domain_change_medium() - the CD drive @disk, as it was read from the domain, holds @disk->path from now on (NULL: nothing)
  *

@@ -252,6 +252,17 @@ static void add_controllers(xmlNodePtr devices, const struct virt_domain *d)
                 add_address(add_controller(devices, "usb", 0, "qemu-xhci"), &d->usb_pci);
 }
 
+char *virt_scsi_to_xml(const struct virt_pci *pci)
+{
+        AUTO_XML doc = NULL;
+
+        assert(pci && pci->set);
+
+        doc = xml_new("devices");
+        add_address(add_controller(xml_root(doc), "scsi", 0, "virtio-scsi"), pci);
+        return xml_node_to_text(xml_child(xml_root(doc), "controller"));
+}
+
 static void add_limits(xmlNodePtr disk, const struct virt_disk_limits *limits)
 {
         xmlNodePtr iotune = virt_disk_limits_any(limits) ? xml_add(disk, "iotune", NULL) : NULL;

@@ -215,6 +215,13 @@ int virt_disk_place(const struct virt_domain *live, struct virt_disk *disk, stru
 /** virt_disk_to_xml() - the element of a disk whose places are set; g_free(). 0 or VIRT_E_INVALID. */
 int virt_disk_to_xml(const struct virt_disk *disk, char **ret_xml, struct virt_error *reterr);
 
+/** virt_scsi_place() - a place for the controller of CD drives in the running domain @live that has none. 0 or VIRT_E_INVALID
+ * ("NoFreeSlot"). */
+int virt_scsi_place(const struct virt_domain *live, struct virt_pci *ret_pci, struct virt_error *reterr);
+
+/** virt_scsi_to_xml() - the element of that controller; g_free(). */
+char *virt_scsi_to_xml(const struct virt_pci *pci);
+
 /** virt_nic_place() - as virt_disk_place(), for an interface. */
 int virt_nic_place(const struct virt_domain *live, struct virt_nic *nic, struct virt_error *reterr);
 

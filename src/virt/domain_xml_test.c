@@ -772,6 +772,44 @@ static void a_running_domain_takes_what_it_has_slots_for(void)
         g_assert_cmpuint(s.d.root_ports, ==, came + 4);
 }
 
+static void the_first_CD_drive_brings_its_controller(void)
+{
+        struct sample s;
+        struct virt_error error = {};
+        struct virt_disk drive = {
+                .name = "vi-disc", .path = "/pool/disc.iso", .bus = VIRT_BUS_SCSI, .cdrom = true, .read_only = true};
+        struct virt_disk disks[16] = {};
+        g_autofree char *xml = NULL;
+        struct virt_pci pci = {};
+
+        sample_init(&s);
+        g_assert_cmpint(virt_domain_complete(&s.d, &error), ==, 0);
+        g_assert_false(s.d.scsi_pci.set);
+        g_assert_cmpint(virt_disk_place(&s.d, &drive, &error), ==, VIRT_E_INVALID);
+        g_assert_cmpint(virt_scsi_place(&s.d, &pci, &error), ==, 0);
+        g_assert_cmpuint(pci.bus, <=, s.d.root_ports);
+        for (size_t i = 0; i < s.d.n_disks; i++)
+                g_assert_false(s.disks[i].pci.set && s.disks[i].pci.bus == pci.bus);
+        xml = virt_scsi_to_xml(&pci);
+        g_assert_true(g_str_has_prefix(xml, "<controller type=\"scsi\" index=\"0\" model=\"virtio-scsi\">"));
+        s.d.scsi_pci = pci;
+        g_assert_cmpint(virt_disk_place(&s.d, &drive, &error), ==, 0);
+        g_assert_cmpstr(drive.target, ==, "sdb");
+        /* None is left when disks have taken them all. */
+        s.d.scsi_pci = (struct virt_pci){};
+        memcpy(disks, s.disks, s.d.n_disks * sizeof(*disks));
+        s.d.disks = disks;
+        for (char name[] = "h0"; s.d.n_disks < G_N_ELEMENTS(disks); name[1]++) {
+                struct virt_disk disk = {.name = g_intern_string(name), .path = "/pool/hot.raw"};
+
+                if (virt_disk_place(&s.d, &disk, &error))
+                        break;
+                disks[s.d.n_disks++] = disk;
+        }
+        g_assert_cmpint(virt_scsi_place(&s.d, &pci, &error), ==, VIRT_E_INVALID);
+        g_assert_cmpstr(error.reason, ==, "NoFreeSlot");
+}
+
 /* A50: with its link down, until its rules were seen. */
 static void an_interface_that_comes_takes_a_free_place(void)
 {
@@ -850,6 +888,7 @@ int main(int argc, char **argv)
         g_test_add_func("/domain/names_and_weights_follow_their_rules", names_and_weights_follow_their_rules);
         g_test_add_func("/plug/A48_places", a_disk_that_comes_takes_a_free_place_and_keeps_its_own);
         g_test_add_func("/plug/A48_slots", a_running_domain_takes_what_it_has_slots_for);
+        g_test_add_func("/plug/first-drive", the_first_CD_drive_brings_its_controller);
         g_test_add_func("/plug/A50_places", an_interface_that_comes_takes_a_free_place);
         g_test_add_func("/plug/A48_refused", what_cannot_come_is_refused_with_words);
         return g_test_run();

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Discs in the CD drive of a machine that runs: another one, none, one again; the guest reads each. Attached, a drive comes with its disc."""
 import json
+import re
 
 import pytest
 from fleet import Machine, manifest
@@ -31,11 +32,16 @@ def machine(cloud):
     cloud.kubectl("delete", "vi", *[n.lower() for n in names], timeout=60)
 
 
+def in_guest(machine, script):
+    """What it prints; None: the guest does not answer."""
+    result = machine.cloud.gabbro("guest", "exec", machine.name, "--", "sh", "-c", script, check=False)
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
 def reads(machine, drive="sr0"):
     """The name of the disc that the guest finds in its drive; "": it finds none; None: the guest does not answer."""
     script = f"dd if=/dev/{drive} bs=2048 skip=16 count=1 2>/dev/null | dd bs=1 skip=40 count=32 2>/dev/null"
-    result = machine.cloud.gabbro("guest", "exec", VM, "--", "sh", "-c", script, check=False)
-    return result.stdout.strip() if result.returncode == 0 else None
+    return in_guest(machine, script)
 
 
 def put(machine, *discs):
@@ -77,6 +83,48 @@ def test_an_attached_iso_is_a_drive_of_its_own(machine):
     machine.cloud.gabbro("detach", VM, "vi/disc-b", "--wait", "--timeout", "20")
     assert len(drives(machine)) == len(drives(machine, "--inactive")) == 1
     assert reads(machine, "sr1") in ("", None)
+
+
+def test_a_guest_that_has_locked_the_tray_keeps_its_disc_and_that_is_told(machine):
+    """The guest is asked, never robbed: the other disc comes when it lets go (D99, D101)."""
+    put(machine, "disc-a")
+    assert reads(machine) == "DISC-A"
+    assert in_guest(machine, "sleep 600 </dev/sr0 >/dev/null 2>&1 & echo $! | tee /tmp/holder").isdigit(), "an open drive is locked"
+    patch = [{"op": "replace", "path": "/spec/blockDeviceRefs/1/name", "value": "disc-b"}]
+    machine.cloud.kubectl("patch", "vm", VM, "--type", "json", "-p", json.dumps(patch))
+    told = machine.cloud.eventually("it is told", lambda: (c := condition(machine.vm(), "ConfigurationApplied"))["status"] == "False" and
+                                    "into the CD drive" in c["message"] and c, 40)
+    assert "tray of 'sda'" in told["message"] and reads(machine) == "DISC-A", told
+    in_guest(machine, "kill $(cat /tmp/holder)")
+    machine.until("the other disc is in", lambda m: reads(m) == "DISC-B", 40)
+    machine.cloud.gabbro("wait", "vm", VM, "--for", "condition=ConfigurationApplied", "--timeout", "20")
+
+
+def test_a_machine_without_a_drive_gets_its_first_while_it_runs(machine):
+    """With its controller; both are what the next start has (D99, D102)."""
+    bare, cloud = "cd-bare", machine.cloud
+    items = manifest(bare, "AlwaysOn")
+    items[1]["spec"]["cpu"]["coreFraction"] = "100%"
+    cloud.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    try:
+        cloud.wait("vm", bare, "phase=Running", 60)
+        Machine(cloud, bare).until("its agent answers", lambda m: in_guest(m, "echo here") == "here", 120)
+        made = Machine(cloud, bare)
+        assert "type='scsi'" not in cloud.virsh("dumpxml", made.uuid())
+        cloud.gabbro("attach", bare, "vi/disc-a", "--wait", "--timeout", "30", timeout=60)
+        made.until("the guest reads it", lambda m: reads(m) == "DISC-A", 20)
+        places = [controllers(made), controllers(made, "--inactive")]
+        assert len(places[0]) == 1 and places[0] == places[1], places
+        cloud.gabbro("restart", bare, "--force", "--wait", "--timeout", "60", timeout=90)
+        assert controllers(made) == places[0], "the next start has it at the same place"
+    finally:
+        cloud.kubectl("delete", "--ignore-not-found", f"vm/{bare}", f"vmbda/{bare}-disc-a", f"vd/{bare}-root", timeout=90)
+
+
+def controllers(machine, *flags):
+    """Model and place of each SCSI controller."""
+    xml = machine.cloud.virsh("dumpxml", machine.uuid(), *flags)
+    return re.findall(r"<controller type='scsi' index='0' model='(virtio-scsi)'>.*?bus='(\w+)' slot='(\w+)'", xml, re.S)
 
 
 def test_without_live_a_disc_waits_for_the_restart(machine):
