@@ -3,8 +3,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "virt/image_header.h"
 #include "virt/pools.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -139,6 +141,61 @@ static void check_pool(struct inspect *inspect, const struct api_volume_pool *po
         virt_pool_info_clear(&info);
 }
 
+static void say_owner(struct inspect *inspect, struct api_host_finding *finding, const struct inspect_intent *intent)
+{
+        const struct api_object_ref *owner = ((const struct api_volume *)intent->doc->view)->spec->owner;
+
+        finding->uid = arena_strdup(inspect->arena, intent->uid);
+        if (owner) {
+                finding->object = arena_printf(inspect->arena, "%s/%s/%s", owner->kind, owner->namespace ?: "-", owner->name);
+        }
+}
+
+/* The path of the Volume that another one was made of; NULL: it is not known here. */
+static const char *path_of(struct inspect *inspect, const char *name)
+{
+        for (unsigned i = 0; i < inspect->known->intents->len; i++) {
+                const struct inspect_intent *intent = inspect->known->intents->pdata[i];
+                const struct api_volume_status *told = intent->kind == &api_volume_kind && g_strcmp0(intent->name, name) == 0
+                                                               ? inspect_told(inspect, intent)
+                                                               : NULL;
+
+                if (told) {
+                        return told->path;
+                }
+        }
+        return NULL;
+}
+
+/* A linked Volume reads from the Volume that it was made of, and no other one from anything. */
+static void check_link(struct inspect *inspect, const struct inspect_intent *intent, const struct api_volume_status *told,
+                       const char *path)
+{
+        const struct api_volume_spec *spec = ((const struct api_volume *)intent->doc->view)->spec;
+        bool linked = spec->copy && told->copied && g_strcmp0(told->copied->mode, "Linked") == 0;
+        const char *wanted = linked ? path_of(inspect, spec->copy->volume) : NULL;
+        autofd fd = g_strcmp0(spec->format, "qcow2") == 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+        g_autofree char *name = NULL;
+        struct api_host_finding *finding;
+
+        if (fd < 0 || image_header_backing(fd, &name) < 0 || g_strcmp0(name, wanted) == 0) {
+                return; /* what cannot be read is told by others */
+        }
+        if (intent->busy) {
+                inspect_later(inspect);
+                return;
+        }
+        finding = inspect_found(inspect, REASON_LINK_BROKEN, "Critical", "%s", path);
+        say_owner(inspect, finding, intent);
+        inspect_evidence(inspect, finding, "its header says that it reads from %s", name ? name : "no other file");
+        if (linked) {
+                inspect_evidence(inspect, finding, "it was made of Volume %s, whose file is %s", spec->copy->volume,
+                                 wanted ? wanted : "not known on this host");
+        } else {
+                inspect_evidence(inspect, finding, "Volume %s was made to stand alone", intent->name);
+        }
+}
+
 /* A Volume that says Ready has its file. */
 static void check_volume(struct inspect *inspect, const struct inspect_intent *intent)
 {
@@ -155,6 +212,7 @@ static void check_volume(struct inspect *inspect, const struct inspect_intent *i
         path = told->path ? g_strdup(told->path) : g_build_filename(volume->spec->pool->path, volume->spec->volume_name, NULL);
         there = lstat(path, &info) == 0;
         if (there && S_ISREG(info.st_mode)) {
+                check_link(inspect, intent, told, path);
                 return;
         }
         if (intent->busy) {
@@ -162,11 +220,7 @@ static void check_volume(struct inspect *inspect, const struct inspect_intent *i
                 return;
         }
         finding = inspect_found(inspect, there ? REASON_VOLUME_REPLACED : REASON_VOLUME_MISSING, "Critical", "%s", path);
-        finding->uid = arena_strdup(inspect->arena, intent->uid);
-        if (volume->spec->owner) {
-                finding->object = arena_printf(inspect->arena, "%s/%s/%s", volume->spec->owner->kind,
-                                               volume->spec->owner->namespace ?: "-", volume->spec->owner->name);
-        }
+        say_owner(inspect, finding, intent);
         inspect_evidence(inspect, finding, "the status of Volume %s says Ready at %s", intent->name, path);
         if (there) {
                 say_file(inspect, finding, path, &info);

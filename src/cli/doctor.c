@@ -182,9 +182,9 @@ static void note_unlooked(struct doctor *doctor)
 static void keep_storage(struct doctor *doctor)
 {
         static const char *const codes[] = {
-                "StrayVolume",       "VolumeMissing", "VolumeReplaced", "PoolLost",    "StrayImageFile",
-                "StrayBlob",         "BlobMissing",   "BlobDamaged",    "StrayUpload", "DiskSharedWritable",
-                "DiskInTwoMachines", "StrayJournal",  "HalfUpload",     NULL};
+                "StrayVolume",        "VolumeMissing",     "VolumeReplaced", "LinkBroken",  "PoolLost",
+                "StrayImageFile",     "StrayBlob",         "BlobMissing",    "BlobDamaged", "StrayUpload",
+                "DiskSharedWritable", "DiskInTwoMachines", "StrayJournal",   "HalfUpload",  NULL};
         struct json_value *list = findings_of(doctor->report);
 
         for (size_t i = json_length(list); i > 0; i--)

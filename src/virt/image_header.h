@@ -55,6 +55,14 @@ struct image_refusal {
 int image_header_judge(int fd, struct image_facts *ret_facts, struct image_refusal *reterr_refusal);
 
 /**
+ * image_header_backing() - the name of the file behind a qcow2 file, as its header has it, whether or not there is such a file
+ * @ret_name: g_free(); NULL: it stands alone
+ *
+ * Return: 0, -EBADMSG (no qcow2 file, or a damaged header), or -errno when it cannot be read.
+ */
+int image_header_backing(int fd, char **ret_name);
+
+/**
  * image_header_judge_bytes() - the same from the first bytes of a file of @file_size bytes
  * @len: all of the file, or IMAGE_HEADER_READ_MAX of it
  * @tail: its last 512 bytes (footers of VHD and DMG), or NULL when it is shorter

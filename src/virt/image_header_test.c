@@ -356,6 +356,33 @@ static void files_are_judged_by_their_descriptor(void)
         g_assert_cmpint(image_header_judge(null, &facts, &refusal), ==, IMAGE_E_REFUSED);
 }
 
+static void the_file_behind_an_image_is_named(void)
+{
+        static const uint8_t sizes[][2] = {{0xff, 0xff}, {0, 0}, {0, 200}}; /* too long, nothing, beyond the end */
+        static const char name[] = "/pool/base.qcow2";
+        uint8_t head[256] = {'Q', 'F', 'I', 0xfb, 0, 0, 0, 3};
+        g_autofree char *found = NULL;
+        autofd fd = memfd_create("linked", MFD_CLOEXEC);
+
+        g_assert_cmpint(image_header_backing(fd, &found), ==, -EBADMSG);
+        g_assert_cmpint(pwrite(fd, head, sizeof(head), 0), ==, sizeof(head));
+        g_assert_cmpint(image_header_backing(fd, &found), ==, 0);
+        g_assert_null(found);
+        head[15] = 120;
+        head[19] = sizeof(name) - 1;
+        memcpy(head + 120, name, sizeof(name) - 1);
+        g_assert_cmpint(pwrite(fd, head, sizeof(head), 0), ==, sizeof(head));
+        g_assert_cmpint(image_header_backing(fd, &found), ==, 0);
+        g_assert_cmpstr(found, ==, name);
+        for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
+                g_clear_pointer(&found, g_free);
+                memcpy(head + 18, sizes[i], 2);
+                g_assert_cmpint(pwrite(fd, head, sizeof(head), 0), ==, sizeof(head));
+                g_assert_cmpint(image_header_backing(fd, &found), ==, -EBADMSG);
+                g_assert_null(found);
+        }
+}
+
 static void format_names_go_both_ways(void)
 {
         for (enum image_format f = IMAGE_FORMAT_RAW; f <= IMAGE_FORMAT_ISO; f++) {
@@ -382,6 +409,7 @@ int main(int argc, char **argv)
                         blank_lines_to_the_end_are_raw_and_read_nothing_beyond);
         g_test_add_func("/image/iso_images_are_known_and_cut_ones_refused", iso_images_are_known_and_cut_ones_refused);
         g_test_add_func("/image/files_are_judged_by_their_descriptor", files_are_judged_by_their_descriptor);
+        g_test_add_func("/image/the_file_behind_an_image_is_named", the_file_behind_an_image_is_named);
         g_test_add_func("/image/format_names_go_both_ways", format_names_go_both_ways);
         return g_test_run();
 }

@@ -4,8 +4,12 @@
 #include "base/limits.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <glib.h>
 #include <inttypes.h>
 #include <stddef.h>
+#include <string.h>
+#include <unistd.h>
 
 /* Bounds as in QEMU's block/qcow2.h: an image beyond them could not be opened anyway. */
 #define CLUSTER_BITS_MIN          9
@@ -224,5 +228,34 @@ int image_qcow2_judge(const struct image_view *view, struct image_facts *ret_fac
                 .dirty = h.incompatible & INCOMPATIBLE_DIRTY,
                 .zstd = h.compression == 1,
         };
+        return 0;
+}
+
+#define BACKING_BYTES_MAX 1023 /* as in QEMU */
+
+int image_header_backing(int fd, char **ret_name)
+{
+        uint8_t head[HEADER_BYTES_V2];
+        struct image_view view = {.bytes = head, .len = sizeof(head)};
+        struct qcow2_header h;
+
+        assert(ret_name);
+        *ret_name = NULL;
+        ssize_t n = pread(fd, head, sizeof(head), 0);
+        if (n < 0)
+                return -errno;
+        if (n < (ssize_t)sizeof(head) || memcmp(head, "QFI\xfb", 4) != 0)
+                return -EBADMSG;
+        h.backing_offset = image_be(&view, 8, 8);
+        h.backing_size = (uint32_t)image_be(&view, 16, 4);
+        if (!h.backing_offset)
+                return 0;
+        if (h.backing_size == 0 || h.backing_size > BACKING_BYTES_MAX || h.backing_offset > INT64_MAX)
+                return -EBADMSG;
+        g_autofree char *name = g_malloc0(h.backing_size + 1);
+        n = pread(fd, name, h.backing_size, (off_t)h.backing_offset);
+        if (n != (ssize_t)h.backing_size)
+                return n < 0 ? -errno : -EBADMSG;
+        *ret_name = g_steal_pointer(&name);
         return 0;
 }

@@ -159,6 +159,12 @@ def test_E28_a_linked_disk_at_rest_is_copied_whole_with_all_that_it_reads_from(c
     cloud.wait("vi", "of-link", "phase=Ready", 60)
     assert content(cloud, cloud.demo / "gateway/blobs/sha256" / cloud.get("vi", "of-link")["status"]["target"]["digest"]) == wanted
     cloud.gabbro("delete", "vi", "of-link", "--wait")
+    link, other = path_of(cloud, "link"), path_of(cloud, "first-vm-root")
+    assert cloud.gabbro("storage", "doctor", check=False, timeout=60).stdout.count("LinkBroken") == 0
+    cloud.run("qemu-img", "rebase", "-u", "-f", "qcow2", "-b", other, "-F", "qcow2", link)
+    said = cloud.gabbro("storage", "doctor", check=False, timeout=60).stdout
+    cloud.run("qemu-img", "rebase", "-u", "-f", "qcow2", "-b", path_of(cloud, SOURCE), "-F", "qcow2", link)
+    assert "LinkBroken" in said and link in said and f"its header says that it reads from {other}" in said, said
     for name in ("whole", "link-of-link", "link"):
         delete(cloud, name)
 

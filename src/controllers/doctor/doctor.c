@@ -193,6 +193,38 @@ static bool check_volume_users(const struct cache_object *object, void *userdata
         return true;
 }
 
+/* --- what linked disks read from
+ * --------------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool check_link(const struct cache_object *object, void *userdata)
+{
+        struct doctor_report *report = userdata;
+        const struct api_volume *volume = object->view, *behind;
+        const struct api_volume_copied *copied = volume->status ? volume->status->copied : NULL;
+        const char *mode = copied && copied->mode ? copied->mode : volume->spec->copy ? volume->spec->copy->mode : NULL;
+        const struct cache_object *source;
+        struct doctor_finding *finding;
+
+        if (!volume->spec->copy || g_strcmp0(mode, "Linked") != 0 || object_deleting(object) ||
+            (volume->status && g_strcmp0(volume->status->state, "Gone") == 0))
+                return true;
+        source = cache_get(report->cache, &api_volume_kind, NULL, volume->spec->copy->volume);
+        behind = source ? source->view : NULL;
+        if (source && !object_deleting(source) && g_strcmp0(behind->spec->node_name, volume->spec->node_name) == 0)
+                return true;
+        finding = found(report, REASON_LINK_BROKEN, "Critical", object);
+        seen(report, finding, "it reads what was not written to it from Volume %s", volume->spec->copy->volume);
+        if (!source)
+                seen(report, finding, "there is no such Volume; its file may still lie in the pool");
+        else if (object_deleting(source))
+                seen(report, finding, "that Volume is being deleted");
+        else
+                seen(report, finding, "that Volume lies on node %s, and this one on node %s", behind->spec->node_name,
+                     volume->spec->node_name);
+        return true;
+}
+
 /* --- I3: no address twice
  * ------------------------------------------------------------------------------------------------------------------------
  */
@@ -507,6 +539,7 @@ struct doctor_report *doctor_look(const struct cache *cache, uint64_t now_us)
         *report = (struct doctor_report){.arena = arena_new(0), .findings = g_ptr_array_new(), .cache = cache, .now_us = now_us};
         cache_each(cache, &api_instance_kind, NULL, check_instances, report);
         cache_each(cache, &api_volume_kind, NULL, check_volume_users, report);
+        cache_each(cache, &api_volume_kind, NULL, check_link, report);
         check_addresses(report);
         cache_each(cache, &api_port_kind, NULL, check_policy, report);
         cache_each(cache, &api_virtual_machine_kind, NULL, check_machine, report);

@@ -13,6 +13,13 @@
 
 #define META(more) "creationTimestamp: " OLD ", generation: 1" more
 
+#define LINKED(source)                                                                                                             \
+        "{apiVersion: host.gabbro.dev/v1, kind: Volume, metadata: {name: v-d2-0, uid: v2, finalizers: "                            \
+        "[host.gabbro.dev/agent], " META("") "}, spec: {nodeName: node-a, owner: {kind: VirtualDisk, namespace: default, name: "   \
+                                             "root, uid: d1}, volumeName: "                                                        \
+                                             "l.qcow2, copy: {volume: " source                                                     \
+                                             ", mode: Linked, consistency: Auto}}, status: {state: Ready}}"
+
 /* One machine "web" that runs on node-a, and all that belongs to it. */
 static const char healthy[] = "{apiVersion: v1, kind: Node, metadata: {name: node-a, uid: n1, " META(
         "") "}}\n---\n"
@@ -136,6 +143,10 @@ static const struct doctor_case {
          "DiskInTwoMachines volumes/v-d1-0 -"},
         {"the other machine is off", MACHINE("other", "m2", "Stopped") "---\n" INSTANCE("i-m2-0", "i2", "m2", "Off", "shutoff", ""),
          NULL, ""},
+
+        /* Linked disks */
+        {"a linked disk with what it reads from", LINKED("v-d1-0"), NULL, ""},
+        {"a linked disk whose source is gone", LINKED("v-none"), NULL, "LinkBroken volumes/v-d2-0 -"},
 
         /* I3 */
         {"a MAC address twice", PORT("p-m1-1", "p2", "52:54:00:00:00:01", "10.66.0.8", "gbt2", ", policy: {digest: aa}", READY, ""),
