@@ -19,7 +19,7 @@
 #define RESERVED_MIN_BYTES (512ull << 20) /* of memory, for the host itself */
 #define RESERVED_SHARE     25             /* or one in so many */
 #define ADDRESSES_MAX      16
-#define CONDITIONS_MAX     4
+#define CONDITIONS_MAX     5
 
 /* What the node tells of itself: gathered on a pool thread, sent from the loop; at the start, on a change, once a minute. */
 struct node_report {
@@ -281,6 +281,21 @@ static struct api_node_condition weights_condition(const struct gathering *gathe
         return weights;
 }
 
+/* What becomes of its machines when it is lost: told before it is. */
+static struct api_node_condition restart_condition(const char *now)
+{
+        return (struct api_node_condition){
+                .type = "AutomaticRestart",
+                .status = "False",
+                .reason = REASON_NO_FENCING,
+                .message =
+                        "when this host is lost, its machines are not started elsewhere by themselves: nothing can prove yet that "
+                        "a host which does not answer is off, and two copies would write to the same disks",
+                .last_heartbeat_time = now,
+                .last_transition_time = now,
+        };
+}
+
 static void gather_conditions(struct gathering *gathering, struct api_node_status *status)
 {
         struct api_node_condition *list = arena_array(gathering->arena, CONDITIONS_MAX, sizeof(*list));
@@ -288,6 +303,7 @@ static void gather_conditions(struct gathering *gathering, struct api_node_statu
         const char *time = arena_strdup(gathering->arena, clock_format_rfc3339(clock_real_us(clock_system()), false, now));
 
         list[status->n_conditions++] = ready_condition(gathering, time);
+        list[status->n_conditions++] = restart_condition(time);
         if (gathering->host) {
                 bool proven = gathering->host->kvm_proven;
 

@@ -59,6 +59,10 @@ def test_A59_a_host_out_of_reach_is_told_and_nothing_is_started_twice(lab):
     lab.gateway.wait("vm", "one", "condition=Running=Unknown", 120)
     said = next(c for c in lab.gateway.vm("one")["status"]["conditions"] if c["type"] == "Running")
     assert said["reason"] == "NodeLost" and host.node in said["message"] and "nothing is started elsewhere" in said["message"]
+    unknown = {c["type"] for c in lab.gateway.vm("one")["status"]["conditions"] if (c["status"], c["reason"]) == ("Unknown", "NodeLost")}
+    assert unknown >= {"Running", "AgentReady", "Migratable", "NetworkReady", "ConfigurationApplied", "FirmwareUpToDate"}, unknown
+    described = lab.gateway.gabbro("describe", "node", host.node).stdout
+    assert "AutomaticRestart" in described and "NoFencing" in described and "not started elsewhere" in described, described
     assert ready(lab, host) == "Unknown" and running_on(lab) == before
     lab.heal(host)
     lab.gateway.wait("vm", "one", "condition=Running=True", 60)

@@ -83,7 +83,9 @@ static enum turn_result node_turn(struct turn *turn, const struct cache_object *
                          end_us == 0 ? "the agent has not renewed a lease yet" : "the agent has stopped renewing its lease");
                 if (ready)
                         turn_event(turn, object, true, REASON_AGENT_NOT_RESPONDING,
-                                   "the agent has stopped renewing its lease; what runs there goes on");
+                                   "the agent has stopped renewing its lease; what runs there goes on, and is not started "
+                                   "elsewhere by "
+                                   "itself: nothing can prove that the host is off");
         }
         turn_update_status(turn, object, &status);
         return TURN_DONE;

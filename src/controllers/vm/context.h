@@ -146,6 +146,8 @@ void vm_plug(struct vm_context *vm);
 /** vm_plug_nics() - @spec.ports of the Instance follow the networks of the specification; @running: it takes devices now. true:
  * something changed. */
 bool vm_plug_nics(struct vm_context *vm, struct api_instance_spec *spec, bool running);
+/** vm_say_lost() - while the host of what runs does not answer, a condition that only the host knows is Unknown; else false. */
+bool vm_say_lost(struct vm_context *vm, const char *type);
 /** vm_nic_on_host() - what the host says of the interface of @port, or NULL. */
 const struct api_instance_interface_status *vm_nic_on_host(const struct vm_context *vm, const char *port);
 /** vm_nic_is_down() - whether the machine wants its link to be down. */

@@ -276,6 +276,8 @@ static void say_network(struct vm_context *vm, const char *missing_group)
                 if (port && port->status && port->status->error)
                         error = port->status->error;
         }
+        if (vm_say_lost(vm, "NetworkReady"))
+                return;
         if (missing_group)
                 conditions_say(&vm->conditions, "NetworkReady", "False", REASON_SECURITY_GROUP_NOT_FOUND,
                                "SecurityGroup %s does not exist, so its interfaces stay closed", missing_group);

@@ -298,6 +298,21 @@ static void say_lost(struct vm_context *vm)
                                "host %s does not answer; what runs there is not known, and nothing is started elsewhere", vm->node);
 }
 
+bool vm_say_lost(struct vm_context *vm, const char *type)
+{
+        const struct api_node_condition *ready;
+        bool libvirt;
+
+        assert(vm && type);
+        if (!host_is_lost(vm) || !instance_active(vm->instance))
+                return false;
+        ready = node_ready(vm);
+        libvirt = ready && g_strcmp0(ready->reason, REASON_LIBVIRT_UNREACHABLE) == 0 && g_strcmp0(ready->status, "False") == 0;
+        conditions_say(&vm->conditions, type, "Unknown", libvirt ? REASON_LIBVIRT_UNREACHABLE : REASON_NODE_LOST,
+                       "%s on host %s does not answer, and nobody else knows", libvirt ? "libvirt" : "the agent", vm->node);
+        return true;
+}
+
 /* By hand, or because something of its host failed it. */
 static void say_paused(struct vm_context *vm)
 {
@@ -362,6 +377,8 @@ static void say_agent(struct vm_context *vm, bool runs)
 {
         const struct api_instance_status *status = vm->view ? vm->view->status : NULL;
 
+        if (vm_say_lost(vm, "AgentReady"))
+                return;
         if (runs && status && status->agent_connected) {
                 note_agent(vm);
                 conditions_say(&vm->conditions, "AgentReady", "True", REASON_AGENT_READY, "the guest agent answers");
@@ -396,7 +413,9 @@ static void say_migratable(struct vm_context *vm, bool runs)
         const char *words = hold_words(vm, runs);
         bool moves = migration_holds(vm->cache, vm->object);
 
-        if (words)
+        if (vm_say_lost(vm, "Migratable"))
+                ; /* what it would need is not known */
+        else if (words)
                 conditions_say(&vm->conditions, "Migratable", "False", REASON_VIRTUAL_MACHINE_NON_MIGRATABLE, "%s", words);
         else
                 conditions_say(&vm->conditions, "Migratable", "True", REASON_VIRTUAL_MACHINE_MIGRATABLE,
@@ -468,6 +487,11 @@ static void say_configuration(struct vm_context *vm, bool runs)
                                waiting_words(vm));
                 return;
         }
+        if (vm_say_lost(vm, "ConfigurationApplied")) {
+                conditions_say(&vm->conditions, "AwaitingRestartToApplyConfiguration", "False", REASON_NO_RESTART_REQUIRED,
+                               "no change waits for a restart");
+                return;
+        }
         if (host && host->balloon_late && vm_grows(vm)) {
                 if (!applied || g_strcmp0(applied->reason, REASON_MEMORY_NOT_GIVEN_BACK) != 0)
                         turn_event(vm->turn, vm->object, true, REASON_MEMORY_NOT_GIVEN_BACK, host->balloon_late);
@@ -510,6 +534,8 @@ static void say_firmware(struct vm_context *vm, bool runs)
         const struct api_node *node = object ? object->view : NULL;
         const char *host = node && node->status && node->status->virtualization ? node->status->virtualization->qemu_version : NULL;
 
+        if (vm_say_lost(vm, "FirmwareUpToDate"))
+                return;
         if (runs && own && own->qemu && host && strcmp(own->qemu, host) != 0)
                 conditions_say(&vm->conditions, "FirmwareUpToDate", "False", REASON_FIRMWARE_OUT_OF_DATE,
                                "it runs on QEMU %s, its host has %s now; a restart renews it", own->qemu, host);
@@ -725,7 +751,7 @@ void vm_mirror(struct vm_context *vm)
         say_firmware(vm, runs);
         set_resources(vm);
         set_devices(vm, phase != VM_STOPPED && phase != VM_PENDING);
-        set_networks(vm, runs && !vm->started);
+        set_networks(vm, runs && !vm->started && !host_is_lost(vm));
         set_capabilities(vm, runs);
         set_facts(vm, phase, runs);
         turn_update_status(vm->turn, vm->object, &vm->status);

@@ -570,6 +570,10 @@ static void a_domain_newer_than_its_order_runs(void)
 
 /* --- a lost host --- */
 
+/* What was true when it was heard of last is not told as if it were so now. */
+static const char *const known_to_the_host[] = {"AgentReady", "Migratable", "NetworkReady", "FirmwareUpToDate",
+                                                "ConfigurationApplied"};
+
 static void a_lost_host_keeps_its_machines(void)
 {
         g_autoptr(cloud) cloud = cloud_new(NULL);
@@ -584,6 +588,9 @@ static void a_lost_host_keeps_its_machines(void)
         cloud_advance(cloud, 60 * SECOND_US);
         cloud_expect_phase(cloud, VM, "web", "Running");
         cloud_expect_condition(cloud, VM, "web", "Running", "Unknown NodeLost", "nothing is started elsewhere");
+        for (size_t i = 0; i < G_N_ELEMENTS(known_to_the_host); i++)
+                cloud_expect_condition(cloud, VM, "web", known_to_the_host[i], "Unknown NodeLost", "does not answer");
+        g_assert_true(cloud_has_event(cloud, node, "AgentNotResponding"));
         g_assert_cmpstr(cloud_text(cloud, &api_node_kind, node, "/status/conditions/0/status"), ==, "Unknown");
         cloud_advance(cloud, 3600 * SECOND_US);
         g_assert_cmpstr(cloud_text(cloud, VM, "web", "/status/nodeName"), ==, node);
@@ -608,6 +615,8 @@ static void a_machine_on_a_lost_host_recovers_with_it(void)
         cloud_lose_node(cloud, "node-a", false);
         cloud_advance(cloud, 20 * SECOND_US);
         cloud_expect_condition(cloud, VM, "web", "Running", "True Running", NULL);
+        for (size_t i = 0; i < G_N_ELEMENTS(known_to_the_host); i++)
+                g_assert_false(g_str_has_prefix(cloud_condition(cloud, VM, "web", known_to_the_host[i]), "Unknown"));
 }
 
 static void a_node_that_is_removed_is_a_lost_host(void)
