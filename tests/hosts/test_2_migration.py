@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Machines move between hosts while they run."""
 import json
+import os
 import subprocess
 import time
 
@@ -191,9 +192,9 @@ def test_A19_a_machine_moves_with_its_disk_and_is_the_same_one(lab, mover):
     assert progress["progress"] == "100%" and progress["migration"]["result"] == "Succeeded"
 
 
-def slow(lab, name, mover, **spec):
+def slow(lab, name, mover, mib=3):
     """A move that takes long, under way."""
-    operate(lab, name, migrate={"bandwidthMibPerSecond": 3}, **spec)
+    operate(lab, name, migrate={"bandwidthMibPerSecond": mib})
     lab.gateway.eventually("it is under way", lambda: lab.gateway.vm(mover)["status"]["phase"] == "Migrating"
                            and operation(lab, name).get("migration", {}).get("processedBytes"), 60)
     return operation(lab, name)["migration"]
@@ -219,7 +220,7 @@ def test_A26_the_agents_and_the_gateway_are_killed_in_the_middle(lab, mover):
     """The move goes on without them, and they find what came of it."""
     source = of_node(lab, lab.gateway.vm(mover)["status"]["nodeName"])
     epoch = lab.gateway.vm(mover)["status"]["epoch"]
-    target = of_node(lab, slow(lab, "killed", mover)["targetNode"])
+    target = of_node(lab, slow(lab, "killed", mover, 6)["targetNode"])
     for cloud, name in ((source, "agent"), (target, "agent"), (lab.gateway, "gateway")):
         Daemon(cloud, name).again()
     lab.gateway.gateway_serves()
@@ -240,3 +241,32 @@ def test_A25_the_target_dies_in_the_middle(lab, mover):
     settled(lab, status["nodeName"])
     after = lab.gateway.vm(mover)["status"]
     assert after["nodeName"] == status["nodeName"] and after["epoch"] == status["epoch"] and after["phase"] == "Running"
+
+
+def qemu(host, mover):
+    """Kills the machine's QEMU there."""
+    host.run("bash", "-c", f"kill -9 $(cat /run/libvirt/qemu/{mover}-*.pid)")
+
+
+if os.environ.get("GABBRO_LONG"):
+    @pytest.mark.parametrize("what", ["source libvirtd", "both libvirtd", "target qemu", "source qemu"])
+    def test_A26_one_copy_whatever_is_killed(lab, mover, what):
+        status = lab.gateway.vm(mover)["status"]
+        source = of_node(lab, status["nodeName"])
+        name = what.replace(" ", "-")
+        target = of_node(lab, slow(lab, name, mover)["targetNode"])
+        hosts = {"source": [source], "target": [target], "both": [source, target]}[what.split()[0]]
+        for host in hosts:
+            if what.endswith("qemu"):
+                qemu(host, mover)
+            else:
+                host.libvirtd("kill")
+        if what.endswith("libvirtd"):
+            time.sleep(2)  # the other side shall see it gone
+            for host in hosts:
+                host.libvirtd("start")
+        assert ends(lab, name, 150) == "Failed" and completed(lab, name)["message"]
+        lab.gateway.wait("vm", mover, "phase=Running", 90)
+        settled(lab, source.node)
+        after = lab.gateway.vm(mover)["status"]
+        assert after["nodeName"] == source.node and after["epoch"] == status["epoch"] + (what == "source qemu")
