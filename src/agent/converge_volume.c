@@ -327,6 +327,12 @@ static void create_copy(struct job *job, const struct api_volume_spec *spec)
                 job->again_us = COPY_AGAIN_US;
                 return;
         }
+        if (outcome == VOLUME_COPY_OVERTAKEN) {
+                (void)undo_create(job, spec); /* said by itself; the next turn begins with it */
+                wait_for_source(job, "the machine that had the source has just ended");
+                job->again_us = COPY_AGAIN_US;
+                return;
+        }
         if (outcome == VOLUME_COPY_REFUSED) {
                 (void)journal_undo(job->agent->journal, &key, STEP_CREATE);
                 fail(job, why);

@@ -20,6 +20,7 @@
 #define RESERVED_SHARE     25             /* or one in so many */
 #define ADDRESSES_MAX      16
 #define CONDITIONS_MAX     5
+#define FIRST_LOOK_US      5000000ull
 
 /* What the node tells of itself: gathered on a pool thread, sent from the loop; at the start, on a change, once a minute. */
 struct node_report {
@@ -437,6 +438,11 @@ static void on_timer(struct loop_source *source, void *userdata)
 
         if (report->gathering || report->call) {
                 report->again = true;
+                return;
+        }
+        /* An agent that begins knows nothing yet: what was told before it ended counts until it has looked. */
+        if (!agent->host && !agent->libvirt_words && loop_now_us(agent->loop) < agent->begun_us + FIRST_LOOK_US) {
+                loop_timer_set(report->timer, agent->begun_us + FIRST_LOOK_US - loop_now_us(agent->loop));
                 return;
         }
         report->gathering = true;

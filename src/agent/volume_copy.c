@@ -440,11 +440,23 @@ static int look_at_source(struct copy *copy)
         return r;
 }
 
+/* What failed was asked of a domain that has ended since: the source is at rest now, or another one has it. */
+static bool writer_has_left(const struct copy *copy)
+{
+        struct virt_file_holder holder = {};
+        struct virt_error ignored = {};
+        bool left = virt_file_holder(copy->job->agent->virt, copy->source.path, &holder, &ignored) == 0 &&
+                    (!holder.name || strcmp(holder.uuid, copy->uuid) != 0);
+
+        virt_file_holder_clear(&holder);
+        return left;
+}
+
 enum volume_copy volume_copy(struct job *job, const struct api_volume_spec *spec, struct api_volume_copied *ret_how,
                              struct api_intent_error **ret_why)
 {
         struct copy copy = {.job = job, .spec = spec, .how = ret_how, .why = ret_why};
-        bool begun = false;
+        bool begun = false, overtaken;
         int r;
 
         assert(job->source && spec->copy);
@@ -462,7 +474,11 @@ enum volume_copy volume_copy(struct job *job, const struct api_volume_spec *spec
                         release(copy.uuid);
                 }
         }
+        overtaken = begun && (r || *ret_why) && copy.uuid && writer_has_left(&copy);
         virt_volume_clear(&copy.source);
+        if (overtaken) {
+                return VOLUME_COPY_OVERTAKEN;
+        }
         if (!r && !*ret_why) {
                 return VOLUME_COPY_MADE;
         }

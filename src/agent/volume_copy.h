@@ -15,10 +15,12 @@
 int volume_copy_mend(struct job *job, const struct api_volume_spec *spec, struct virt_error *reterr);
 
 enum volume_copy {
-        VOLUME_COPY_MADE,    /* the file is complete, as large as its source at least, and @ret_how tells how it was made */
-        VOLUME_COPY_FAILED,  /* @ret_why says why; what was made is to be undone */
-        VOLUME_COPY_REFUSED, /* the same, and nothing was made */
-        VOLUME_COPY_WAITS,   /* nothing was made: another disk of the same running machine is being copied; it is tried again */
+        VOLUME_COPY_MADE,      /* the file is complete, as large as its source at least, and @ret_how tells how it was made */
+        VOLUME_COPY_FAILED,    /* @ret_why says why; what was made is to be undone */
+        VOLUME_COPY_OVERTAKEN, /* the machine that had the source open ended meanwhile; what was made is to be undone, and it is
+                                  tried again */
+        VOLUME_COPY_REFUSED,   /* the same, and nothing was made */
+        VOLUME_COPY_WAITS,     /* nothing was made: another disk of the same running machine is being copied; it is tried again */
 };
 /** volume_copy() - make the file of a Volume with spec.copy, its journal step being begun. */
 enum volume_copy volume_copy(struct job *job, const struct api_volume_spec *spec, struct api_volume_copied *ret_how,

@@ -32,6 +32,7 @@ struct cli {
         char *option_kubeconfig, *option_context, *option_namespace, *option_server, *option_token, *option_ca;
         char *option_request_id;
         gboolean option_insecure;
+        bool answered;          /* the gateway has answered this command before */
         char *request_id;       /* of this command: its writes are named by it and their number */
         unsigned requests;      /* writes so far */
         struct http_kept *kept; /* connections to the server */

@@ -92,10 +92,10 @@ static int name_request(struct cli *cli, const struct cli_request *request, char
         return CLI_OK;
 }
 
-/* The connection was lost with the answer, or, after that, the gateway is still starting. */
-static bool is_lost(int r, int status, unsigned attempt)
+/* The connection was lost with the answer, or the gateway that has answered before is still starting. */
+static bool is_lost(int r, int status, unsigned attempt, bool answered)
 {
-        return r == -EIO || (attempt > 0 && (r == -ECONNREFUSED || (r == 0 && status == 503)));
+        return r == -EIO || (r == -ECONNREFUSED && (attempt > 0 || answered)) || (r == 0 && status == 503 && attempt > 0);
 }
 
 static int fetch(struct cli *cli, const struct cli_request *request, const struct http_call_options *call,
@@ -108,8 +108,11 @@ static int fetch(struct cli *cli, const struct cli_request *request, const struc
                 client.kept = NULL; /* on a connection that turns out to be closed it would be sent once more */
         for (unsigned attempt = 0;; attempt++) {
                 r = http_fetch(&client, call, request->userdata, &ret_reply->status, &ret_reply->text, reterr_words);
-                if (attempt >= RETRIES || !is_write(request) || request->once || !is_lost(r, ret_reply->status, attempt))
+                if (attempt >= RETRIES || !is_write(request) || request->once ||
+                    !is_lost(r, ret_reply->status, attempt, cli->answered)) {
+                        cli->answered |= r == 0;
                         return r;
+                }
                 if (attempt == 0)
                         cli_note("The connection to %s is lost; sending the request again under the same name.", cli->server);
                 g_clear_pointer(reterr_words, g_free);

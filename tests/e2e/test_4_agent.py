@@ -42,7 +42,7 @@ spec:
 
 
 def machines(cloud, names):
-    return {v["metadata"]["name"]: v["status"].get("phase") for v in cloud.get("vm")["items"] if v["metadata"]["name"] in names}
+    return {v["metadata"]["name"]: v.get("status", {}).get("phase") for v in cloud.get("vm")["items"] if v["metadata"]["name"] in names}
 
 
 def epoch(cloud, name):

@@ -32,7 +32,7 @@ def remembered(path):
 
 
 def files(folder):
-    return sorted(str(p.relative_to(DEMO)) for p in (DEMO / folder).rglob("*") if not p.is_dir() and not remembered(p))
+    return sorted(str(p.relative_to(DEMO)) for p in (DEMO / folder).rglob("*") if not p.is_dir() and not remembered(p) and p.name not in kept)
 
 
 def disks(root):
@@ -77,6 +77,10 @@ for instance in stored.get("instances.host.gabbro.dev", []):
     # libvirt's own word for an end that it did not see; the machine is off as it was asked to be.
     if instance.get("spec", {}).get("power") == "Off" and instance.get("status", {}).get("state") == "crashed":
         instance["status"]["state"] = "shutoff"
+# Content that no image names any more is kept for a while, for whoever may want the same.
+named = {i.get("status", {}).get("target", {}).get("digest") for kind in ("virtualimages", "clustervirtualimages") for i in stored[kind] or []}
+kept = {b["spec"]["digest"] for b in stored["imageblobs"] or []} - named
+stored["imageblobs"] = [b for b in stored["imageblobs"] or [] if b["spec"]["digest"] not in kept]
 ruleset = out("nft", "list", "ruleset")
 look = {
     "store": stored,

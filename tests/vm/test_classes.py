@@ -111,7 +111,7 @@ def keep_busy(machine):
         said = agent(machine, "guest-exec", path="/bin/sh", arg=["-c", "while :; do :; done"])
         return said and said["pid"]
 
-    return machine.cloud.eventually("the guest is busy", begin, 60)
+    return machine.cloud.eventually("the guest is busy", begin, 120)
 
 
 def cpu_seconds(machine, pid):

@@ -127,7 +127,7 @@ def test_screenshot_is_a_picture_and_a_right_of_its_own(busy):
     """(D58) PNG of the guest's screen; whoever may only read machines does not see their screens."""
     cloud = busy.cloud
     file = cloud.folder / "looked.png"
-    assert "shows the screen" in cloud.gabbro("screenshot", busy.name, "-o", file).stdout
+    cloud.eventually("its host is connected", lambda: "shows the screen" in cloud.gabbro("screenshot", busy.name, "-o", file, check=False).stdout, 30)
     width, height, colours = pixels(file.read_bytes())
     assert width >= 320 and height >= 200 and colours > 1, (width, height, colours)
     assert file.stat().st_mode & 0o077 == 0

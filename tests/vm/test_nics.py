@@ -95,7 +95,7 @@ def packets(machine, tap):
 def link(machine, mac):
     """As the guest, libvirt, its definition and the status have it."""
     virsh = [machine.cloud.virsh("domif-getlink", machine.uuid(), mac, *more).split()[-1] for more in ((), ("--config",))]
-    return [run(machine, "cat /sys/class/net/eth0/carrier"), *virsh, machine.vm()["status"]["networks"][0]["linkState"]]
+    return [run(machine, "cat /sys/class/net/eth0/carrier"), *virsh, machine.vm()["status"]["networks"][0].get("linkState")]
 
 
 UP, DOWN = ["1", "up", "up", "Up"], ["0", "down", "down", "Down"]

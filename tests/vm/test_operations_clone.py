@@ -25,7 +25,7 @@ def written(machine):
 def look(cloud):
     """Machines, disks, volumes and the files of the pool."""
     names = cloud.kubectl("get", "vm,vd,volumes.host.gabbro.dev,vmip", "-o", "name").stdout.split()
-    path = cloud.get("volumes.host.gabbro.dev")["items"][0]["status"]["path"]
+    path = next(p for v in cloud.get("volumes.host.gabbro.dev")["items"] if (p := v.get("status", {}).get("path")))
     return sorted(names), cloud.run("ls", path.rsplit("/", 1)[0]).stdout
 
 
