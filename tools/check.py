@@ -153,11 +153,12 @@ def pytest(total, folder, timeout_s, files=(), name=None, **environment):
 
 
 def black_box(total, timeout_s):
-    """Every folder of tests/ that pytest runs: two at a time, for they mostly wait, the longest first; what loads the machine on purpose alone."""
+    """Every folder of tests/ that pytest runs: those that boot most guests one after the other, beside them the others, for they mostly wait; what
+    loads the machine on purpose alone."""
     folders = {p.parent.name: p.parent for p in (ROOT / "tests").glob("*/conftest.py")}
-    with concurrent.futures.ThreadPoolExecutor(2) as lanes:
-        together = [name for name in folders if name not in ALONE]
-        for done in [lanes.submit(pytest, total, folders[n], timeout_s) for n in sorted(together, key=lambda n: (n not in LONGEST, n))]:
+    lanes = [[n for n in LONGEST if n in folders], sorted(folders.keys() - ALONE - set(LONGEST))]
+    with concurrent.futures.ThreadPoolExecutor(len(lanes)) as threads:
+        for done in [threads.submit(lambda names=names: [pytest(total, folders[n], timeout_s) for n in names]) for names in lanes]:
             done.result()
     for name in sorted(ALONE & folders.keys()):
         pytest(total, folders[name], timeout_s)
