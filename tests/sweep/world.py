@@ -486,9 +486,10 @@ class World:
         marks = {name: daemon.mark() for name, daemon in self.daemons.items()}
         self.do(operation)
         look, calm = None, 0
-        while calm < 3:  # what follows by itself is over when nothing has moved for three looks and no work is noted
+        while calm < 3:  # what follows by itself is over when nothing has moved for three looks, no work is noted and nothing is being deleted
             fresh = normal(self.look())
-            calm = calm + 1 if fresh == look and not any("/journal/" in f for f in fresh["files"]["agent"]) else 0
+            going = [i for items in fresh["store"].values() for i in items or [] if "deletionTimestamp" in i["metadata"]]
+            calm = calm + 1 if fresh == look and not going and not any("/journal/" in f for f in fresh["files"]["agent"]) else 0
             look = fresh
         self.ends[operation.name] = look
         counts = {}
