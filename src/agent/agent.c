@@ -340,6 +340,7 @@ int agent_new(const struct agent_options *options, struct agent **ret_agent, cha
                                              : g_build_filename(options->data_dir, "seeds", NULL);
         agent->libvirt_uri = g_strdup(options->libvirt_uri);
         agent->pool_base = g_strdup(options->pool_base);
+        agent->graphics_address = g_strdup(options->graphics_address);
         agent->reboot_command = g_strdup(options->reboot_command ?: REBOOT_COMMAND);
         agent->virt_choice = options->virt;
         agent->steps = options->steps;
@@ -415,6 +416,7 @@ struct agent *agent_free(struct agent *agent)
         g_free(agent->libvirt_uri);
         g_free(agent->pool_base);
         g_free(agent->reboot_command);
+        g_free(agent->graphics_address);
         g_free(agent);
         return NULL;
 }

@@ -20,7 +20,8 @@ struct agent_options {
         const char *pool_base; /* folders of pools below it are made; NULL: none are */
         const char
                 *seed_base; /* first-boot images lie in its folder "gabbro-seeds", which is made; NULL: in "seeds" of @data_dir */
-        const char *reboot_command; /* a program without arguments; NULL: the system's */
+        const char *graphics_address; /* screens of machines may listen on this IP address for TCP; NULL: they may not */
+        const char *reboot_command;   /* a program without arguments; NULL: the system's */
         enum agent_virt virt;
         struct steps *steps; /* NULL: nobody listens */
 };

@@ -5,6 +5,7 @@
 #include "agent/instance_balloon.h"
 #include "agent/instance_change.h"
 #include "agent/instance_drift.h"
+#include "agent/instance_graphics.h"
 #include "agent/instance_limits.h"
 #include "agent/instance_migrate.h"
 #include "agent/instance_record.h"
@@ -218,6 +219,7 @@ struct api_instance_status instance_status(struct instance_turn *turn)
         instance_tell_limits(turn, &status);
         instance_tell_size(turn, &status);
         instance_tell_balloon(turn, &status);
+        instance_tell_graphics(turn, &status);
         versions->libvirt = turn->job->host->facts.libvirt_version;
         versions->qemu = emulator_version(turn);
         status.versions = versions;
@@ -360,6 +362,7 @@ static bool act_report(struct instance_turn *turn)
 {
         if (instance_plug(turn)) {
                 instance_balloon(turn);
+                instance_graphics(turn);
                 if (instance_see_definition(turn)) {
                         report(turn);
                 }
@@ -554,4 +557,5 @@ void converge_instance(struct job *job)
         virt_domain_entry_clear(&turn.entry);
         json_doc_free(turn.record);
         virt_facts_free(turn.live);
+        explicit_bzero(turn.password, sizeof(turn.password));
 }

@@ -50,6 +50,7 @@ struct resync;
 struct agent {
         struct loop *loop;
         char *data_dir, *seed_dir, *libvirt_uri, *pool_base, *reboot_command;
+        char *graphics_address; /* screens of machines may listen on it for TCP; NULL: they may not */
         enum agent_virt virt_choice;
         struct steps *steps; /* (threads) */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/instance_start.h"
 
+#include "agent/instance_graphics.h"
 #include "agent/instance_limits.h"
 #include "agent/instance_record.h"
 #include "base/error.h"
@@ -272,7 +273,7 @@ static void describe_size(struct job *job, const struct api_instance_spec *spec,
         domain->max_memory_mib = spec->has_max_memory_mib ? spec->max_memory_mib : 0;
 }
 
-static void describe_extras(const struct api_instance_spec *spec, struct virt_domain *domain)
+static void describe_extras(const struct job *job, const struct api_instance_spec *spec, struct virt_domain *domain)
 {
         static const struct {
                 const char *action;
@@ -284,6 +285,7 @@ static void describe_extras(const struct api_instance_spec *spec, struct virt_do
         domain->no_rng = domain->no_balloon = domain->legacy;
         domain->no_vnc = g_strcmp0(spec->graphics, "None") == 0;
         domain->spice = g_strcmp0(spec->graphics, "SPICE") == 0;
+        domain->graphics_address = instance_graphics_address(job, spec);
         domain->tpm = spec->has_tpm && spec->tpm;
         for (size_t i = 0; i < G_N_ELEMENTS(actions); i++)
                 if (g_strcmp0(spec->watchdog, actions[i].action) == 0)
@@ -317,7 +319,7 @@ int instance_domain(struct job *job, const struct api_instance *instance, const 
         describe_size(job, spec, &domain);
         describe_disks(job, spec, seed_path, &domain);
         describe_nics(job, spec, &domain);
-        describe_extras(spec, &domain);
+        describe_extras(job, spec, &domain);
         r = choose_cpu(job, spec->cpu_model, &domain, reterr);
         if (!r) {
                 r = virt_firmware_choose(&job->host->facts, firmware, &domain, reterr);

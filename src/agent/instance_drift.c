@@ -2,6 +2,7 @@
 #include "agent/instance_drift.h"
 
 #include "agent/instance_change.h"
+#include "agent/instance_graphics.h"
 #include "agent/instance_limits.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -81,10 +82,22 @@ static int describe(struct instance_turn *turn, struct virt_domain *ret_domain, 
 
 static int define(struct instance_turn *turn, const struct virt_domain *domain, struct virt_error *reterr)
 {
-        g_autofree char *xml = NULL;
-        int r = virt_domain_to_xml(domain, &xml, reterr);
+        struct virt_domain whole = *domain;
+        struct api_intent_error *why = instance_graphics_fetch(turn, &whole);
+        char *xml = NULL;
+        int r;
 
-        return r ? r : virt_domain_define(turn->job->agent->virt, xml, reterr);
+        if (why) {
+                reterr->reason = why->reason;
+                g_strlcpy(reterr->words, why->message, sizeof(reterr->words));
+                return VIRT_E_FAILED;
+        }
+        r = virt_domain_to_xml(&whole, &xml, reterr);
+        if (!r) {
+                r = virt_domain_define(turn->job->agent->virt, xml, reterr);
+        }
+        virt_xml_wipe(xml);
+        return r;
 }
 
 static bool lose(struct instance_turn *turn, int outcome, const struct virt_error *error)

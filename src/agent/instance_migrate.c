@@ -72,6 +72,7 @@ static void begin(struct instance_turn *turn, const struct api_instance_outgoing
                 .files = files,
                 .copied = copied,
                 .nics = nics,
+                .graphics_address = outgoing->graphics_address,
                 .n_nics = outgoing->n_ports,
                 .auto_converge = outgoing->auto_converge,
                 .bandwidth_mib = outgoing->has_bandwidth_mib_per_second ? (unsigned)outgoing->bandwidth_mib_per_second : 0,

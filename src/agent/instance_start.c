@@ -2,6 +2,7 @@
 #include "agent/instance_start.h"
 
 #include "agent/instance_change.h"
+#include "agent/instance_graphics.h"
 #include "agent/instance_limits.h"
 #include "agent/seed.h"
 #include "base/clock.h"
@@ -216,19 +217,37 @@ static bool lose(struct instance_turn *turn, const char *step, bool started, str
 /* --- define ----------------------------------------------------------------------------------------------------------------------
  */
 
-static void log_xml(const struct instance_turn *turn, const char *xml, const struct virt_error *error)
+static void log_xml(const struct instance_turn *turn, const struct virt_domain *domain, const struct virt_error *error)
 {
-        /* The XML names files and devices, never user data. */
+        /* What is shown names files and devices, never user data or a password. */
+        g_autofree char *xml = instance_xml_shown(domain);
+
         log_error("libvirt refused the domain", "instance", turn->instance->metadata->name, "error", error->words, "xml", xml);
+}
+
+/* As libvirt is told, which alone hears a password; the text is gone when this returns. */
+static int define_xml(struct instance_turn *turn, const struct virt_domain *domain, const char *xml, struct virt_error *reterr)
+{
+        int r = virt_domain_define(turn->job->agent->virt, xml, reterr);
+
+        if (r) {
+                log_xml(turn, domain, reterr);
+        }
+        return r;
 }
 
 static struct api_intent_error *define(struct instance_turn *turn, struct virt_domain *domain)
 {
+        struct api_intent_error *why = instance_graphics_fetch(turn, domain);
         struct journal_key key = job_key(turn->job);
-        g_autofree char *xml = NULL;
         struct virt_error error = {};
-        int r = virt_domain_to_xml(domain, &xml, &error);
+        char *xml = NULL;
+        int r;
 
+        if (why) {
+                return why;
+        }
+        r = virt_domain_to_xml(domain, &xml, &error);
         if (r) {
                 return job_virt_error(turn->job, REASON_VALIDATION_FAILED, r, &error);
         }
@@ -236,12 +255,13 @@ static struct api_intent_error *define(struct instance_turn *turn, struct virt_d
         if (!turn->exists) {
                 r = journal_begin(turn->job->agent->journal, &key, STEP_DEFINE);
                 if (r < 0) {
+                        virt_xml_wipe(xml);
                         return job_error(turn->job, REASON_DEFINE_FAILED, "the journal cannot be written: %s", g_strerror(-r));
                 }
         }
-        r = virt_domain_define(turn->job->agent->virt, xml, &error);
+        r = define_xml(turn, domain, xml, &error);
+        virt_xml_wipe(xml);
         if (r) {
-                log_xml(turn, xml, &error);
                 return job_virt_error(turn->job, r == VIRT_E_EXISTS ? REASON_DOMAIN_NAME_TAKEN : REASON_DEFINE_FAILED, r, &error);
         }
         r = job_pass(turn->job, STEP_DEFINE, "defined");
@@ -264,8 +284,8 @@ static void choose_boot(const struct instance_turn *turn, struct virt_domain *do
 
 static struct api_intent_error *start_paused(struct instance_turn *turn, const struct virt_domain *domain)
 {
-        g_autofree char *diagnosis = NULL, *xml = NULL;
-        struct virt_error error = {}, ignored;
+        g_autofree char *diagnosis = NULL;
+        struct virt_error error = {};
         const char *reason = REASON_START_FAILED;
         int r;
 
@@ -285,9 +305,7 @@ static struct api_intent_error *start_paused(struct instance_turn *turn, const s
         }
         /* C38: what of the host may be the cause. */
         diagnosis = virt_start_diagnosis(domain, error.words, &reason);
-        if (virt_domain_to_xml(domain, &xml, &ignored) == 0) {
-                log_xml(turn, xml, &error);
-        }
+        log_xml(turn, domain, &error);
         return job_error(turn->job, reason, diagnosis ? "%s (%s)" : "%s%s", error.words, diagnosis ? diagnosis : "");
 }
 
@@ -404,6 +422,11 @@ bool instance_start(struct instance_turn *turn)
         }
         /* Validated before anything is made. */
         instance_progress(turn, "creating", "validate");
+        why = instance_graphics_may_start(turn);
+        if (why) {
+                instance_fail(turn, "validate", why);
+                return false;
+        }
         r = instance_domain(turn->job, instance, seed, MAX(turn->fact.epoch, 0), &domain, &error);
         if (r) {
                 instance_fail(turn, "validate",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/job.h"
+#include "virt/graphics.h"
 
 /* The turn of one Instance, and its way from an intent to a running guest. */
 struct instance_turn {
@@ -34,11 +35,14 @@ struct instance_turn {
         struct virt_facts *live; /* the running domain as it was read last in this turn, or NULL */
         unsigned cores;          /* of the running domain; 0: not looked at */
         uint64_t memory_mib;
-        uint64_t held_mib;                          /* by its guest; 0: not looked at, or it has no balloon */
-        uint64_t balloon_mib;                       /* that it was asked to keep; 0: all of it */
-        const char *balloon_late;                   /* why it does not hold what it shall, or NULL */
-        const struct api_instance_refusal *refused; /* how it could not grow, or NULL */
-        struct json_doc *record;                    /* owns the hardware record when this turn took it */
+        uint64_t held_mib;                                   /* by its guest; 0: not looked at, or it has no balloon */
+        uint64_t balloon_mib;                                /* that it was asked to keep; 0: all of it */
+        const char *balloon_late;                            /* why it does not hold what it shall, or NULL */
+        const struct api_instance_refusal *refused;          /* how it could not grow, or NULL */
+        const struct api_instance_graphics_status *graphics; /* where its screen listens; NULL: not looked at, or nowhere */
+        char password[VIRT_GRAPHICS_PASSWORD_MAX + 1];       /* of the screen, as it was fetched; wiped at the end */
+        int64_t password_version;
+        struct json_doc *record; /* owns the hardware record when this turn took it */
 };
 
 /* converge_instance.c */

@@ -3,6 +3,7 @@
 
 #include "agent/frozen.h"
 #include "agent/join.h"
+#include "base/address.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -24,7 +25,7 @@
 #define CHECKED_FILE "node.crt"
 
 struct options {
-        const char *data_dir, *gateway, *token_file, *libvirt_uri, *pool_base, *seed_base, *reboot_command;
+        const char *data_dir, *gateway, *token_file, *libvirt_uri, *pool_base, *seed_base, *reboot_command, *graphics_address;
         char *node_name;
         enum agent_virt virt;
         enum log_level level;
@@ -42,6 +43,8 @@ static const char usage[] =
         "  --virt-type TYPE        auto (default: KVM when it is proven to work), kvm or qemu\n"
         "  --pool-base DIR         folders of storage pools below it are made when they are missing\n"
         "  --seed-base DIR         first-boot images are made in DIR/gabbro-seeds (default: in the data folder)\n"
+        "  --graphics-address ADDR machines may have screens that listen for TCP on this IP address, each with a\n"
+        "                          password (default: none may)\n"
         "  --reboot-command FILE   what reboots the host, without arguments (default: reboot)\n"
         "  --log-format FORMAT     text (default) or json\n"
         "  --log-level LEVEL       debug, info (default), warning or error\n"
@@ -56,6 +59,7 @@ enum option_id {
         OPTION_VIRT_TYPE,
         OPTION_POOL_BASE,
         OPTION_SEED_BASE,
+        OPTION_GRAPHICS_ADDRESS,
         OPTION_REBOOT_COMMAND,
         OPTION_LOG_FORMAT,
         OPTION_LOG_LEVEL,
@@ -72,6 +76,7 @@ static const struct option long_options[] = {
         {"virt-type", required_argument, NULL, OPTION_VIRT_TYPE},
         {"pool-base", required_argument, NULL, OPTION_POOL_BASE},
         {"seed-base", required_argument, NULL, OPTION_SEED_BASE},
+        {"graphics-address", required_argument, NULL, OPTION_GRAPHICS_ADDRESS},
         {"reboot-command", required_argument, NULL, OPTION_REBOOT_COMMAND},
         {"log-format", required_argument, NULL, OPTION_LOG_FORMAT},
         {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
@@ -116,6 +121,18 @@ static bool parse_log_level(const char *text, enum log_level *ret_level)
         return true;
 }
 
+static bool parse_address(const char *text, const char **ret_text)
+{
+        struct address address;
+
+        if (address_parse(text, &address) < 0) {
+                fprintf(stderr, "gabbro-agent: --graphics-address is an IP address, not %s\n", text);
+                return false;
+        }
+        *ret_text = text;
+        return true;
+}
+
 static bool take_option(int id, char *value, struct options *options)
 {
         switch (id) {
@@ -141,6 +158,8 @@ static bool take_option(int id, char *value, struct options *options)
         case OPTION_SEED_BASE:
                 options->seed_base = value;
                 return true;
+        case OPTION_GRAPHICS_ADDRESS:
+                return parse_address(value, &options->graphics_address);
         case OPTION_REBOOT_COMMAND:
                 options->reboot_command = value;
                 return true;
@@ -258,6 +277,7 @@ static int run(const struct options *options, struct steps *steps)
                 .pool_base = options->pool_base,
                 .seed_base = options->seed_base,
                 .reboot_command = options->reboot_command,
+                .graphics_address = options->graphics_address,
                 .virt = options->virt,
                 .steps = steps,
         };

@@ -231,6 +231,7 @@ static void gather_virtualization(struct gathering *gathering, struct api_node_s
                 virtualization->firmwares[virtualization->n_firmwares++] = "EFIWithSecureBoot";
         }
         virtualization->migration_address = migration_keys_address(gathering->arena);
+        virtualization->graphics_address = gathering->agent->graphics_address;
         virtualization->tpm = facts->tpm;
         virtualization->spice = facts->spice;
         virtualization->has_tpm = virtualization->has_spice = true;

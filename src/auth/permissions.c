@@ -34,6 +34,8 @@ const struct auth_permission auth_permissions[] = {
         {"Migrate Child Host", "create", OWN, OPERATIONS, "migrate", "move machines to another host"},
         {"Open Console", "get", OWN, MACHINES, "console", "use the serial console of machines"},
         {"Take Screenshot", "get", OWN, MACHINES, "screenshot", "see what machines show on their screens"},
+        {"Read Screen Password", "get", OWN, MACHINES, "graphicspassword", "read the password of a screen that listens for TCP"},
+        {"Change Screen Password", "create", OWN, MACHINES, "graphicspassword", "make another one"},
         {"See Usage", "get", OWN, MACHINES, "usage", "see what machines use of processor, memory, disks and network"},
         {"See Host Usage", "get", "", "nodes", "usage", "see what hosts use of processor and memory"},
         {"Run In Guest", "create", OWN, MACHINES, "exec", "run commands in guests, as their administrator"},

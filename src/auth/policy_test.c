@@ -425,6 +425,36 @@ static void built_in_roles_give_what_they_say(void)
                         }
 }
 
+/* Who may look at a screen may read and change its password, without any right to Secrets. */
+static void the_password_of_a_screen_is_a_right_of_its_own(void)
+{
+        static const struct {
+                const char *role;
+                bool may;
+        } cases[] = {
+                {ROLE_VIEWER, false}, {ROLE_OPERATOR, true}, {ROLE_PROJECT_ADMIN, true}, {ROLE_ADMIN, true}, {ROLE_NODE, false}};
+        static const char *const verbs[] = {"get", "create"};
+        g_autoptr(auth_policy) policy = built_in_policy();
+        g_autoptr(auth_identity) one = user("one", NULL);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                bind(policy, "own", "b", "ClusterRole", cases[i].role, "User", "one");
+                for (size_t v = 0; v < G_N_ELEMENTS(verbs); v++) {
+                        struct auth_attributes what = {.verb = verbs[v],
+                                                       .group = "gabbro.dev",
+                                                       .resource = "virtualmachines",
+                                                       .subresource = "graphicspassword",
+                                                       .namespace = "own",
+                                                       .name = "web"};
+
+                        g_assert_true(may(policy, one, what) == cases[i].may);
+                        what.namespace = "other";
+                        g_assert_false(may(policy, one, what));
+                }
+                set(policy, false, "own", "b", NULL);
+        }
+}
+
 /* A project's administrator can hand on each of the project's roles, and neither the cluster's nor more. */
 static void a_project_admin_has_all_that_it_hands_on(void)
 {
@@ -535,6 +565,7 @@ int main(int argc, char **argv)
         ADD(the_reason_of_what_is_allowed_names_the_binding);
         ADD(who_can_lists_every_subject);
         ADD(built_in_roles_give_what_they_say);
+        ADD(the_password_of_a_screen_is_a_right_of_its_own);
         ADD(a_project_admin_has_all_that_it_hands_on);
         ADD(each_permission_is_a_right_of_its_own_E52_E53_E54_E55_E56);
         ADD(a_decision_takes_microseconds);

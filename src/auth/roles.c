@@ -103,13 +103,13 @@ static void fill_viewer(struct json_doc *doc)
 static void fill_operator(struct json_doc *doc)
 {
         static const char *const operations[] = {"virtualmachineoperations", NULL}, *const evictions[] = {"pods/eviction", NULL};
-        static const char *const consoles[] = {"virtualmachines/console", "virtualmachines/screenshot", "virtualmachines/vnc",
-                                               NULL};
+        static const char *const consoles[] = {"virtualmachines/console", "virtualmachines/graphicspassword",
+                                               "virtualmachines/screenshot", "virtualmachines/vnc", NULL};
         static const char *const create_delete[] = {"create", "delete", NULL}, *const create[] = {"create", NULL};
         static const char *const open[] = {"create", "get", NULL};
 
         add_resource_rule(doc, "gabbro.dev", operations, create_delete);
-        add_resource_rule(doc, "gabbro.dev", consoles, open);
+        add_resource_rule(doc, "gabbro.dev", consoles, open); /* to the password of a screen "create" makes another */
         add_resource_rule(doc, "", evictions, create);
 }
 

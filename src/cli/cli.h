@@ -221,6 +221,7 @@ int cli_wait(struct cli *cli, int argc, char **argv);
 int cli_console(struct cli *cli, int argc, char **argv);
 int cli_guest(struct cli *cli, int argc, char **argv);
 int cli_screenshot(struct cli *cli, int argc, char **argv);
+int cli_graphics_password(struct cli *cli, int argc, char **argv);
 int cli_top(struct cli *cli, int argc, char **argv);
 int cli_image(struct cli *cli, int argc, char **argv);
 int cli_disk(struct cli *cli, int argc, char **argv);

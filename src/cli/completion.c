@@ -29,7 +29,7 @@ static void print_bash(void)
                "        2) case ${COMP_WORDS[1]} in\n"
                "           get | describe | delete | wait) COMPREPLY=($(compgen -W \"$kinds\" -- \"$word\")) ;;\n"
                "           start | stop | restart | force-off | suspend | resume | reset | redeploy | undefine | console | "
-               "screenshot | attach "
+               "screenshot | graphics-password | attach "
                "| detach)\n"
                "                COMPREPLY=($(compgen -W \"$(gabbro get vm -o name 2>/dev/null | sed 's|.*/||')\" -- \"$word\")) "
                ";;\n"

@@ -27,6 +27,8 @@ const struct cli_verb cli_verbs[] = {
         {"wait", "KIND NAME... --for WHAT", "Wait for phase=X, condition=TYPE[=STATUS] or delete", cli_wait},
         {"console", "MACHINE", "Serial console; Ctrl+] leaves", cli_console},
         {"screenshot", "MACHINE -o FILE", "What a machine shows on its screen, as a picture (PNG)", cli_screenshot},
+        {"graphics-password", "MACHINE", "The password of a machine's screen that listens for TCP; --rotate makes another",
+         cli_graphics_password},
         {"top", "vm|node [NAME...]", "What machines or hosts use now: processor, memory, disks, network", cli_top},
         {"guest", "exec|info|... MACHINE", "Ask the agent in a guest: commands, facts, passwords, freezing of file systems",
          cli_guest},

@@ -264,6 +264,8 @@ static struct json_doc *merge_update(const struct store_object *old, struct json
                 if (value)
                         json_set(doc, metadata, user_metadata[i], json_copy(doc, value));
         }
+        if (json_get(json_root(wanted), "data"))
+                json_set(doc, root, "data", json_copy(doc, json_get(json_root(wanted), "data")));
         if (spec && !json_equal(spec, json_get(root, "spec"))) {
                 json_set(doc, root, "spec", json_copy(doc, spec));
                 json_int64(json_get(metadata, "generation"), &generation);

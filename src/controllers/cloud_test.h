@@ -27,8 +27,8 @@ AUTOPTR(cloud, cloud_free);
 
 /* --- what users do: objects as YAML; the namespace is "default" unless given --- */
 
-/** cloud_apply() - create every object of a YAML stream, or replace spec, labels, annotations and owner references of one that
- * exists. */
+/** cloud_apply() - create every object of a YAML stream, or replace spec, data, labels, annotations and owner references of one
+ * that exists. */
 void cloud_apply(struct cloud *cloud, const char *yaml);
 /** cloud_applyf() - the same, formatted. */
 void cloud_applyf(struct cloud *cloud, const char *format, ...) G_GNUC_PRINTF(2, 3);

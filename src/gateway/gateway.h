@@ -156,6 +156,12 @@ void reports_init(struct gateway *gateway);
 /** content_init() - GET /agent/v1/seed/<instance>, /agent/v1/blobs/<sha256>. */
 void content_init(struct gateway *gateway);
 
+/* --- graphics.c
+ * ------------------------------------------------------------------------------------------------------------------------- */
+
+/** graphics_init() - virtualmachines/graphicspassword, and GET /agent/v1/graphics/<instance>. */
+void graphics_init(struct gateway *gateway);
+
 /* --- answers.c: what is not for tools
  * --------------------------------------------------------------------------------------------------------------------- */
 

@@ -460,6 +460,7 @@ static int start_api(struct program *program)
         migration_certificates_init(gateway);
         reports_init(gateway);
         content_init(gateway);
+        graphics_init(gateway);
         streams_init(gateway);
         guest_calls_init(gateway);
         readings_init(gateway);

@@ -45,7 +45,11 @@ static void compare_number(struct differences *all, const char *what, const char
 
 static const char *screen(const struct virt_domain *domain)
 {
-        return domain->no_vnc ? "nothing" : domain->spice ? "SPICE" : "VNC";
+        if (domain->no_vnc)
+                return "nothing";
+        if (domain->graphics_address)
+                return domain->spice ? "SPICE on a port" : "VNC on a port";
+        return domain->spice ? "SPICE" : "VNC";
 }
 
 static void compare_machine(struct differences *all, const struct virt_domain *wanted, const struct virt_domain *found)
@@ -65,7 +69,7 @@ static void compare_machine(struct differences *all, const struct virt_domain *w
                 differ(all, "the watchdog's action is %s instead of %s",
                        found->watchdog ? virt_watchdog_to_text(found->watchdog) : "absent",
                        wanted->watchdog ? virt_watchdog_to_text(wanted->watchdog) : "absent");
-        if (wanted->no_vnc != found->no_vnc || wanted->spice != found->spice)
+        if (strcmp(screen(wanted), screen(found)) != 0)
                 differ(all, "the screen is reached by %s instead of %s", screen(found), screen(wanted));
 }
 

@@ -42,30 +42,13 @@ void virt_extras_add(xmlNodePtr devices, const struct virt_domain *domain)
                 add_watchdog(devices, domain->watchdog);
 }
 
-void virt_extras_add_graphics(xmlNodePtr devices, const struct virt_domain *domain)
-{
-        xmlNodePtr graphics, channel;
-
-        /* A socket that libvirt names and only root and QEMU can reach; never a TCP port. */
-        graphics = xml_add(devices, "graphics", "type", domain->spice ? "spice" : "vnc", NULL);
-        xml_add(graphics, "listen", "type", "socket", NULL);
-        if (!domain->spice)
-                return;
-        xml_add(graphics, "image", "compression", "off", NULL); /* there is no slow line on a socket */
-        channel = xml_add(devices, "channel", "type", "spicevmc", NULL);
-        xml_add(channel, "target", "type", "virtio", "name", "com.redhat.spice.0", NULL);
-        xml_add(channel, "address", "type", "virtio-serial", "controller", "0", "bus", "0", "port", "2", NULL);
-}
-
 void virt_extras_read(xmlNodePtr devices, struct virt_facts *facts)
 {
-        xmlNodePtr watchdog = xml_child(devices, "watchdog"), tpm = xml_child(devices, "tpm"),
-                   graphics = xml_child(devices, "graphics");
+        xmlNodePtr watchdog = xml_child(devices, "watchdog"), tpm = xml_child(devices, "tpm");
         const char *action = xml_attribute(watchdog, "action", facts->arena);
         bool ours = xml_attribute_is(watchdog, "model", "i6300esb");
 
         facts->domain.tpm = tpm && xml_attribute_is(xml_child(tpm, "backend"), "type", "emulator");
         if (ours && action)
                 (void)virt_watchdog_from_text(action, &facts->domain.watchdog); /* another action reads as none */
-        facts->domain.spice = xml_attribute_is(graphics, "type", "spice");
 }

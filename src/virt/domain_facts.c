@@ -3,6 +3,7 @@
 #include "virt/domain_internal.h"
 
 #include "base/limits.h"
+#include "virt/graphics_internal.h"
 #include "virt/virt_internal.h"
 #include "virt/xml.h"
 
@@ -65,6 +66,7 @@ static void read_owner(xmlNodePtr instance, struct virt_facts *facts)
         owner->generation = (int64_t)xml_attribute_number(instance, "generation", INT64_MAX, 0);
         owner->epoch = (int64_t)xml_attribute_number(instance, "epoch", INT64_MAX, 0);
         owner->order = (int64_t)xml_attribute_number(instance, "order", INT64_MAX, 0);
+        owner->graphics_version = (int64_t)xml_attribute_number(instance, "graphicsVersion", INT64_MAX, 0);
         owner->resetting = xml_attribute_is(instance, "resetting", "yes");
         facts->own = owner->machine_uid && owner->instance_uid;
 }
@@ -282,14 +284,11 @@ static void read_controllers(xmlNodePtr devices, struct virt_domain *d)
 
 static void read_console(xmlNodePtr devices, struct virt_facts *facts)
 {
-        xmlNodePtr serial = xml_child(devices, "serial"), graphics = xml_child(devices, "graphics");
+        xmlNodePtr serial = xml_child(devices, "serial");
 
         facts->domain.serial_log = xml_attribute(xml_child(serial, "log"), "file", facts->arena);
         if (xml_attribute_is(serial, "type", "pty"))
                 facts->console_pty = xml_attribute(xml_child(serial, "source"), "path", facts->arena);
-        if (xml_attribute_is(graphics, "type", "vnc"))
-                facts->vnc_socket = xml_attribute(xml_child(graphics, "listen"), "socket", facts->arena);
-        facts->domain.no_vnc = !graphics;
 }
 
 static void read_devices(xmlNodePtr devices, xmlNodePtr instance, struct virt_facts *facts)
@@ -308,6 +307,7 @@ static void read_devices(xmlNodePtr devices, xmlNodePtr instance, struct virt_fa
         }
         read_controllers(devices, d);
         read_console(devices, facts);
+        virt_graphics_read(devices, facts);
         virt_extras_read(devices, facts);
         read_pci(xml_child(devices, "video"), &d->video_pci);
         read_pci(xml_child(devices, "rng"), &d->rng_pci);

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "virt/domain_extras.h"
 #include "virt/domain_internal.h"
+#include "virt/graphics_internal.h"
 #include "virt/virt_internal.h"
 #include "virt/xml.h"
 
@@ -48,6 +49,8 @@ static void add_metadata(xmlNodePtr root, const struct virt_domain *d)
         xml_set_number(instance, "epoch", (uint64_t)d->owner.epoch);
         if (d->owner.order)
                 xml_set_number(instance, "order", (uint64_t)d->owner.order);
+        if (d->owner.graphics_version)
+                xml_set_number(instance, "graphicsVersion", (uint64_t)d->owner.graphics_version);
         if (d->owner.machine_namespace)
                 xml_set(instance, "namespace", d->owner.machine_namespace);
         if (d->owner.machine_name)
@@ -391,7 +394,7 @@ static void add_display(xmlNodePtr devices, const struct virt_domain *d)
                 return;
         tablet = xml_add(devices, "input", "type", "tablet", "bus", "usb", NULL);
         xml_add(tablet, "address", "type", "usb", "bus", "0", "port", "1", NULL);
-        virt_extras_add_graphics(devices, d);
+        virt_graphics_add(devices, d);
         xml_add(devices, "audio", "id", "1", "type", "none", NULL);
         video = xml_add(devices, "video", NULL);
         xml_add(video, "model", "type", "vga", "vram", "16384", "heads", "1", "primary", "yes", NULL);
@@ -470,6 +473,8 @@ int virt_domain_to_xml(const struct virt_domain *domain, char **ret_xml, struct 
         assert(domain && ret_xml && reterr);
 
         r = virt_domain_check(domain, reterr);
+        if (!r)
+                r = virt_graphics_check(domain, reterr);
         if (!r && !is_complete(domain))
                 r = virt_say(reterr, VIRT_E_INVALID, "ValidationFailed", "devices: not every device has its place");
         if (r)

@@ -105,7 +105,8 @@ struct virt_owner {
         const char *machine_name;
         int64_t generation;
         int64_t epoch;
-        int64_t order; /* the latest order that was carried out; 0: none */
+        int64_t order;            /* the latest order that was carried out; 0: none */
+        int64_t graphics_version; /* of the Secret whose password the screen asks for; 0: none, to be written: as it is */
         /* 1: the guest is held still for a reset, which is said of a domain that runs and not in its definition; to be written:
          * 0 leaves it as it is, -1 takes it back */
         int resetting;
@@ -158,11 +159,13 @@ struct virt_domain {
         bool nvram_new;             /* the next start begins with a new copy of it */
         struct virt_smbios smbios;
 
-        bool windows; /* local time clock, Hyper-V enlightenments on KVM */
-        bool legacy;  /* local time clock; its emulated devices are said one by one */
-        bool no_vnc;  /* default: VNC on a unix socket that libvirt names; never TCP */
-        bool spice;   /* SPICE instead of VNC */
-        bool tpm;     /* TPM 2.0 that swtpm emulates; its state goes with the definition */
+        bool windows;                  /* local time clock, Hyper-V enlightenments on KVM */
+        bool legacy;                   /* local time clock; its emulated devices are said one by one */
+        bool no_vnc;                   /* default: VNC on a unix socket that libvirt names */
+        bool spice;                    /* SPICE instead of VNC */
+        const char *graphics_address;  /* it listens on a port of this IP address instead of a socket; needs a password */
+        const char *graphics_password; /* 1 to 8 printable characters; never read from a domain */
+        bool tpm;                      /* TPM 2.0 that swtpm emulates; its state goes with the definition */
         enum virt_watchdog watchdog;
         bool no_rng, no_balloon; /* default: virtio-rng and virtio-balloon */
         const char *serial_log;  /* file that virtlogd appends the serial output to; NULL: none */
@@ -236,6 +239,7 @@ struct virt_facts {
         int id;                  /* of a running domain, else -1 */
         const char *console_pty; /* of a running domain, else NULL */
         const char *vnc_socket;  /* of a running domain with VNC, else NULL */
+        unsigned graphics_port;  /* of a running domain whose screen has an address, else 0 */
         const char *nvram;       /* the variables file, or NULL */
 };
 struct virt_facts *virt_facts_free(struct virt_facts *facts);

@@ -501,6 +501,8 @@ int virt_domain_set_owner(struct virt *virt, const char *uuid, const struct virt
         xml_set_number(instance, "epoch", (uint64_t)owner->epoch);
         if (owner->order)
                 xml_set_number(instance, "order", (uint64_t)owner->order);
+        if (owner->graphics_version)
+                xml_set_number(instance, "graphicsVersion", (uint64_t)owner->graphics_version);
         if (owner->resetting > 0)
                 xml_set(instance, "resetting", "yes");
         else if (owner->resetting < 0)

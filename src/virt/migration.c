@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "virt/domain_xml.h"
+#include "virt/graphics_internal.h"
 #include "virt/migration_tls.h"
 #include "virt/virt_internal.h"
 #include "virt/xml.h"
@@ -81,6 +82,8 @@ int virt_migration_xml(const char *xml, const struct virt_migration *options, ch
         if (!doc)
                 return virt_say(reterr, VIRT_E_INVALID, "ValidationFailed", "the description of the domain cannot be read");
         r = move_disks(xml_child(xml_root(doc), "devices"), options, targets, arena, reterr);
+        if (!r)
+                r = virt_graphics_move(xml_child(xml_root(doc), "devices"), options->graphics_address, reterr);
         if (r)
                 return r;
         move_metadata(xml_child(xml_root(doc), "metadata"), options, arena);

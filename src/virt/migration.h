@@ -26,6 +26,7 @@ struct virt_migration {
         size_t n_copied;
         const struct virt_rename *nics; /* names of interfaces in our metadata */
         size_t n_nics;
+        const char *graphics_address; /* where its screen listens there, when it listens for TCP */
         bool auto_converge;
         unsigned bandwidth_mib; /* a second; 0: as fast as it goes */
 };

@@ -8,7 +8,7 @@ import pytest
 from conftest import BIN, OK, ROOT, USAGE
 
 VERBS = ["get", "describe", "apply", "delete", "create", "start", "stop", "restart", "force-off", "suspend", "resume", "reset", "redeploy", "clone", "migrate", "undefine",
-         "attach", "detach", "wait", "console", "screenshot", "top", "guest", "image", "disk", "callbacks",
+         "attach", "detach", "wait", "console", "screenshot", "graphics-password", "top", "guest", "image", "disk", "callbacks",
          "events", "pool", "node", "role", "login", "logout", "whoami", "user", "token", "audit", "storage", "doctor", "set", "explain",
          "version", "completion"]
 

@@ -22,6 +22,13 @@ const char *migration_host_address(const struct cache_object *node)
         return facts ? facts->migration_address : NULL;
 }
 
+const char *migration_host_graphics_address(const struct cache_object *node)
+{
+        const struct api_node_virtualization *facts = facts_of(node);
+
+        return facts ? facts->graphics_address : NULL;
+}
+
 const char *migration_host_fault(const struct cache_object *node)
 {
         const struct api_node *view = node ? node->view : NULL;

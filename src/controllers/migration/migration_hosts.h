@@ -11,5 +11,7 @@ const char *migration_node_words(const struct cache *cache, const struct cache_o
 
 /** migration_host_fault() - why machines can neither come to a node nor leave it, or NULL; borrowed. */
 const char *migration_host_fault(const struct cache_object *node);
+/** migration_host_graphics_address() - where screens may listen for TCP on a node, or NULL; borrowed. */
+const char *migration_host_graphics_address(const struct cache_object *node);
 /** migration_host_address() - of a node, or NULL; borrowed. */
 const char *migration_host_address(const struct cache_object *node);

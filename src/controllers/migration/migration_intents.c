@@ -265,6 +265,7 @@ struct api_instance_outgoing *migration_outgoing(struct op *op, const struct cac
                 .n_files = there->status->migration->n_files,
                 .ports = ports,
                 .n_ports = n,
+                .graphics_address = op->domain->spec->graphics_port ? migration_host_graphics_address(node) : NULL,
                 .auto_converge = op->status.migration->auto_converge,
                 .has_auto_converge = true,
                 .bandwidth_mib_per_second = how && how->has_bandwidth_mib_per_second ? how->bandwidth_mib_per_second : 0,

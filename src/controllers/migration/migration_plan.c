@@ -163,6 +163,7 @@ static const char *choose(struct look *look, const struct api_machine_migrate *h
                 .pool_bytes = bytes,
                 .n_pools = collect_pools(look, pools, bytes),
                 .leaves = spec->node_name,
+                .has_port = spec->graphics_port != NULL,
                 .only = how ? how->node_name : NULL,
                 .selector = how ? how->node_selector : NULL,
                 .n_selector = how ? how->n_node_selector : 0,

@@ -6,6 +6,7 @@
 #include "controllers/nodeop/nodeop.h"
 #include "controllers/object.h"
 #include "controllers/placement/firmware.h"
+#include "controllers/placement/graphics.h"
 #include "controllers/placement/processor.h"
 #include "controllers/placement/selector.h"
 #include "controllers/pool/pool.h"
@@ -296,6 +297,11 @@ static const char *rule_firmware(struct judge *judge)
         return firmware_words(judge->machine, machine->status ? machine->status->hardware : NULL, judge->view, judge->arena);
 }
 
+static const char *rule_graphics(struct judge *judge)
+{
+        return graphics_words(judge->machine->graphics, judge->request->has_port, judge->view);
+}
+
 static const char *rule_data(struct judge *judge)
 {
         const char *elsewhere = "";
@@ -408,6 +414,7 @@ static const struct {
         {"ClassSelector", rule_class_selector},
         {"Processor", rule_processor},
         {"Firmware", rule_firmware},
+        {"Graphics", rule_graphics},
         {"Data", rule_data},
         {"Pools", rule_pools},
         {"Cpu", rule_cpu},
@@ -428,6 +435,7 @@ const struct placement_rule_doc placement_rules[] = {
         {"ClassSelector", "The node is selected by the machine's class."},
         {"Processor", "The node can give guests the processor of the class."},
         {"Firmware", "The node has the boot firmware, a TPM and SPICE as far as the machine has them."},
+        {"Graphics", "The node allows screens to listen for TCP, when the machine's shall (spec.graphics.listen)."},
         {"Data", "The node holds the machine's disks that lie on one node."},
         {"Pools", "The node has the storage pools that the disks need, and room in them within their over-commit limit."},
         {"Cpu", "The node can guarantee cores x coreFraction besides what others have."},

@@ -31,6 +31,7 @@ struct placement_request {
         const char *only;                /* no other node is asked; NULL: all are */
         const struct api_pair *selector; /* labels that the node must have besides, or NULL */
         size_t n_selector;
+        bool has_port; /* the screen of what goes to another node listens for TCP */
         bool in_place; /* it runs there already and only starts anew: cordon and taints do not count */
 };
 

@@ -75,6 +75,9 @@ struct vm_context {
         bool nics_looked; /* all of them have network and address */
         struct api_port_policy *policy;
 
+        const struct cache_object *graphics_secret;   /* holds the password of its screen; NULL: none that can be used */
+        const char *graphics_reason, *graphics_words; /* why not, when there shall be one */
+
         const struct cache_object *instance;  /* NULL: none */
         const struct api_instance *view;      /* of the instance */
         const struct cache_object *operation; /* in progress and not carried out yet */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/vm/context.h"
+#include "controllers/vm/graphics.h"
 
 #include "controllers/attachment/attachment.h"
 
@@ -153,6 +154,7 @@ void vm_plug(struct vm_context *vm)
         if (takes_disks(vm))
                 changed |= add(vm, spec.disks, &n);
         changed |= vm_plug_nics(vm, &spec, takes_disks(vm));
+        changed |= vm_renew_graphics(vm, &spec);
         if (!changed)
                 return;
         spec.n_disks = n;

@@ -4,6 +4,7 @@
 #include "controllers/disk/disk.h"
 #include "controllers/placement/firmware.h"
 #include "controllers/placement/placement.h"
+#include "controllers/vm/graphics.h"
 #include "controllers/vm/redeploy.h"
 #include "generated/reasons.h"
 #include "schema/cpu_topology.h"
@@ -275,6 +276,7 @@ static void instance_fill(struct vm_context *vm, struct api_machine_ref *machine
                 .has_tpm = true,
                 .watchdog = vm->spec->watchdog ? vm->spec->watchdog->action : NULL,
                 .graphics = vm->spec->graphics ? vm->spec->graphics->protocol : NULL,
+                .graphics_port = vm_graphics_port(vm),
                 .ports = vm_port_names(vm),
                 .n_ports = vm->n_nics,
                 .seed = vm_seed(vm),

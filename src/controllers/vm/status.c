@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/vm/context.h"
+#include "controllers/vm/graphics.h"
 
 #include "base/quantity.h"
 #include "controllers/attachment/attachment.h"
@@ -749,6 +750,7 @@ void vm_mirror(struct vm_context *vm)
         say_migratable(vm, runs);
         say_configuration(vm, runs);
         say_firmware(vm, runs);
+        vm_tell_graphics(vm, runs);
         set_resources(vm);
         set_devices(vm, phase != VM_STOPPED && phase != VM_PENDING);
         set_networks(vm, runs && !vm->started && !host_is_lost(vm));

@@ -5,6 +5,7 @@
 #include "controllers/migration/migration.h"
 #include "controllers/nodeop/nodeop.h"
 #include "controllers/vm/context.h"
+#include "controllers/vm/graphics.h"
 #include "controllers/vm/redeploy.h"
 #include "generated/reasons.h"
 
@@ -122,7 +123,7 @@ static void learn(struct vm_context *vm, struct turn *turn, const struct cache_o
 
 /* What a start needs, each with its condition; all are looked at, so that every reason is told at once (D46). */
 static void (*const looks[])(struct vm_context *vm) = {
-        vm_look_at_class, vm_look_at_size, vm_look_at_provisioning, vm_look_at_devices, vm_look_at_interfaces,
+        vm_look_at_class, vm_look_at_size, vm_look_at_provisioning, vm_look_at_devices, vm_look_at_interfaces, vm_look_at_graphics,
 };
 
 static bool restart_is_approved(const struct vm_context *vm)
@@ -319,6 +320,7 @@ static void relate_secret(const struct cache *cache, const struct cache_object *
         g_autofree char *key = g_strdup_printf("%s/%s", object->namespace, object->name);
 
         index_enqueue(cache, INDEX_VM_BY_SECRET, key, queue);
+        vm_graphics_related(cache, object, queue);
 }
 
 static void relate_operation(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,

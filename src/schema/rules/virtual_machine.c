@@ -220,6 +220,15 @@ static void check_given(const struct json_value *spec, struct schema_faults *fau
                 rules_required(faults, "spec.memory.size", no_default);
 }
 
+static void check_graphics(const struct json_value *spec, struct schema_faults *faults)
+{
+        const struct json_value *listen = json_find(spec, "graphics", "listen", NULL);
+        const char *protocol = json_find_string(spec, "graphics", "protocol", NULL);
+
+        if (g_strcmp0(json_string(listen, NULL), "TCP") == 0 && g_strcmp0(protocol, "None") == 0)
+                rules_invalid(faults, "spec.graphics.listen", listen, "without a screen there is nothing to listen for");
+}
+
 #define FOREIGN_DOMAIN "virtualization.deckhouse.io"
 
 /* Keys of the domain belong to the system (vm-api 2.6); those that are there already stay. */
@@ -248,6 +257,7 @@ void rules_virtual_machine(const struct json_value *object, const struct json_va
         check_memory(spec, faults);
         check_user_data(spec, faults);
         check_legacy(spec, faults);
+        check_graphics(spec, faults);
         check_system(spec, old, faults);
         check_boot_order(json_get(spec, "blockDeviceRefs"), faults);
         check_networks(json_get(spec, "networks"), faults);
