@@ -38,7 +38,8 @@ bool instance_change_due(const struct api_instance *instance, const struct api_i
         if (!told || !told->has_epoch || told->epoch != spec->epoch || !told->state || !g_strv_contains(on, told->state)) {
                 return false; /* a start takes the size along */
         }
-        return spec->cpu && !is_as_told(spec, told) && !was_refused(spec, told);
+        /* A refusal that nobody's order stands for any more is forgotten, so that the order may come again. */
+        return spec->cpu && (is_as_told(spec, told) ? told->growth_refused != NULL : !was_refused(spec, told));
 }
 
 /* --- what runs -------------------------------------------------------------------------------------------------------------------

@@ -75,6 +75,11 @@ static void something_else_was_refused(struct sample *s)
         refused_before(s);
         s->refused.cores = 3;
 }
+static void what_was_refused_is_not_ordered_any_more(struct sample *s)
+{
+        refused_before(s);
+        s->cpu.cores = s->told.cores;
+}
 
 static void a_look_is_due_when_the_size_is_not_what_was_told(void)
 {
@@ -82,11 +87,17 @@ static void a_look_is_due_when_the_size_is_not_what_was_told(void)
                 void (*change)(struct sample *s);
                 bool due;
         } cases[] = {
-                {as_it_is, false},        {more_cores, true},
-                {more_memory, true},      {another_share, true},
-                {never_told, true},       {of_a_former_start, false},
-                {while_it_is_off, false}, {while_it_is_paused, true},
-                {refused_before, false},  {something_else_was_refused, true},
+                {as_it_is, false},
+                {more_cores, true},
+                {more_memory, true},
+                {another_share, true},
+                {never_told, true},
+                {of_a_former_start, false},
+                {while_it_is_off, false},
+                {while_it_is_paused, true},
+                {refused_before, false},
+                {something_else_was_refused, true},
+                {what_was_refused_is_not_ordered_any_more, true},
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {

@@ -2,7 +2,8 @@
 """The crash sweep: each operation with a fault at each place that it passes ends as it does without one (A4, A16, A17, C2, C16, C38, C46, C47, E21).
 
 A run without faults tells the places; a case is a place, how often it was passed, and who ends there. Ordinary runs take a sample
-within GABBRO_SWEEP_SECONDS (200), chosen by GABBRO_SWEEP_SEED; GABBRO_LONG=1 takes all; GABBRO_SWEEP_CASE=... one alone;
+within GABBRO_SWEEP_SECONDS (200), chosen by GABBRO_SWEEP_SEED; GABBRO_LONG=1 takes all; GABBRO_SWEEP_CASE=... one alone,
+GABBRO_SWEEP_TIMES=N as often;
 GABBRO_SWEEP_OPERATIONS=reset,suspend only these; GABBRO_SWEEP_PART=1/2 every second case, for runs beside each other; GABBRO_SWEEP_DONE=LOG leaves out what that log of a run before says
 was ok.
 """
@@ -154,7 +155,8 @@ def test_A4_C2_C16_every_operation_survives_a_fault_at_every_step(world):
     if ALONE:
         operation, case = read(ALONE)
         world.learn(operation)
-        sweep.take(operation, case)
+        for _ in range(int(os.environ.get("GABBRO_SWEEP_TIMES", "1"))):
+            sweep.take(operation, case)
     else:
         for operation in {o.name: o for o in chain() if not ONLY or o.name in ONLY}.values():
             begin = time.monotonic()

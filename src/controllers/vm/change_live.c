@@ -12,11 +12,14 @@
 /*
  * The size of a machine that runs (disruptions.applyMode Live). Memory that a guest is asked to give back is not counted as free.
  * What is ordered stands in the Instance's specification, what the domain has in its status. An order that is under way is waited
- * for; one that the host refused is taken back, so that its room is free again, and noted with the Instance: it is not given again
- * before something else is wanted or the machine was started anew.
+ * for; one that the host refused is taken back, so that its room is free again, and noted with the Instance: it is given again
+ * after a minute, for a host is short of something only for a while, and after each further refusal twice as late, at most after an
+ * hour.
  */
-#define ANNOTATION_REFUSED "gabbro.dev/growth-refused" /* Instance: "EPOCH CORES MEMORYMIB WORDS" */
+#define ANNOTATION_REFUSED "gabbro.dev/growth-refused" /* Instance: "EPOCH CORES MEMORYMIB TIMES UNTIL_S WORDS" */
 #define ROOM_AGAIN_US      60000000ull
+#define REFUSED_AGAIN_S    60u
+#define REFUSED_DOUBLINGS  6u /* 64 minutes */
 
 bool vm_applies_live(const struct vm_context *vm)
 {
@@ -63,38 +66,73 @@ void vm_learn_size(struct vm_context *vm)
 
 /* --- what was refused --- */
 
-/* Why the host did not take this size before, or NULL. */
-static const char *refused_words(const struct vm_context *vm, int64_t cores, uint64_t memory_mib)
+struct refused {
+        int64_t epoch, cores;
+        uint64_t memory_mib, until_s;
+        unsigned times;
+        const char *words;
+};
+
+/* What the host did not take before. */
+static bool read_refused(const struct vm_context *vm, struct refused *refused)
 {
         const char *text = object_annotation(vm->instance, ANNOTATION_REFUSED);
-        int64_t epoch = 0, refused_cores = 0;
-        uint64_t refused_mib = 0;
         int at = 0;
 
-        if (!text || sscanf(text, "%" SCNd64 " %" SCNd64 " %" SCNu64 " %n", &epoch, &refused_cores, &refused_mib, &at) < 3 ||
-            epoch != vm->view->spec->epoch || refused_cores != cores || refused_mib != memory_mib)
+        if (!text ||
+            sscanf(text, "%" SCNd64 " %" SCNd64 " %" SCNu64 " %u %" SCNu64 " %n", &refused->epoch, &refused->cores,
+                   &refused->memory_mib, &refused->times, &refused->until_s, &at) < 5 ||
+            refused->epoch != vm->view->spec->epoch)
+                return false;
+        refused->words = text + at;
+        return true;
+}
+
+static bool host_refuses(const struct vm_context *vm, int64_t cores, uint64_t memory_mib)
+{
+        const struct api_instance_status *host = vm->view->status;
+        const struct api_instance_refusal *refused = host ? host->growth_refused : NULL;
+
+        return refused && host->epoch == vm->view->spec->epoch && refused->cores == cores &&
+               (uint64_t)refused->memory_mib == memory_mib;
+}
+
+/* Why this size is not ordered now, or NULL. */
+static const char *refused_words(const struct vm_context *vm, int64_t cores, uint64_t memory_mib)
+{
+        uint64_t now_us = turn_now_us(vm->turn);
+        struct refused refused;
+
+        if (!read_refused(vm, &refused) || refused.cores != cores || refused.memory_mib != memory_mib)
                 return NULL;
-        return text + at;
+        if (now_us < refused.until_s * 1000000) {
+                turn_again_in(vm->turn, refused.until_s * 1000000 - now_us);
+                return refused.words;
+        }
+        return host_refuses(vm, cores, memory_mib) ? refused.words : NULL; /* its agent has not forgotten the former order yet */
 }
 
 /* True: the order was taken back. */
 static bool take_back(struct vm_context *vm, struct vm_size *order)
 {
-        const struct api_instance_status *host = vm->view->status;
-        const struct api_instance_refusal *refused = host ? host->growth_refused : NULL;
+        struct refused before, now = {.epoch = vm->view->spec->epoch, .cores = order->cores, .memory_mib = order->full_mib};
 
-        if (!refused || host->epoch != vm->view->spec->epoch || refused->cores != order->cores ||
-            (uint64_t)refused->memory_mib != order->full_mib)
+        if (!host_refuses(vm, order->cores, order->full_mib))
                 return false;
+        now.words = vm->view->status->growth_refused->message;
+        if (read_refused(vm, &before) && before.cores == now.cores && before.memory_mib == now.memory_mib)
+                now.times = MIN(before.times + 1, REFUSED_DOUBLINGS);
+        now.until_s = turn_now_us(vm->turn) / 1000000 + ((uint64_t)REFUSED_AGAIN_S << now.times);
         turn_set_annotation(vm->turn, vm->instance, ANNOTATION_REFUSED,
-                            arena_printf(vm->arena, "%" PRId64 " %" PRId64 " %" PRIu64 " %s", vm->view->spec->epoch, order->cores,
-                                         order->full_mib, refused->message));
+                            arena_printf(vm->arena, "%" PRId64 " %" PRId64 " %" PRIu64 " %u %" PRIu64 " %s", now.epoch, now.cores,
+                                         now.memory_mib, now.times, now.until_s, now.words));
         turn_event(vm->turn, vm->object, true, REASON_LIVE_CHANGE_FAILED,
-                   arena_printf(vm->arena, "host %s could not change the running machine: %s", vm->node, refused->message));
+                   arena_printf(vm->arena, "host %s could not change the running machine: %s", vm->node, now.words));
         order->cores = vm->has.cores;
         order->memory_mib = MIN(order->memory_mib, vm->has.full_mib);
         order->full_mib = vm->has.full_mib;
-        vm->live_words = refused->message;
+        vm->live_words = now.words;
+        turn_again_in(vm->turn, (uint64_t)REFUSED_AGAIN_S * 1000000 << now.times);
         return true;
 }
 

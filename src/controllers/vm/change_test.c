@@ -315,7 +315,7 @@ static void a_size_that_the_class_forbids_is_not_applied(void)
                                "not allowed by its class");
 }
 
-/* The order goes back, its room is free, it is told once and not tried again; something else is. */
+/* The order goes back, its room is free, it is told once and not tried again at once; something else is. */
 static void what_the_host_refuses_waits_for_a_restart(void)
 {
         g_autoptr(cloud) cloud = running(LIVE);
@@ -334,6 +334,25 @@ static void what_the_host_refuses_waits_for_a_restart(void)
         expect_size(cloud, "1", "1Gi", "1");
         web(cloud, 3, "2Gi", LIVE);
         expect_size(cloud, "3", "2Gi", "1");
+        cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "True ConfigurationApplied", NULL);
+        cloud_expect_no_effects(cloud);
+}
+
+/* A host may be short of something for a while: after a minute, then after two more, it is asked again. */
+static void what_the_host_refused_is_ordered_again_later(void)
+{
+        g_autoptr(cloud) cloud = running(LIVE);
+
+        cloud_refuse_growth(cloud, "no memory just now");
+        web(cloud, 4, "2Gi", LIVE);
+        cloud_advance(cloud, 61ull * 1000000);
+        expect_size(cloud, "1", "1Gi", "1");
+        g_assert_cmpint(cloud_instance(cloud, "web")->spec->cpu->cores, ==, 1);
+        cloud_refuse_growth(cloud, NULL);
+        cloud_advance(cloud, 100ull * 1000000);
+        expect_size(cloud, "1", "1Gi", "1");
+        cloud_advance(cloud, 25ull * 1000000);
+        expect_size(cloud, "4", "2Gi", "1");
         cloud_expect_condition(cloud, VM, "web", "ConfigurationApplied", "True ConfigurationApplied", NULL);
         cloud_expect_no_effects(cloud);
 }
@@ -402,6 +421,7 @@ int main(int argc, char **argv)
         g_test_add_func("/change/D29_a_host_without_room_is_not_asked", a_host_without_room_is_not_asked);
         g_test_add_func("/change/D37_a_size_that_the_class_forbids_is_not_applied", a_size_that_the_class_forbids_is_not_applied);
         g_test_add_func("/change/what_the_host_refuses_waits_for_a_restart", what_the_host_refuses_waits_for_a_restart);
+        g_test_add_func("/change/what_the_host_refused_is_ordered_again_later", what_the_host_refused_is_ordered_again_later);
         g_test_add_func("/change/approval_counts_for_what_waits_only", approval_counts_for_what_waits_only);
         g_test_add_func("/change/a_host_that_tells_no_size_is_not_asked", a_host_that_tells_no_size_is_not_asked);
         g_test_add_func("/change/a_wish_taken_back_while_it_is_carried_out", a_wish_taken_back_while_it_is_carried_out);
