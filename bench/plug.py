@@ -91,7 +91,7 @@ def discs(bench, rounds, domain, show):
     drive, path = next(row.split() for row in rows if "seed" in row)  # not the drive that is ours to change
     ours, peers = [], []
     for n in range(rounds):
-        ours.append(order(bench, main, [("disc-b", "disc-a")[n % 2]]))
+        ours.append(took(lambda: bench.gabbro("set", "vm", VM, "--disc", ("disc-b", "disc-a")[n % 2], "--wait")))
         peers.append(took(lambda: bench.run("virsh", "change-media", domain, drive, path, "--update", "--live", check=False)))
     show("change a disc beside virsh change-media", statistics.median(ours), "ms", statistics.median(peers), aim=AIM)
 

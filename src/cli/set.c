@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Change the size of a machine, or the link of an interface: what comes how is told before it is written, by the table that the
- * controller reads. */
+/* Change the size of a machine, the link of an interface, or the disc in its drive: what comes how is told before it is written, by
+ * the table that the controller reads. */
 
 struct wish {
         int cores, grace_s;
-        char *memory, *fraction, *nic, *link;
-        gboolean live, restart, dry_run, wait;
+        char *memory, *fraction, *nic, *link, *disc;
+        gboolean eject, live, restart, dry_run, wait;
         int timeout_s;
 };
 
@@ -27,7 +27,7 @@ struct row {
         const char *words;
         bool same;
 };
-#define ROWS 5
+#define ROWS 6
 
 struct plan {
         struct json_doc *doc; /* of the patch */
@@ -35,9 +35,9 @@ struct plan {
         struct change_machine machine;
         struct row rows[ROWS];
         size_t n;
-        bool restart;                /* something of it waits for one */
-        struct json_value *networks; /* as they shall be, when a link is changed */
-        const char *revision;        /* that they were read at */
+        bool restart;                        /* something of it waits for one */
+        struct json_value *networks, *disks; /* as they shall be, when a link or a disc is changed */
+        const char *revision;                /* that they were read at */
 };
 
 /* --- what is there --- */
@@ -165,6 +165,69 @@ static int plan_link(struct plan *plan, const struct json_value *machine, const 
         return CLI_OK;
 }
 
+/* --- discs --- */
+
+/* Return: the image that @disc names ("tools", "vi/tools", "cvi/tools"), as a reference; NULL after telling that it names none. */
+static struct json_value *disc_ref(struct json_doc *doc, const char *disc)
+{
+        const char *slash = strchr(disc, '/'), *name = slash ? slash + 1 : disc;
+        g_autofree char *word = slash ? g_strndup(disc, (size_t)(slash - disc)) : NULL;
+        const struct schema_kind *kind = word ? cli_kind(word) : &api_virtual_image_kind;
+        struct json_value *ref;
+
+        if (!kind)
+                return NULL;
+        if ((kind != &api_virtual_image_kind && kind != &api_cluster_virtual_image_kind) || !*name || strchr(name, '/')) {
+                cli_usage("%s is no image; for example --disc tools or --disc cvi/tools", disc);
+                return NULL;
+        }
+        ref = json_new(doc, JSON_OBJECT);
+        json_set_string(doc, ref, "kind", kind->kind);
+        json_set_string(doc, ref, "name", name);
+        return ref;
+}
+
+static bool is_image(const struct json_value *ref)
+{
+        const char *kind = json_find_string(ref, "kind", NULL);
+
+        return g_strcmp0(kind, api_virtual_image_kind.kind) == 0 || g_strcmp0(kind, api_cluster_virtual_image_kind.kind) == 0;
+}
+
+/* The other image stands where the one before it stood: the order is that of booting. */
+static int plan_disc(struct plan *plan, const struct json_value *machine, const struct wish *wish)
+{
+        const char *name = json_find_string(machine, "metadata", "name", NULL);
+        struct json_value *ref = wish->disc ? disc_ref(plan->doc, wish->disc) : NULL;
+        const struct json_value *now = NULL;
+        struct row row = {.path = "blockDeviceRefs", .way = plan->machine.live ? CHANGE_LIVE : CHANGE_RESTART};
+
+        if (wish->disc && !ref)
+                return CLI_USAGE;
+        plan->disks = json_new(plan->doc, JSON_ARRAY);
+        plan->revision = json_find_string(machine, "metadata", "resourceVersion", NULL);
+        for (const struct json_value *old = json_first(json_find(machine, "spec", "blockDeviceRefs", NULL)); old;
+             old = json_next(old)) {
+                if (is_image(old) && now)
+                        return cli_usage("%s has several images; change spec.blockDeviceRefs: gabbro get vm %s -o yaml", name,
+                                         name);
+                if (!is_image(old) || ref)
+                        json_append(plan->disks, json_copy(plan->doc, is_image(old) ? ref : old));
+                now = is_image(old) ? old : now;
+        }
+        if (!now && !ref)
+                return cli_usage("%s has no disc", name);
+        if (!now)
+                json_append(plan->disks, json_copy(plan->doc, ref));
+        row.desired = ref ? json_get(ref, "name") : json_new_string(plan->doc, "");
+        row.current = json_get(now, "name");
+        row.same = now && ref && json_equal(now, ref);
+        row.words = row.way == CHANGE_RESTART && plan->runs ? "--live exchanges it while the machine runs" : NULL;
+        plan->restart |= plan->runs && !row.same && row.way == CHANGE_RESTART;
+        plan->rows[plan->n++] = row;
+        return CLI_OK;
+}
+
 static int make_plan(struct plan *plan, const struct json_value *machine, const struct wish *wish)
 {
         learn(plan, machine, wish);
@@ -176,7 +239,13 @@ static int make_plan(struct plan *plan, const struct json_value *machine, const 
                 plan_field(plan, machine, "memory.size", json_new_string(plan->doc, wish->memory));
         if (wish->grace_s >= 0)
                 plan_field(plan, machine, "terminationGracePeriodSeconds", json_new_int(plan->doc, wish->grace_s));
-        return wish->link ? plan_link(plan, machine, wish) : CLI_OK;
+        if (wish->link) {
+                int code = plan_link(plan, machine, wish);
+
+                if (code != CLI_OK)
+                        return code;
+        }
+        return wish->disc || wish->eject ? plan_disc(plan, machine, wish) : CLI_OK;
 }
 
 static char *value_text(const struct json_value *value)
@@ -223,16 +292,18 @@ static char *patch_text(const struct plan *plan, const struct wish *wish)
                 g_auto(GStrv) parts = g_strsplit(plan->rows[i].path, ".", 2);
                 struct json_value *object;
 
-                if (g_str_equal(parts[0], "networks"))
+                if (g_str_equal(parts[0], "networks") || g_str_equal(parts[0], "blockDeviceRefs"))
                         continue;
                 object = parts[1] ? json_ensure_object(plan->doc, spec, parts[0]) : spec;
 
                 json_set(plan->doc, object, parts[1] ?: parts[0], json_copy(plan->doc, plan->rows[i].desired));
         }
-        if (plan->networks) {
+        if (plan->networks)
                 json_set(plan->doc, spec, "networks", plan->networks);
+        if (plan->disks)
+                json_set(plan->doc, spec, "blockDeviceRefs", plan->disks);
+        if (plan->revision)
                 json_set_string(plan->doc, json_ensure_object(plan->doc, root, "metadata"), "resourceVersion", plan->revision);
-        }
         if (wish->live)
                 json_set_string(plan->doc, json_ensure_object(plan->doc, spec, "disruptions"), "applyMode", "Live");
         return json_to_text(root);
@@ -297,6 +368,9 @@ int cli_set(struct cli *cli, int argc, char **argv)
                 {"grace-period", 0, 0, G_OPTION_ARG_INT, &wish.grace_s, "How long the guest may take to shut down", "SECONDS"},
                 {"link", 0, 0, G_OPTION_ARG_STRING, &wish.link, "Cable of an interface: up or down", "STATE"},
                 {"nic", 0, 0, G_OPTION_ARG_STRING, &wish.nic, "Which one: its network (Main), number or MAC address", "INTERFACE"},
+                {"disc", 0, 0, G_OPTION_ARG_STRING, &wish.disc,
+                 "Image for its CD drive, in place of the one there: tools, cvi/tools", "IMAGE"},
+                {"eject", 0, 0, G_OPTION_ARG_NONE, &wish.eject, "Take the disc out of its CD drive", NULL},
                 {"live", 0, 0, G_OPTION_ARG_NONE, &wish.live, "From now on what can be applied while it runs is (applyMode: Live)",
                  NULL},
                 {"restart", 0, 0, G_OPTION_ARG_NONE, &wish.restart, "Restart it now when something waits for that", NULL},
@@ -313,16 +387,19 @@ int cli_set(struct cli *cli, int argc, char **argv)
                              "  gabbro set vm web --cores 4 --memory 4Gi --dry-run\n"
                              "  gabbro set vm web --cores 4 --live --wait\n"
                              "  gabbro set vm web --memory 2Gi --restart\n"
-                             "  gabbro set vm web --nic backend --link down",
+                             "  gabbro set vm web --nic backend --link down\n"
+                             "  gabbro set vm web --disc drivers --wait",
                              &argc, &argv);
-        g_autofree char *memory = wish.memory, *fraction = wish.fraction, *nic = wish.nic, *link = wish.link;
+        g_autofree char *memory = wish.memory, *fraction = wish.fraction, *nic = wish.nic, *link = wish.link, *disc = wish.disc;
         g_autoptr(GArray) targets = code == CLI_OK ? cli_targets(argc, argv, "set") : NULL;
 
         if (code != CLI_OK || !targets)
                 return CLI_USAGE;
         if (wish.cores < 0 || wish.timeout_s <= 0 ||
-            (wish.cores == 0 && !memory && !fraction && wish.grace_s < 0 && !wish.live && !link))
+            (wish.cores == 0 && !memory && !fraction && wish.grace_s < 0 && !wish.live && !link && !disc && !wish.eject))
                 return cli_usage("what? for example gabbro set vm web --cores 4 --memory 4Gi");
+        if (disc && wish.eject)
+                return cli_usage("--disc puts one in the place of the other; --eject takes it out: one of the two");
         if ((nic && !link) || (link && g_ascii_strcasecmp(link, "up") != 0 && g_ascii_strcasecmp(link, "down") != 0))
                 return cli_usage("a link is up or down: gabbro set vm web --nic Main --link down");
         for (guint i = 0; i < targets->len; i++)

@@ -283,6 +283,7 @@ def test_set_tells_how_it_comes_and_changes_what_it_says(user):
     for words in (["--cores", "17"], ["--memory", "lots"], ["--core-fraction", "half"]):
         assert user.gabbro("set", "vm", "sized", *words, code=FAILED).err, words
     for words in (["vm", "sized"], ["vm", "sized", "--cores", "-1"], ["vd", "sized-root", "--cores", "2"], ["--cores", "2"],
+                  ["vm", "sized", "--eject"], ["vm", "sized", "--disc", "vd/data"], ["vm", "sized", "--disc", "vi/"], ["vm", "sized", "--disc", "a", "--eject"],
                   ["vm", "sized", "--nic", "Main"], ["vm", "sized", "--link", "loose"], ["vm", "sized", "--link", "up", "--nic", "dmz"]):
         user.gabbro("set", *words, code=USAGE)
     user.gabbro("set", "vm", "absent", "--cores", "2", code=NOT_FOUND)
@@ -291,3 +292,10 @@ def test_set_tells_how_it_comes_and_changes_what_it_says(user):
     assert "spec.networks.linkState" in told and spec()["networks"] == [{"type": "Main", "linkState": "Down"}]
     user.gabbro("set", "vm", "sized", "--link", "up")
     assert spec()["networks"] == [{"type": "Main", "linkState": "Up"}]
+    root = before["blockDeviceRefs"][0]
+    for words, refs in ((["--disc", "tools"], [root, {"kind": "VirtualImage", "name": "tools"}]),
+                        (["--disc", "cvi/more", "--link", "down"], [root, {"kind": "ClusterVirtualImage", "name": "more"}]),
+                        (["--eject"], [root])):
+        told = user.gabbro("set", "vm", "sized", *words).out
+        assert "spec.blockDeviceRefs" in told and spec()["blockDeviceRefs"] == refs, told
+    assert spec()["networks"] == [{"type": "Main", "linkState": "Down"}]

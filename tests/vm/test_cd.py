@@ -60,13 +60,13 @@ def drives(machine, *flags):
 def test_a_disc_is_exchanged_ejected_and_put_in_again(machine):
     """Live, without a restart, in what runs and in its definition (D99, D100; D101 with applyMode Live)."""
     epoch, first = machine.epoch(), drives(machine)
-    put(machine, "disc-b")
+    machine.cloud.gabbro("set", "vm", VM, "--disc", "disc-b", "--wait")
     assert reads(machine) == "DISC-B"
     assert drives(machine) == drives(machine, "--inactive") != first
     seen = {d["name"]: d["attached"] for d in machine.vm()["status"]["blockDeviceRefs"]}
     assert seen == {f"{VM}-root": True, "disc-b": True}, seen
-    put(machine)
-    machine.until("the drive is empty", lambda m: reads(m) == "", 10)
+    machine.cloud.gabbro("set", "vm", VM, "--eject", "--wait")
+    machine.until("the drive is empty", lambda m: reads(m) == "", 60)
     assert drives(machine) == drives(machine, "--inactive") == ["-"]
     assert machine.cloud.get("vi", "disc-b")["status"]["phase"] == "Ready"
     put(machine, "disc-c")
