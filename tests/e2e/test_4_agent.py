@@ -114,10 +114,13 @@ def test_C21_the_folder_of_first_boot_images_can_be_set(cloud):
 
 
 def test_decision_13_libvirtd_dies_and_comes_back(cloud):
+    log = cloud.demo / "log/agent.log"
+    cloud.eventually("this agent has seen libvirt", lambda: "caught up" in log.read_text().rsplit("the agent runs", 1)[1])
+    mark = len(log.read_text())
     before = pids(cloud, "qemu-system"), epoch(cloud, "first-vm")
     for order in ("kill", "start"):
         os.spawnv(os.P_WAIT, str(cloud.argv()[0]), [str(cloud.argv()[0]), "libvirtd", str(cloud.host), order])
-    cloud.eventually("libvirt is back", lambda: "libvirt is back" in (cloud.demo / "log/agent.log").read_text(), 60)
+    cloud.eventually("libvirt is back", lambda: "libvirt is back" in log.read_text()[mark:], 60)
     cloud.gabbro("stop", "first-vm", "--wait", "--timeout", "120", timeout=150)
     assert cloud.domstate("first-vm") == "shut off"
     cloud.gabbro("start", "first-vm", "--wait", "--timeout", "120", timeout=150)
