@@ -7,6 +7,18 @@ from fleet import Machine, fleet, manifest
 from reliability import outcome
 
 
+def hold(cloud, path):
+    """A process that has the disk open. Who only looks at it for a moment keeps it from that: it is tried again."""
+    def begin():
+        process = subprocess.Popen(cloud.argv("stdbuf", "-oL", "qemu-io", "-c", "length", "-c", "sleep 600000", path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        if process.stdout.readline():
+            return process
+        process.wait()
+        return None
+
+    return cloud.eventually("the disk is held", begin, 60)
+
+
 def test_C38_D48_disk_is_open_in_another_qemu(cloud):
     """Its lock is held: the process that has it is named, nothing half-made stays (C38, D48)."""
     with fleet(cloud, held="Manual") as machines:
@@ -14,9 +26,8 @@ def test_C38_D48_disk_is_open_in_another_qemu(cloud):
         cloud.gabbro("stop", "held", "--force", "--wait", timeout=60)
         volume = cloud.get("volumes.host.gabbro.dev", "-l", "gabbro.dev/owner-name=held-root")["items"][0]
         path = volume["status"]["path"]
-        holder = subprocess.Popen(cloud.argv("qemu-io", "-c", "sleep 600000", path), stdin=subprocess.DEVNULL)
+        holder = hold(cloud, path)
         try:
-            cloud.eventually("the disk is held", lambda: cloud.run("qemu-img", "info", path, check=False).returncode != 0, 20)
             cloud.gabbro("start", "held")
             held.until("told", lambda m: m.condition()["reason"] == "DiskInUse" and "2 times in a row" in m.condition()["message"], 40)
             said = held.condition()["message"]
@@ -25,7 +36,7 @@ def test_C38_D48_disk_is_open_in_another_qemu(cloud):
             assert held.phase() == "Starting" and held.state() == "shut off" and held.pid() is None
             assert len(held.events("DiskInUse")) == 1
         finally:
-            inside = cloud.run("pgrep", "-f", f"qemu-io -c sleep 600000 {path}", check=False).stdout.split()
+            inside = cloud.run("pgrep", "-f", f"qemu-io -c length -c sleep 600000 {path}", check=False).stdout.split()
             cloud.run("kill", "-KILL", *inside, check=False)
             holder.wait(20)
         held.until("runs by itself", lambda m: m.phase() == "Running", 90)

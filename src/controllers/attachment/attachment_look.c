@@ -80,22 +80,27 @@ static bool is_same(const struct api_block_device_ref *ref, const struct attachm
         return ref && g_strcmp0(ref->kind, look->kind) == 0 && g_strcmp0(ref->name, look->name) == 0;
 }
 
-/* The device is the machine's without the attachment, by its specification or by an older attachment. */
+/* The device is the machine's without the attachment, by its specification or by one that came before: by which it has it (still),
+ * or that is older. Times are whole seconds: of two that were made in one, the name would decide against what the machine has. */
 static const char *conflict_of(const struct cache *cache, const struct cache_object *attachment, const struct cache_object *machine,
-                               const struct attachment_look *look, struct arena *arena)
+                               const struct cache_object *instance, const struct attachment_look *look, struct arena *arena)
 {
         const struct api_virtual_machine_spec *spec = ((const struct api_virtual_machine *)machine->view)->spec;
         g_autoptr(GPtrArray) all = attachments_of(cache, machine);
+        bool older = true; /* those before the attachment itself are */
 
         for (size_t i = 0; i < spec->n_block_device_refs; i++)
                 if (is_same(&spec->block_device_refs[i], look))
                         return arena_printf(arena, "machine %s lists %s %s in its own specification", machine->name, look->kind,
                                             look->name);
-        for (guint i = 0; i < all->len && all->pdata[i] != attachment; i++) {
-                const struct cache_object *older = all->pdata[i];
+        for (guint i = 0; i < all->len; i++) {
+                const struct cache_object *other = all->pdata[i];
 
-                if (!object_deleting(older) && is_same(attachment_view(older)->spec->block_device_ref, look))
-                        return arena_printf(arena, "attachment %s gives %s %s to the machine already", older->name, look->kind,
+                if (other == attachment)
+                        older = false;
+                else if (((older && !object_deleting(other)) || attachment_in(instance, other)) &&
+                         is_same(attachment_view(other)->spec->block_device_ref, look))
+                        return arena_printf(arena, "attachment %s gives %s %s to the machine already", other->name, look->kind,
                                             look->name);
         }
         return NULL;
@@ -190,5 +195,5 @@ void attachment_look(const struct cache *cache, const struct cache_object *attac
         if (instance && ret->device && !ret->image)
                 ret->elsewhere = elsewhere_of(cache, instance, arena, ret);
         if (machine && !ret->conflict)
-                ret->conflict = conflict_of(cache, attachment, machine, ret, arena);
+                ret->conflict = conflict_of(cache, attachment, machine, instance, ret, arena);
 }

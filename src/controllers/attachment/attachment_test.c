@@ -262,6 +262,22 @@ static void a_device_is_attached_to_a_machine_once(void)
                          ==, 1);
 }
 
+/* Made in the same second, and first by its name: what the machine has stays. */
+static void what_was_granted_comes_before_what_is_as_old(void)
+{
+        g_autoptr(cloud) cloud = running();
+
+        attach(cloud, "more", "web", "VirtualDisk", "data");
+        cloud_expect_phase(cloud, VMBDA, "more", "Attached");
+        attach(cloud, "again", "web", "VirtualDisk", "data");
+        cloud_expect_phase(cloud, VMBDA, "again", "Failed");
+        cloud_expect_phase(cloud, VMBDA, "more", "Attached");
+        cloud_expect_no_effects(cloud);
+        g_assert_cmpuint(n_disks(cloud, "web"), ==, 2);
+        cloud_delete(cloud, VMBDA, "more");
+        cloud_expect_phase(cloud, VMBDA, "again", "Attached");
+}
+
 /* --- D107 --- */
 
 static void an_image_is_attached_read_only(void)
@@ -350,6 +366,7 @@ int main(int argc, char **argv)
         g_test_add_func("/attachment/pool", a_disk_whose_pool_the_host_lacks_is_refused);
         g_test_add_func("/attachment/I2_at_once", two_attachments_at_once_give_the_disk_to_one_machine);
         g_test_add_func("/attachment/once", a_device_is_attached_to_a_machine_once);
+        g_test_add_func("/attachment/granted", what_was_granted_comes_before_what_is_as_old);
         g_test_add_func("/attachment/D107_image", an_image_is_attached_read_only);
         g_test_add_func("/attachment/capacity", a_machine_has_at_most_sixteen_devices);
         g_test_add_func("/attachment/outlives", the_attachment_outlives_its_machine_and_waits);
