@@ -57,6 +57,17 @@ static const char *path_of(struct instance_turn *turn, const char *name)
         return NULL;
 }
 
+/* An agent that has just begun may not know yet where its volumes are. */
+static bool knows_files(struct instance_turn *turn, const struct api_instance_outgoing *outgoing)
+{
+        for (size_t i = 0; i < outgoing->n_files; i++) {
+                if (!path_of(turn, outgoing->files[i].name)) {
+                        return false;
+                }
+        }
+        return true;
+}
+
 static void begin(struct instance_turn *turn, const struct api_instance_outgoing *outgoing)
 {
         struct agent *agent = turn->job->agent;
@@ -162,6 +173,28 @@ static void leave_interrupted(struct instance_turn *turn, const struct api_insta
         }
 }
 
+/*
+ * Whether the guest is, or was until now, on the point of running on the other host, and nobody here knows whether it does: it
+ * stands still from now on. libvirt lets it run on when it cannot hear the other side any more, and a second copy may run there.
+ */
+static bool is_open(struct instance_turn *turn, const struct virt_migration_progress *progress, bool open)
+{
+        struct virt_error error = {};
+
+        if (progress->interrupted || (open && progress->paused)) {
+                return true;
+        }
+        if (!open || !progress->returned) {
+                return false;
+        }
+        log_warning("the guest stands still until it is known whether it runs on the other host", "machine",
+                    turn->instance->spec->machine->name);
+        if (virt_domain_suspend(turn->job->agent->virt, turn->uuid, &error)) {
+                log_warning("the guest could not be stopped; it is tried again", "error", error.words);
+        }
+        return true;
+}
+
 static void leave_active(struct instance_turn *turn, const struct api_instance_outgoing *outgoing)
 {
         bool cancel = g_strcmp0(outgoing->verdict, "Cancel") == 0;
@@ -183,7 +216,9 @@ static void leave_active(struct instance_turn *turn, const struct api_instance_o
                 instance_fail(turn, "migrate", job_virt_error(turn->job, REASON_OPERATION_FAILED, r, &error));
         } else if (run == MIGRATION_RUN_GOES || progress.leaves) {
                 tell_running(turn, outgoing, &progress);
-        } else if (progress.interrupted) {
+        } else if (is_open(turn, &progress,
+                           run == MIGRATION_RUN_FAILED ? virt_migration_is_open(&why)
+                                                       : run == MIGRATION_RUN_NONE && was_begun(turn, outgoing))) {
                 leave_interrupted(turn, outgoing);
         } else if (run == MIGRATION_RUN_FAILED) {
                 tell_kept(turn, outgoing, why.words);
@@ -192,6 +227,8 @@ static void leave_active(struct instance_turn *turn, const struct api_instance_o
                           was_begun(turn, outgoing) && turn->job->told->migration->error ? NULL : "it ended without success");
         } else if (outgoing->verdict) {
                 tell_kept(turn, outgoing, NULL);
+        } else if (!knows_files(turn, outgoing)) {
+                turn->job->again_us = AGAIN_US;
         } else {
                 begin(turn, outgoing);
                 tell_running(turn, outgoing, &progress);
@@ -295,7 +332,8 @@ static void arrive(struct instance_turn *turn, const struct api_instance_incomin
         /* libvirt keeps what comes for good only when all of it is here. */
         arrived = turn->entry.persistent && turn->entry.state != VIRT_STATE_MIGRATING && turn->entry.state != VIRT_STATE_CREATING;
         turn->started_at = incoming->started_at;
-        if (arrived) {
+        if (arrived &&
+            (!turn->job->told || !turn->job->told->migration || g_strcmp0(turn->job->told->migration->state, "Arrived") != 0)) {
                 log_info("a guest has come", "machine", turn->instance->spec->machine->name, "from", incoming->node);
         }
         tell(turn, virt_state_to_text(turn->entry.state), incoming_new(turn, arrived ? "Arrived" : "Arriving"), AGAIN_US);

@@ -147,6 +147,41 @@ static int open_domain(struct virt *virt, const char *uuid, virConnectPtr *ret_c
         return *ret_domain ? 0 : virt_fail(reterr, "DomainLost");
 }
 
+bool virt_migration_is_open(const struct virt_error *error)
+{
+        assert(error);
+        return error->domain == VIR_FROM_RPC;
+}
+
+static bool has_returned(virDomainPtr domain)
+{
+        int state = VIR_DOMAIN_NOSTATE, detail = 0;
+
+        return virDomainGetState(domain, &state, &detail, 0) == 0 && state == VIR_DOMAIN_RUNNING &&
+               detail == VIR_DOMAIN_RUNNING_MIGRATION_CANCELED;
+}
+
+/* That it came back from an earlier switch is not to be taken for this one's: libvirt forgets it when the guest is stopped for a
+ * moment. */
+static void forget_return(virDomainPtr domain)
+{
+        if (has_returned(domain) && virDomainSuspend(domain) == 0)
+                (void)virDomainResume(domain);
+}
+
+static int move(virDomainPtr domain, const char *uri, struct parameters *parameters, unsigned flags, struct virt_error *reterr)
+{
+        int r;
+
+        forget_return(domain);
+        if (virDomainMigrateToURI3(domain, uri, parameters->list, (unsigned)parameters->n, flags) == 0)
+                return 0;
+        r = virt_fail(reterr, "OperationFailed");
+        if (virt_migration_is_open(reterr) && has_returned(domain))
+                (void)virDomainSuspend(domain);
+        return r;
+}
+
 int virt_migrate(struct virt *virt, const struct virt_migration *options, struct virt_error *reterr)
 {
         unsigned flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE |
@@ -169,9 +204,9 @@ int virt_migrate(struct virt *virt, const struct virt_migration *options, struct
                 uri = migration_tls_uri(options->address, options->keys);
                 flags |= *targets ? VIR_MIGRATE_NON_SHARED_DISK : 0;
                 flags |= options->auto_converge ? VIR_MIGRATE_AUTO_CONVERGE : 0;
-                if (fill_parameters(&parameters, options, live, persistent, targets) < 0 ||
-                    virDomainMigrateToURI3(domain, uri, parameters.list, (unsigned)parameters.n, flags) < 0)
-                        r = virt_fail(reterr, "OperationFailed");
+                r = fill_parameters(&parameters, options, live, persistent, targets) < 0
+                            ? virt_fail(reterr, "OperationFailed")
+                            : move(domain, uri, &parameters, flags, reterr);
         }
         if (domain)
                 virDomainFree(g_steal_pointer(&domain));
@@ -229,6 +264,8 @@ int virt_migration_look(struct virt *virt, const char *uuid, struct virt_migrati
         progress.interrupted = !progress.leaves && state == VIR_DOMAIN_PAUSED &&
                                (detail == VIR_DOMAIN_PAUSED_MIGRATION || detail == VIR_DOMAIN_PAUSED_POSTCOPY ||
                                 detail == VIR_DOMAIN_PAUSED_POSTCOPY_FAILED);
+        progress.paused = !progress.leaves && state == VIR_DOMAIN_PAUSED;
+        progress.returned = !progress.leaves && state == VIR_DOMAIN_RUNNING && detail == VIR_DOMAIN_RUNNING_MIGRATION_CANCELED;
         *ret_progress = progress;
         return 0;
 }

@@ -34,9 +34,16 @@ struct virt_migration {
 /**
  * virt_migrate() - blocks until it is over
  *
+ * When the answer of the other host to the last question, whether the guest runs there, is lost, libvirt lets it run on here. It is
+ * stopped again then: virt_migration_is_open().
+ *
  * Return: 0: it runs there and is gone here. Else ask virt_migration_look() and virt_domain_get() of both sides what is.
  */
 int virt_migrate(struct virt *virt, const struct virt_migration *options, struct virt_error *reterr);
+
+/** virt_migration_is_open() - whether a failed virt_migrate() may have brought the guest to the other host all the same: a
+ * connection was lost. */
+bool virt_migration_is_open(const struct virt_error *error);
 
 /** virt_migration_xml() - the description @xml as it shall be there; g_free(). VIRT_E_INVALID. @ret_targets: of the disks that are
  * copied, in the order of the description, NULL-terminated; g_strfreev(). */
@@ -46,6 +53,8 @@ int virt_migration_xml(const char *xml, const struct virt_migration *options, ch
 struct virt_migration_progress {
         bool leaves;      /* the domain is being moved away now */
         bool interrupted; /* it stands still in the middle of a migration that is no more */
+        bool paused;      /* it stands still, for whatever reason */
+        bool returned;    /* it runs on after it had stood still for the switch of a migration that failed */
         uint64_t elapsed_ms;
         uint64_t total_bytes, processed_bytes, remaining_bytes; /* memory and disks */
         uint64_t bytes_per_second;

@@ -105,6 +105,21 @@ static const char *queue_words(struct op *op, const char *target)
         return NULL;
 }
 
+static bool enqueue_one(const struct cache_object *object, void *userdata)
+{
+        const struct api_virtual_machine_operation *view = object->view;
+
+        if (view->status && view->status->migration && g_strcmp0(view->status->phase, "Pending") == 0)
+                controller_enqueue(userdata, object->namespace, object->name);
+        return true;
+}
+
+void migration_enqueue_waiting(const struct cache *cache, struct workqueue *queue)
+{
+        assert(cache && queue);
+        cache_each(cache, &api_virtual_machine_operation_kind, NULL, enqueue_one, queue);
+}
+
 /* Two turns at once must not take the same place. */
 static void lock_nodes(struct op *op, const char *target)
 {
@@ -382,6 +397,8 @@ static enum turn_result watch_interrupted(struct watch *watch)
                 return wait_for_answer(watch);
         }
         give_up(watch, REASON_OPERATION_FAILED, "it was interrupted; the guest goes on where it was");
+        if (!migration_intents_retire(watch->op)) /* what is half there could begin to run yet */
+                return wait_for(watch, REASON_MIGRATION_UNCERTAIN, "what came to the other host is ended before the guest goes on");
         outgoing.verdict = "Resume";
         set_outgoing(watch, &outgoing);
         return wait_for(watch, REASON_MIGRATION_UNCERTAIN, "the guest goes on where it was");

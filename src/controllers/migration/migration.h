@@ -24,6 +24,8 @@ bool migration_holds(const struct cache *cache, const struct cache_object *machi
 bool migration_sweep(struct turn *turn, const struct cache_object *machine, bool all);
 /** migration_enqueue_machine() - the machine that an intent stands by for, if it does. */
 void migration_enqueue_machine(const struct cache *cache, const struct cache_object *intent, struct workqueue *queue);
+/** migration_enqueue_waiting() - one has ended: those that wait for a turn. */
+void migration_enqueue_waiting(const struct cache *cache, struct workqueue *queue);
 /** migration_state() - the latest migration of a machine as its status tells it, or NULL; in @arena. */
 struct api_migration_state *migration_state(const struct cache *cache, const struct cache_object *machine, struct arena *arena);
 
@@ -50,5 +52,7 @@ const struct cache_object *migration_target(const struct cache *cache, const str
 void migration_intents_exchange(struct op *op, const struct cache_object *target);
 /** migration_intents_drop() - the machine stays: what was made on the target goes. */
 void migration_intents_drop(struct op *op);
+/** migration_intents_retire() - the same of the target alone. Return: whether its host has ended what it had of the machine. */
+bool migration_intents_retire(struct op *op);
 /** migration_outgoing() - what the source is told. */
 struct api_instance_outgoing *migration_outgoing(struct op *op, const struct cache_object *target);

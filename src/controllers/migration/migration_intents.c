@@ -335,15 +335,31 @@ void migration_intents_exchange(struct op *op, const struct cache_object *target
         turn_update_spec(op->turn, target, &spec);
 }
 
-void migration_intents_drop(struct op *op)
+bool migration_intents_retire(struct op *op)
 {
         g_autoptr(GPtrArray) coming = standing_by(op->cache, op->machine->uid);
+        bool ended = true;
+
+        assert(op && op->machine);
+        for (guint i = 0; coming && i < coming->len; i++) {
+                const struct cache_object *intent = coming->pdata[i];
+
+                if (!is_of(intent, op->object->uid))
+                        continue;
+                if (intent->kind == &api_instance_kind && g_strcmp0(state_of(intent), "Gone") != 0)
+                        ended = false;
+                if (!object_deleting(intent))
+                        turn_delete(op->turn, intent);
+        }
+        return ended;
+}
+
+void migration_intents_drop(struct op *op)
+{
         struct api_instance_spec spec;
 
         assert(op && op->machine);
-        for (guint i = 0; coming && i < coming->len; i++)
-                if (!object_deleting(coming->pdata[i]) && is_of(coming->pdata[i], op->object->uid))
-                        turn_delete(op->turn, coming->pdata[i]);
+        (void)migration_intents_retire(op);
         if (op->domain && op->domain->spec->outgoing) {
                 spec = *op->domain->spec;
                 spec.outgoing = NULL;

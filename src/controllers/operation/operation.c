@@ -385,6 +385,15 @@ static void enqueue_operations(const struct cache *cache, const char *namespace,
         index_enqueue(cache, INDEX_OPERATION_BY_VM, key, queue);
 }
 
+/* Whether a machine was being moved by it, and is not any more. */
+static bool has_left_queue(const struct cache_object *before, const struct cache_object *now)
+{
+        const struct api_virtual_machine_operation *view = before ? before->view : NULL;
+
+        return view && view->status && view->status->migration && g_strcmp0(view->status->phase, "InProgress") == 0 &&
+               (!now || g_strcmp0(phase_of(now), "InProgress") != 0);
+}
+
 static void operation_related(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                               struct workqueue *queue)
 {
@@ -401,6 +410,8 @@ static void operation_related(const struct cache *cache, const struct cache_obje
 
                 if (!before || !now || g_strcmp0(phase_of(before), phase_of(now)) != 0)
                         enqueue_operations(cache, object->namespace, view->spec->virtual_machine_name, queue);
+                if (has_left_queue(before, now))
+                        migration_enqueue_waiting(cache, queue);
         } else if (object->kind == &api_virtual_disk_kind) {
                 clone_related(cache, object, queue);
         }
