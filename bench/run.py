@@ -521,7 +521,7 @@ def watchers(*words):
 def main():
     parser = argparse.ArgumentParser(description="Measure, each figure beside its peer.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "peers", "list", "watch", "scale", "api", "start", "memory", "adopt", "upload", "disks", "plug", "changes", "operations"])
+    parser.add_argument("--only", nargs="*", choices=["store", "fleet", "peers", "list", "watch", "scale", "api", "start", "memory", "adopt", "upload", "disks", "plug", "changes", "operations", "migrate"])
     args = parser.parse_args()
 
     def wanted(part):
@@ -545,6 +545,9 @@ def main():
             bench_watch(folder, args.rounds)
         if wanted("scale"):
             bench_scale(args.rounds)
+        if wanted("migrate"):
+            from migrate import bench_migrate
+            bench_migrate(args.rounds, show, peer_xml)
         if any(wanted(part) for part in ("api", "start", "memory", "adopt", "disks", "plug", "changes", "operations")):
             subprocess.run([str(HOST), "up", str(bench.host), "--cache", "/var/tmp/gabbro-qemu-cache"], check=True, env=bench.env, stdin=subprocess.DEVNULL)
             bench.run("/usr/bin/python3", ROOT / "tools/demo.py", "up")

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Compare the tables in doc/reliability.md and doc/security.md with what the tests saw, or write them.
+"""Compare the tables in doc/reliability.md, doc/security.md and doc/migration.md with what the tests saw, or write them.
 
 usage: reliability.py [--write] [ROWS]
 
-ROWS (build/reliability.jsonl) holds the rows that tests told by tests/lab/reliability.py. A pair of fault and operation, or of attack
-and what was tried, that was not seen in ROWS keeps its row: no run has to hold every part. Without --write the pages stay as they
+ROWS (build/reliability.jsonl) holds the rows that tests told by tests/lab/reliability.py. A pair of fault and operation, of attack
+and what was tried, or of victim and moment, that was not seen in ROWS keeps its row: no run has to hold every part. Without --write the pages stay as they
 are, and a pair or an outcome that they do not have, or a test file that is no more, is a failure.
 """
 import argparse
@@ -15,7 +15,8 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGES = {"reliability": "| fault | operation | outcome | seen by |", "security": "| attack | what is tried | result | seen by |"}
+PAGES = {"reliability": "| fault | operation | outcome | seen by |", "security": "| attack | what is tried | result | seen by |",
+         "migration": "| killed | when | outcome | seen by |"}
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 LINE = "|---|---|---|---|"
 
@@ -77,7 +78,7 @@ def check(name, head, path, write):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Keep the tables in doc/reliability.md and doc/security.md.")
+    parser = argparse.ArgumentParser(description="Keep the tables in doc/reliability.md, doc/security.md and doc/migration.md.")
     parser.add_argument("--write", action="store_true", help="write the pages")
     parser.add_argument("rows", nargs="?", type=pathlib.Path, default=ROOT / "build/reliability.jsonl", help="what the tests saw")
     args = parser.parse_args()
