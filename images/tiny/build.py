@@ -147,7 +147,8 @@ def build_boot(work, tree, release):
     run("mkfs.vfat", "-F", "16", "-n", "GABBROBOOT", "-h", BOOT_START, boot)
     config = work / "syslinux.cfg"
     config.write_text("SERIAL 0 115200\nDEFAULT tiny\nPROMPT 0\nTIMEOUT 0\nLABEL tiny\n  LINUX vmlinuz\n"
-                      "  APPEND initrd=initrd.gz console=tty0 console=ttyS0,115200 quiet panic=10 random.trust_cpu=on\n")
+                      "  APPEND initrd=initrd.gz console=tty0 console=ttyS0,115200 quiet panic=10 random.trust_cpu=on cryptomgr.notests "
+                      "mitigations=off nokaslr\n")
     run("mcopy", "-i", boot, tree / f"boot/vmlinuz-{release}", "::vmlinuz")
     run("mcopy", "-i", boot, build_initramfs(work, tree, release), "::initrd.gz")
     run("mcopy", "-i", boot, config, "::syslinux.cfg")
