@@ -26,6 +26,7 @@ class Cloud:
         self.host = folder / "h"
         self.demo = folder / "demo"
         self.kubeconfig = self.demo / "gateway/admin.kubeconfig"
+        self.began = {}  # how much of its log was written before a daemon began for the last time
         self.env = dict(os.environ, GABBRO_DEMO_DIR=str(self.demo), GABBRO_BIN=str(BIN), GABBRO_BUILD=str(BUILD), HOME=str(folder))
 
     def argv(self, *argv):
@@ -106,6 +107,7 @@ class Daemon:
     def begin(self, program=None, **env):
         """@program stands in for the ordinary one; @env is added to its environment."""
         argv = [str(program or self.argv[0]), *self.argv[1:]]
+        self.cloud.began[self.name] = self.log.stat().st_size
         script = (f'setsid env "$@" </dev/null >>{self.log} 2>&1 & '
                   f"echo $! $(sed 's/.*) //' /proc/$!/stat | cut -d' ' -f20) >{self.pid_file}")
         self.cloud.run("bash", "-c", script, "daemon", *[f"{k}={v}" for k, v in env.items()], *argv)

@@ -51,18 +51,19 @@ class Machine:
 
     def condition(self, kind="Running"):
         return next(({"status": c["status"], "reason": c["reason"], "message": c["message"]} for c in
-                     self.vm()["status"].get("conditions", []) if c["type"] == kind), {})
+                     self.vm().get("status", {}).get("conditions", []) if c["type"] == kind), {})
 
     def events(self, reason):
         found = self.cloud.get("events", "--field-selector", f"involvedObject.name={self.name}")["items"]
         return [e["message"] for e in found if e["reason"] == reason]
 
     def phase(self):
-        return self.vm()["status"]["phase"]
+        """None: nobody has looked at it yet."""
+        return self.vm().get("status", {}).get("phase")
 
     def start(self):
         if self.phase() != "Running":
-            self.cloud.gabbro("start", self.name, "--wait", "--timeout", "60", timeout=90)
+            self.cloud.gabbro("start", self.name, "--wait", "--timeout", "120", timeout=150)
 
     def until(self, what, probe, timeout=60):
         """Seconds until @probe(self) is true."""
@@ -75,21 +76,35 @@ class Machine:
                           timeout)
 
 
+def remove(cloud, *things):
+    """Away with kind/name, without asking guests whether they like to end: one that still boots would not hear it."""
+    cloud.gabbro("delete", "--ignore-not-found", *[thing for thing in things if thing.startswith("vm/")])
+    for item in cloud.get("vm")["items"]:
+        if f"vm/{item['metadata']['name']}" in things:
+            cloud.virsh("destroy", item["metadata"]["uid"], check=False)
+    cloud.gabbro("delete", "--ignore-not-found", "--wait", "--timeout", "90", *things, timeout=100 * len(things))
+
+
+def gone(cloud, *names):
+    """Machines and their first disks."""
+    remove(cloud, *[f"vm/{name}" for name in names], *[f"vd/{name}-root" for name in names])
+
+
 @contextlib.contextmanager
 def fleet(cloud, **policies):
     """Machines by name; all of them gone afterwards."""
     items = [item for name, policy in policies.items() for item in manifest(name, policy)]
-    cloud.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    cloud.gabbro("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     machines = {name: Machine(cloud, name) for name in policies}
     try:
         for name, policy in policies.items():
             if policy == "Manual":
-                cloud.gabbro("start", name, "--wait", "--timeout", "120", timeout=150)
+                cloud.gabbro("start", name, timeout=60)
+        for name in policies:
             cloud.wait("vm", name, "phase=Running", 120)
         yield machines
     finally:
-        cloud.kubectl("delete", "--ignore-not-found", "vm", *policies, timeout=90)
-        cloud.kubectl("delete", "--ignore-not-found", "vd", *[f"{name}-root" for name in policies], timeout=60)
+        gone(cloud, *policies)
 
 
 def libvirtd(cloud, order):
@@ -100,8 +115,10 @@ def libvirtd(cloud, order):
 
 def agent_log(cloud, since_start=True):
     """Of the agent that runs now, or all of it."""
-    text = (cloud.demo / "log/agent.log").read_text(errors="replace")
-    return text.rsplit("the agent runs", 1)[1] if since_start else text
+    text = (cloud.demo / "log/agent.log").read_bytes()
+    if since_start:
+        text = text[cloud.began.get("agent", 0):].rsplit(b"the agent runs", 1)[-1]
+    return text.decode(errors="replace")
 
 
 def caught_up(cloud, timeout=60):
