@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from fleet import Machine, manifest
+from fleet import Machine, gone, manifest
 from guest import condition, disc
 
 VM = "cd"
@@ -21,14 +21,13 @@ def machine(cloud):
     items[1]["spec"]["disruptions"] = {"applyMode": "Live"}
     items[1]["spec"]["blockDeviceRefs"].append({"kind": "VirtualImage", "name": "disc-a"})
     for name in names:
-        cloud.wait("vi", name.lower(), "phase=Ready", 30)
+        cloud.wait("vi", name.lower(), "phase=Ready", 90)
     cloud.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     made = Machine(cloud, VM)
     cloud.wait("vm", VM, "phase=Running", 60)
     made.until("its agent answers", lambda m: reads(m) == "DISC-A", 60)
     yield made
-    cloud.kubectl("delete", "vm", VM, timeout=90)
-    cloud.kubectl("delete", "vd", f"{VM}-root", timeout=60)
+    gone(cloud, VM)
     cloud.kubectl("delete", "vi", *[n.lower() for n in names], timeout=60)
 
 
@@ -48,7 +47,7 @@ def put(machine, *discs):
     """Into the specification; when the machine runs as it says."""
     refs = [{"kind": "VirtualDisk", "name": f"{VM}-root"}] + [{"kind": "VirtualImage", "name": d} for d in discs]
     machine.cloud.kubectl("patch", "vm", VM, "--type", "merge", "-p", json.dumps({"spec": {"blockDeviceRefs": refs}}))
-    machine.cloud.gabbro("wait", "vm", VM, "--for", "condition=ConfigurationApplied", "--timeout", "20")
+    machine.cloud.gabbro("wait", "vm", VM, "--for", "condition=ConfigurationApplied", "--timeout", "90")
 
 
 def drives(machine, *flags):
@@ -66,7 +65,7 @@ def test_a_disc_is_exchanged_ejected_and_put_in_again(machine):
     seen = {d["name"]: d["attached"] for d in machine.vm()["status"]["blockDeviceRefs"]}
     assert seen == {f"{VM}-root": True, "disc-b": True}, seen
     machine.cloud.gabbro("set", "vm", VM, "--eject", "--wait")
-    machine.until("the drive is empty", lambda m: reads(m) == "", 60)
+    machine.until("the drive is empty", lambda m: reads(m) == "", 90)
     assert drives(machine) == drives(machine, "--inactive") == ["-"]
     assert machine.cloud.get("vi", "disc-b")["status"]["phase"] == "Ready"
     put(machine, "disc-c")
@@ -77,10 +76,10 @@ def test_a_disc_is_exchanged_ejected_and_put_in_again(machine):
 
 def test_an_attached_iso_is_a_drive_of_its_own(machine):
     """It comes with its disc and goes with it (D99, D102, D106, D107, D108)."""
-    machine.cloud.gabbro("attach", VM, "vi/disc-b", "--wait", "--timeout", "20")
-    machine.until("the guest reads it", lambda m: reads(m, "sr1") == "DISC-B", 10)
+    machine.cloud.gabbro("attach", VM, "vi/disc-b", "--wait", "--timeout", "90")
+    machine.until("the guest reads it", lambda m: reads(m, "sr1") == "DISC-B", 90)
     assert len(drives(machine)) == 2
-    machine.cloud.gabbro("detach", VM, "vi/disc-b", "--wait", "--timeout", "20")
+    machine.cloud.gabbro("detach", VM, "vi/disc-b", "--wait", "--timeout", "90")
     assert len(drives(machine)) == len(drives(machine, "--inactive")) == 1
     assert reads(machine, "sr1") in ("", None)
 
@@ -93,11 +92,11 @@ def test_a_guest_that_has_locked_the_tray_keeps_its_disc_and_that_is_told(machin
     patch = [{"op": "replace", "path": "/spec/blockDeviceRefs/1/name", "value": "disc-b"}]
     machine.cloud.kubectl("patch", "vm", VM, "--type", "json", "-p", json.dumps(patch))
     told = machine.cloud.eventually("it is told", lambda: (c := condition(machine.vm(), "ConfigurationApplied"))["status"] == "False" and
-                                    "into the CD drive" in c["message"] and c, 40)
+                                    "into the CD drive" in c["message"] and c, 90)
     assert "tray of 'sda'" in told["message"] and reads(machine) == "DISC-A", told
     in_guest(machine, "kill $(cat /tmp/holder)")
-    machine.until("the other disc is in", lambda m: reads(m) == "DISC-B", 40)
-    machine.cloud.gabbro("wait", "vm", VM, "--for", "condition=ConfigurationApplied", "--timeout", "20")
+    machine.until("the other disc is in", lambda m: reads(m) == "DISC-B", 90)
+    machine.cloud.gabbro("wait", "vm", VM, "--for", "condition=ConfigurationApplied", "--timeout", "90")
 
 
 def test_a_machine_without_a_drive_gets_its_first_while_it_runs(machine):
@@ -111,14 +110,15 @@ def test_a_machine_without_a_drive_gets_its_first_while_it_runs(machine):
         Machine(cloud, bare).until("its agent answers", lambda m: in_guest(m, "echo here") == "here", 120)
         made = Machine(cloud, bare)
         assert "type='scsi'" not in cloud.virsh("dumpxml", made.uuid())
-        cloud.gabbro("attach", bare, "vi/disc-a", "--wait", "--timeout", "30", timeout=60)
-        made.until("the guest reads it", lambda m: reads(m) == "DISC-A", 20)
+        cloud.gabbro("attach", bare, "vi/disc-a", "--wait", "--timeout", "90")
+        made.until("the guest reads it", lambda m: reads(m) == "DISC-A", 90)
         places = [controllers(made), controllers(made, "--inactive")]
         assert len(places[0]) == 1 and places[0] == places[1], places
-        cloud.gabbro("restart", bare, "--force", "--wait", "--timeout", "60", timeout=90)
+        cloud.gabbro("restart", bare, "--force", "--wait", "--timeout", "120", timeout=150)
         assert controllers(made) == places[0], "the next start has it at the same place"
     finally:
-        cloud.kubectl("delete", "--ignore-not-found", f"vm/{bare}", f"vmbda/{bare}-disc-a", f"vd/{bare}-root", timeout=90)
+        cloud.gabbro("delete", "--ignore-not-found", f"vmbda/{bare}-disc-a")
+        gone(cloud, bare)
 
 
 def controllers(machine, *flags):
@@ -133,8 +133,8 @@ def test_without_live_a_disc_waits_for_the_restart(machine):
     machine.cloud.kubectl("patch", "vm", VM, "--type", "merge", "-p", '{"spec": {"disruptions": {"applyMode": "Restart"}}}')
     machine.cloud.kubectl("patch", "vm", VM, "--type", "json", "-p",
                           '[{"op": "replace", "path": "/spec/blockDeviceRefs/1/name", "value": "disc-b"}]')
-    waits = machine.cloud.eventually("it waits", lambda: machine.vm()["status"].get("restartAwaitingChanges"), 10)
+    waits = machine.cloud.eventually("it waits", lambda: machine.vm()["status"].get("restartAwaitingChanges"), 90)
     assert [(w["path"], w["currentValue"]["name"], w["desiredValue"]["name"]) for w in waits] == [("blockDeviceRefs.1", "disc-a", "disc-b")], waits
     assert reads(machine) == "DISC-A"
-    machine.cloud.gabbro("restart", VM, "--force", "--wait", "--timeout", "60", timeout=90)
+    machine.cloud.gabbro("restart", VM, "--force", "--wait", "--timeout", "120", timeout=150)
     machine.until("the new disc is in the drive", lambda m: reads(m) == "DISC-B", 60)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cloud import Daemon
-from fleet import agent_log, fleet
+from fleet import agent_log
 
 
 def ask(machine, execute, **arguments):
@@ -53,7 +53,7 @@ def shown(machine):
 def agrees(machine, cores, mib):
     """What is shown, what runs and what is defined are one."""
     text = f"{mib >> 10}Gi" if mib % 1024 == 0 else f"{mib}Mi"
-    machine.until(f"{cores} cores, {text}", lambda m: shown(m) == (cores, text), 30)
+    machine.until(f"{cores} cores, {text}", lambda m: shown(m) == (cores, text), 90)
     for words in ((), ("--inactive",)):
         found = size_in_xml(machine, *words)
         assert (found[0], found[2]) == (cores, mib), (words, found)
@@ -68,28 +68,30 @@ def change(machine, **spec):
 
 
 def restart(machine):
-    machine.cloud.gabbro("restart", machine.name, "--wait", "--timeout", "60", timeout=90)
+    machine.cloud.gabbro("restart", machine.name, "--wait", "--timeout", "120", timeout=150)
+
+
+CREW = {"grows": "AlwaysOn"}
 
 
 @pytest.fixture(scope="module")
-def machine(cloud):
-    with fleet(cloud, grows="AlwaysOn") as made:
-        yield made["grows"]
+def machine(crew):
+    return crew["grows"]
 
 
 def test_D78_D79_D80_without_applyMode_a_size_waits_for_a_restart(machine):
     change(machine, cpu={"cores": 2})
-    machine.until("NEED RESTART", lambda m: m.condition("AwaitingRestartToApplyConfiguration")["status"] == "True", 10)
+    machine.until("NEED RESTART", lambda m: m.condition("AwaitingRestartToApplyConfiguration")["status"] == "True", 90)
     status = machine.vm()["status"]
     assert status["restartAwaitingChanges"] == [{"operation": "replace", "path": "cpu.cores", "currentValue": 1, "desiredValue": 2}]
     wide = machine.cloud.kubectl("get", "vm", machine.name, "-o", "wide").stdout.splitlines()
     assert wide[1].split()[5] == "True", wide
     assert shown(machine) == (1, "96Mi") and size_in_xml(machine) == (1, 1, 96)
     change(machine, cpu={"cores": 1})
-    machine.until("nothing waits", lambda m: not m.vm()["status"].get("restartAwaitingChanges"), 10)
+    machine.until("nothing waits", lambda m: not m.vm()["status"].get("restartAwaitingChanges"), 90)
     # With room, a guest of Linux keeps 64 MiB to itself.
     change(machine, cpu={"cores": 2, "maxCores": 8}, memory={"size": "256Mi"}, disruptions={"applyMode": "Live"})
-    machine.until("no room", lambda m: "not started with room" in m.condition("AwaitingRestartToApplyConfiguration")["message"], 10)
+    machine.until("no room", lambda m: "not started with room" in m.condition("AwaitingRestartToApplyConfiguration")["message"], 90)
     assert size_in_xml(machine) == (1, 1, 96)
     restart(machine)
     agrees(machine, 2, 256)
@@ -101,10 +103,10 @@ def test_D75_processors_and_memory_come_to_the_guest_while_it_runs(machine):
     assert (processors(machine), memory_mib(machine)) == (2, 256)
     change(machine, cpu={"cores": 4})
     agrees(machine, 4, 256)
-    machine.until("4 processors in the guest", lambda m: processors(m) == 4, 10)
+    machine.until("4 processors in the guest", lambda m: processors(m) == 4, 90)
     change(machine, memory={"size": "384Mi"})
     agrees(machine, 4, 384)
-    machine.until("more memory in the guest", lambda m: memory_mib(m) == 384, 10)
+    machine.until("more memory in the guest", lambda m: memory_mib(m) == 384, 90)
     assert boot_id(machine) == boot and machine.epoch() == 2
     assert any("4 cores" in text for text in machine.events("ChangesApplied"))
 
@@ -114,7 +116,7 @@ def test_D79_a_processor_is_not_taken_away_and_the_reason_is_told(machine):
     told = machine.cloud.gabbro("set", "vm", machine.name, "--cores", "3", "--dry-run").stdout
     assert "by a restart" in told and "processors are not taken from a machine that runs" in told, told
     machine.cloud.gabbro("set", "vm", machine.name, "--cores", "3")
-    machine.until("the reason", lambda m: "processors are not taken" in m.condition("AwaitingRestartToApplyConfiguration")["message"], 10)
+    machine.until("the reason", lambda m: "processors are not taken" in m.condition("AwaitingRestartToApplyConfiguration")["message"], 90)
     described = machine.cloud.gabbro("describe", "vm", machine.name).stdout
     assert re.search(r"Changes that wait for a restart\n.*\n  spec.cpu.cores +4 +3", described), described
     assert shown(machine) == (4, "384Mi") and size_in_xml(machine)[0] == size_in_xml(machine, "--inactive")[0] == 4
@@ -133,7 +135,7 @@ def in_guest(machine, *words):
 def test_D75_a_guest_gives_memory_back_and_has_it_again(machine):
     """It keeps running and has less; what it gave stays set aside for it. The definition says the same (I1)."""
     boot, before = boot_id(machine), available_mib(machine)
-    told = machine.cloud.gabbro("set", "vm", machine.name, "--memory", "320Mi", "--wait", "--timeout", "20").stdout
+    told = machine.cloud.gabbro("set", "vm", machine.name, "--memory", "320Mi", "--wait", "--timeout", "90").stdout
     assert re.search(r"spec.memory.size +384Mi +320Mi +live", told), told
     assert shown(machine) == (4, "320Mi") and machine.vm()["status"]["resources"]["memory"]["reservedSize"] == "384Mi"
     assert 44 < before - available_mib(machine) < 84
@@ -142,7 +144,7 @@ def test_D75_a_guest_gives_memory_back_and_has_it_again(machine):
         assert f"<currentMemory unit='KiB'>{320 << 10}<" in xml and size_in_xml(machine, *words)[2] == 384, words
     told = machine.cloud.gabbro("set", "vm", machine.name, "--memory", "100Mi", "--dry-run").stdout
     assert "keeps a quarter of its memory" in told, told
-    machine.cloud.gabbro("set", "vm", machine.name, "--memory", "384Mi", "--wait", "--timeout", "20")
+    machine.cloud.gabbro("set", "vm", machine.name, "--memory", "384Mi", "--wait", "--timeout", "90")
     agrees(machine, 4, 384)
     assert before - available_mib(machine) < 32 and boot_id(machine) == boot and machine.epoch() == 2
 
@@ -151,14 +153,14 @@ def test_a_guest_without_a_balloon_driver_is_told_and_gives_later(machine):
     """Nothing says that a restart is needed, and what it holds is what is shown; with its driver it gives at once (D75, D80)."""
     in_guest(machine, "rmmod", "virtio_balloon")
     change(machine, memory={"size": "336Mi"})
-    machine.until("asked", lambda m: m.intent()["status"].get("balloonMib") == 336, 10)
+    machine.until("asked", lambda m: m.intent()["status"].get("balloonMib") == 336, 90)
     assert machine.condition("ConfigurationApplied")["reason"] == "ChangesBeingApplied" and shown(machine) == (4, "384Mi")
-    waited = machine.until("told", lambda m: m.condition("ConfigurationApplied")["reason"] == "MemoryNotGivenBack", 30)
+    waited = machine.until("told", lambda m: m.condition("ConfigurationApplied")["reason"] == "MemoryNotGivenBack", 90)
     assert "holds 384 MiB of memory instead of 336 MiB" in machine.condition("ConfigurationApplied")["message"] and waited > 5
     assert machine.condition("AwaitingRestartToApplyConfiguration")["status"] == "False" and machine.events("MemoryNotGivenBack")
     in_guest(machine, "insmod", "/lib/modules/virtio_balloon.ko")
-    machine.until("it gives", lambda m: shown(m) == (4, "336Mi") and m.condition("ConfigurationApplied")["status"] == "True", 15)
-    machine.cloud.gabbro("set", "vm", machine.name, "--memory", "384Mi", "--wait", "--timeout", "20")
+    machine.until("it gives", lambda m: shown(m) == (4, "336Mi") and m.condition("ConfigurationApplied")["status"] == "True", 90)
+    machine.cloud.gabbro("set", "vm", machine.name, "--memory", "384Mi", "--wait", "--timeout", "90")
     agrees(machine, 4, 384)
 
 
@@ -167,7 +169,7 @@ def test_what_came_while_the_agent_was_away_is_done_by_the_next_one(machine):
     agent = Daemon(machine.cloud, "agent")
     agent.end()
     change(machine, cpu={"cores": 5, "coreFraction": "20%"}, memory={"size": "512Mi"})
-    machine.until("under way", lambda m: m.condition("ConfigurationApplied")["reason"] == "ChangesBeingApplied", 10)
+    machine.until("under way", lambda m: m.condition("ConfigurationApplied")["reason"] == "ChangesBeingApplied", 90)
     assert shown(machine) == (4, "384Mi")
     agent.begin()
     agrees(machine, 5, 512)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fleet import Machine, manifest
+from fleet import Machine, gone, manifest
 
 
 def apply(cloud, *items, check=True):
@@ -25,7 +25,7 @@ def condition(cloud, kind, name, wanted):
 
 def judged(cloud, name):
     """The class once its controller has looked at it."""
-    return cloud.eventually(f"class {name} is judged", lambda: condition(cloud, "vmclass", name, "Ready"), 20)
+    return cloud.eventually(f"class {name} is judged", lambda: condition(cloud, "vmclass", name, "Ready"), 90)
 
 
 def cpu_of(cloud, machine):
@@ -61,9 +61,9 @@ def test_D145_what_a_node_cannot_give_is_named(cloud, classes):
     machine["spec"]["virtualMachineClassName"] = "rare"
     apply(cloud, disk, machine)
     never = Machine(cloud, "never")
-    told = cloud.eventually("never says why", lambda: never.condition("VirtualMachineClassReady"), 20)
+    told = cloud.eventually("never says why", lambda: never.condition("VirtualMachineClassReady"), 90)
     assert told["status"] == "False" and missing[0] in told["message"] and never.phase() == "Pending", told
-    cloud.kubectl("delete", "vm/never", "vd/never-root", timeout=60)
+    gone(cloud, "never")
 
 
 def test_D24_D145_a_machine_keeps_the_processor_of_its_class_until_it_is_given_another(cloud, classes):
@@ -82,19 +82,19 @@ def test_D24_D145_a_machine_keeps_the_processor_of_its_class_until_it_is_given_a
         assert mode == "custom" and model == classes["model"] == record["model"], "host-model is resolved, not handed on"
         assert record["requires"] == classes["features"]
         cloud.kubectl("patch", "vm/first", "--type=merge", "-p", json.dumps({"spec": {"virtualMachineClassName": "some"}}))
-        first.until("waits for a restart", lambda m: m.condition("AwaitingRestartToApplyConfiguration").get("status") == "True", 20)
+        first.until("waits for a restart", lambda m: m.condition("AwaitingRestartToApplyConfiguration").get("status") == "True", 90)
         assert cpu_of(cloud, first) == (mode, model, features)
-        cloud.gabbro("restart", "first", "--force", "--wait", "--timeout", "60", timeout=90)
-        first.until("the record follows", lambda m: m.vm()["status"]["hardware"]["asked"]["cpu"]["mode"] == "Features", 20)
+        cloud.gabbro("restart", "first", "--force", "--wait", "--timeout", "120", timeout=150)
+        first.until("the record follows", lambda m: m.vm()["status"]["hardware"]["asked"]["cpu"]["mode"] == "Features", 90)
         mode, model, features = cpu_of(cloud, first)
         assert (mode, model) == ("custom", "qemu64") and sorted(features) == ["popcnt", "sse4.2"]
         assert first.condition("AwaitingRestartToApplyConfiguration")["status"] == "False"
         cloud.kubectl("delete", "vmclass", "some", "--wait=false")
-        cloud.eventually("a class in use stays", lambda: cloud.get("vmclass", "some")["status"]["phase"] == "Terminating", 20)
-        first.until("its class is told to go", lambda m: "being deleted" in m.condition("VirtualMachineClassReady").get("message", ""), 20)
+        cloud.eventually("a class in use stays", lambda: cloud.get("vmclass", "some")["status"]["phase"] == "Terminating", 90)
+        first.until("its class is told to go", lambda m: "being deleted" in m.condition("VirtualMachineClassReady").get("message", ""), 90)
         assert first.phase() == "Running"
     finally:
-        cloud.kubectl("delete", "vm/first", "vd/first-root", "--ignore-not-found", timeout=60)
+        gone(cloud, "first")
 
 
 # --- shares of a core
@@ -155,4 +155,4 @@ def test_D26_coreFraction_is_the_share_of_a_core_that_two_want_and_no_cap(cloud,
         assert 2.8 <= both[1] / both[0] <= 5.5, both
         assert alone[0] > 2 * both[0], (both, alone)
     finally:
-        cloud.kubectl("delete", "vm/small", "vm/large", "vd/small-root", "vd/large-root", "--ignore-not-found", timeout=60)
+        gone(cloud, "small", "large")

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from cloud import BUILD, Daemon
-from fleet import Machine, manifest
+from fleet import Machine, manifest, remove
 from guest import condition
 
 MIB = 1 << 20
@@ -67,7 +67,7 @@ class Serial:
         self.reader.kill()
         self.reader.wait()
 
-    def says(self, cloud, words, timeout=90):
+    def says(self, cloud, words, timeout=240):
         try:
             cloud.eventually(words, lambda: re.search(words.encode(), self.text), timeout)
         except AssertionError:
@@ -83,11 +83,11 @@ def kernel():
 def made(cloud):
     names = []
     yield names
-    cloud.kubectl("delete", "--ignore-not-found", *names, timeout=90)
+    remove(cloud, *names)
 
 
 def start(cloud, name):
-    cloud.gabbro("start", name, "--wait", "--timeout", "90", timeout=120)
+    cloud.gabbro("start", name, "--wait", "--timeout", "120", timeout=150)
     return Machine(cloud, name)
 
 
@@ -95,16 +95,24 @@ def xml(machine):
     return machine.cloud.virsh("dumpxml", machine.uuid())
 
 
-def test_D31_D32_EFI_goes_on_to_a_kernel_and_its_variables_stay(cloud, kernel, made, tmp_path):
-    script = tmp_path / "startup.nsh"
+@pytest.fixture(scope="module")
+def efis(cloud, kernel, tmp_path_factory):
+    """{name: (machine, what its serial port says)}: both boot at once, for EFI takes its time."""
+    script = tmp_path_factory.mktemp("efi") / "startup.nsh"
     script.write_text("fs0:\r\nvmlinuz.efi console=ttyS0 panic=-1 root=/dev/none\r\n")
     image(cloud, "efi-kernel", {"vmlinuz.efi": kernel, "startup.nsh": script})
-    made += ["vm/efi", "vd/efi-boot", "vd/efi-empty", "cvi/efi-kernel"]
-    apply(cloud, disk("efi-boot", "efi-kernel"), disk("efi-empty"),
-          machine("efi", "efi-empty", "efi-boot", bootloader="EFI", watchdog={"action": "PowerOff"}))
-    efi = start(cloud, "efi")
-    with Serial(efi) as serial:
-        serial.says(cloud, r"efi: EFI v2\.\d+ by")
+    image(cloud, "efi-unsigned", {"EFI/BOOT/BOOTX64.EFI": kernel})
+    apply(cloud, disk("efi-boot", "efi-kernel"), disk("efi-empty"), disk("safe-boot", "efi-unsigned"),
+          machine("efi", "efi-empty", "efi-boot", bootloader="EFI", watchdog={"action": "PowerOff"}), machine("safe", "safe-boot", osId="win11"))
+    cloud.gabbro("start", "efi", "safe", "--wait", "--timeout", "120", timeout=250)
+    with Serial(Machine(cloud, "efi")) as plain, Serial(Machine(cloud, "safe")) as secure:
+        yield {"efi": (Machine(cloud, "efi"), plain), "safe": (Machine(cloud, "safe"), secure)}
+    remove(cloud, "vm/efi", "vm/safe", "vd/efi-boot", "vd/efi-empty", "vd/safe-boot", "cvi/efi-kernel", "cvi/efi-unsigned")
+
+
+def test_D31_D32_EFI_goes_on_to_a_kernel_and_its_variables_stay(cloud, efis):
+    efi, serial = efis["efi"]
+    serial.says(cloud, r"efi: EFI v2\.\d+ by")
     text = xml(efi)
     assert "OVMF_CODE" in text and "secure='no'" in text and re.search(r"<watchdog model='i6300esb' action='poweroff'", text)
     variables = re.search(r"<nvram[^>]*>([^<]+)</nvram>", text).group(1)
@@ -119,13 +127,9 @@ def test_D31_a_system_that_nobody_knows_is_refused_with_the_nearest(cloud):
     assert refused.returncode and 'spec.osId: Invalid value: "win-11"' in refused.stderr and "win11" in refused.stderr, refused.stderr
 
 
-def test_D31_secure_boot_refuses_what_is_not_signed_and_the_TPM_keeps_its_state(cloud, kernel, made):
-    image(cloud, "efi-unsigned", {"EFI/BOOT/BOOTX64.EFI": kernel})
-    made += ["vm/safe", "vd/safe-boot", "cvi/efi-unsigned"]
-    apply(cloud, disk("safe-boot", "efi-unsigned"), machine("safe", "safe-boot", osId="win11"))
-    safe = start(cloud, "safe")
-    with Serial(safe) as serial:
-        serial.says(cloud, "Access Denied|Security Violation")
+def test_D31_secure_boot_refuses_what_is_not_signed_and_the_TPM_keeps_its_state(cloud, efis):
+    safe, serial = efis["safe"]
+    serial.says(cloud, "Access Denied|Security Violation")
     text = xml(safe)
     assert "secure='yes'" in text and "<tpm model='tpm-crb'>" in text and "offset='localtime'" in text
     assert re.search(r"<target dev='sda' bus='sata'", text) and "type='e1000e'" in text, "Windows brings no virtio drivers"
@@ -143,7 +147,7 @@ def test_D32_C69_the_next_disk_boots_when_one_has_no_boot_loader_and_no_screen_l
     apply(cloud, disk("second-empty"), disk("second-root", "tiny", "256Mi"),
           machine("second", "second-empty", "second-root", graphics={"protocol": "SPICE"}))
     second = start(cloud, "second")
-    cloud.wait("vm", "second", "condition=AgentReady", 90)  # SeaBIOS would not have gone on from the empty disk
+    cloud.wait("vm", "second", "condition=AgentReady", 240)  # SeaBIOS would not have gone on from the empty disk
     text = xml(second)
     assert re.findall(r"<target dev='(vd.)'.*?<boot order='(.)'/>", text, re.S) == [("vda", "2"), ("vdb", "1")], text
     assert condition(second.vm(), "ConfigurationApplied")["status"] == "True"
@@ -219,6 +223,6 @@ def test_D51_a_QEMU_patched_to_say_another_version_leaves_machines_out_of_date_u
     new = old.rsplit(".", 1)[0] + ".99"
     assert said["reason"] == "FirmwareOutOfDate" and f"QEMU {old}" in said["message"] and new in said["message"], said
     assert runs.pid() == pid and versions(runs) == (old, new), "what runs goes on as it is"
-    cloud.gabbro("restart", "upgrade", "--force", "--wait", "--timeout", "60", timeout=90)
-    cloud.eventually("it is up to date", lambda: condition(runs.vm(), "FirmwareUpToDate")["status"] == "True", 20)
+    cloud.gabbro("restart", "upgrade", "--force", "--wait", "--timeout", "120", timeout=150)
+    cloud.eventually("it is up to date", lambda: condition(runs.vm(), "FirmwareUpToDate")["status"] == "True", 90)
     assert versions(runs) == (new, new)

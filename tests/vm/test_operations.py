@@ -8,12 +8,14 @@ from cloud import Daemon
 from fleet import caught_up, fleet, libvirtd
 
 
+CREW = {"op": "AlwaysOn", "hand": "Manual"}
+
+
 @pytest.fixture(scope="module")
-def machines(cloud):
-    with fleet(cloud, op="AlwaysOn", hand="Manual") as made:
-        for machine in made.values():
-            machine.until("its guest answers", lambda m: answers(m), 60)
-        yield made
+def machines(crew):
+    for machine in crew.values():
+        machine.until("its guest answers", lambda m: answers(m), 120)
+    return crew
 
 
 def answers(machine):
@@ -37,7 +39,7 @@ def boot_id(machine):
 
 
 def operate(machine, verb, **kwargs):
-    return machine.cloud.gabbro(verb, machine.name, "--wait", "--timeout", "60", timeout=90, **kwargs)
+    return machine.cloud.gabbro(verb, machine.name, "--wait", "--timeout", "120", timeout=150, **kwargs)
 
 
 def stays_suspended(machine, pid):
@@ -57,14 +59,14 @@ def test_A11_A12_C44_C45_suspended_keeps_its_memory_through_every_restart(machin
     stays_suspended(machine, before[1])
     for order in ("kill", "start"):
         libvirtd(cloud, order)
-    cloud.eventually("libvirt is back", lambda: cloud.run("virsh", "-q", "version", check=False).returncode == 0, 30)
+    cloud.eventually("libvirt is back", lambda: cloud.run("virsh", "-q", "version", check=False).returncode == 0, 90)
     Daemon(cloud, "gateway").again()
     cloud.gateway_serves()
     machine.until("the host is back", lambda m: m.condition()["status"] == "False", 60)
     stays_suspended(machine, before[1])
     assert "goes on" in operate(machine, "resume").stdout
     assert (machine.phase(), machine.state()) == ("Running", "running")
-    machine.until("its guest answers", answers, 20)
+    machine.until("its guest answers", answers, 90)
     assert (machine.epoch(), machine.pid()) == before and boot_id(machine) == boot
     assert machine.intent()["status"]["orderNumber"] == 2
 
@@ -72,7 +74,7 @@ def test_A11_A12_C44_C45_suspended_keeps_its_memory_through_every_restart(machin
 def test_A17_what_somebody_paused_on_the_host_is_resumed_by_an_operation(machines, cloud):
     machine = machines["op"]
     cloud.virsh("suspend", machine.uuid())
-    machine.until("phase Pause", lambda m: m.phase() == "Pause", 20)
+    machine.until("phase Pause", lambda m: m.phase() == "Pause", 90)
     assert machine.condition()["reason"] == "PausedOutside"
     operate(machine, "resume")
     assert (machine.phase(), machine.state()) == ("Running", "running")
@@ -82,7 +84,7 @@ def test_C43_reset_starts_the_guest_anew_in_the_same_qemu(machines):
     machine = machines["hand"]
     before = machine.epoch(), machine.pid()
     assert "was reset" in operate(machine, "reset").stdout
-    machine.until("its guest is away", lambda m: not answers(m), 20)
+    machine.until("its guest is away", lambda m: not answers(m), 90)
     assert (machine.phase(), machine.state(), machine.epoch(), machine.pid()) == ("Running", "running", *before)
 
 
@@ -105,7 +107,7 @@ def test_A14_redeploy_makes_the_disk_anew_and_keeps_the_identity(machines, cloud
     assert identity() == who and machine.epoch() == epoch + 1 and machine.pid() != pid
 
     address = machine.vm()["status"]["ipAddress"]
-    cloud.gabbro("redeploy", "op", "--new-identity", "--wait", "--timeout", "60", timeout=90)
+    cloud.gabbro("redeploy", "op", "--new-identity", "--wait", "--timeout", "120", timeout=150)
     expect(machine, "Running")
     uid, mac, *rest = identity()
     assert mac != who[1] and [uid, *rest] == [who[0], *who[2:]] and machine.vm()["status"]["ipAddress"] != address
@@ -144,7 +146,7 @@ def test_A16_A17_every_move_between_running_paused_and_off(machines):
     for move, phase in [(None, "Running"), *WALK]:
         if move:
             taken.add((machine.phase(), VERBS[move.split()[0]]))
-            machine.cloud.gabbro(*move.split(), machine.name, "--wait", "--timeout", "60", timeout=90)
+            machine.cloud.gabbro(*move.split(), machine.name, "--wait", "--timeout", "120", timeout=150)
         expect(machine, phase)
         if phase not in seen:
             refuses_the_rest(machine)
@@ -157,7 +159,7 @@ def test_C46_undefined_and_its_disk_stays(machines, cloud):
     refused = cloud.gabbro("undefine", "op", check=False)
     assert refused.returncode != 0 and "virtualmachine/op is Running; stop it first" in refused.stderr
     domain = machine.domain()
-    assert "virtualdisk/hand-root stays" in (lambda r: r.stdout + r.stderr)(cloud.gabbro("undefine", "hand", "--wait", timeout=60))
+    assert "virtualdisk/hand-root stays" in (lambda r: r.stdout + r.stderr)(cloud.gabbro("undefine", "hand", "--wait", timeout=150))
     assert domain not in cloud.virsh("list", "--all", "--name").split()
     disk = cloud.get("vd", "hand-root")
     assert disk["status"]["phase"] == "Ready"

@@ -4,16 +4,17 @@ import json
 
 import pytest
 from cloud import BUILD, Daemon
-from fleet import Machine, fleet
+from fleet import Machine
 from test_operations import answers, ask
 
 
+CREW = {"shared": "AlwaysOnUnlessStoppedManually"}
+
+
 @pytest.fixture(scope="module")
-def source(cloud):
-    with fleet(cloud, src="AlwaysOn") as made:
-        machine = made["src"]
-        machine.until("its agent answers", lambda m: ask(m, "guest-info") is not None, 60)
-        yield machine
+def source(crew):
+    crew["shared"].until("its agent answers", lambda m: ask(m, "guest-info") is not None, 120)
+    return crew["shared"]
 
 
 def written(machine):
@@ -34,7 +35,7 @@ def test_A55_a_clone_of_a_running_machine_has_its_data_and_an_identity_of_its_ow
     ask(source, "guest-file-write", handle=handle, **{"buf-b64": "d2FzIGhlcmU="})
     ask(source, "guest-file-close", handle=handle)
     before, pid = look(cloud), source.pid()
-    assert "was cloned" in cloud.gabbro("clone", "vm", "src", "twin", "--consistency", "Agent", "--wait", timeout=90).stdout
+    assert "was cloned" in cloud.gabbro("clone", "vm", "shared", "twin", "--consistency", "Agent", "--wait", timeout=90).stdout
     twin = Machine(cloud, "twin")
     twin.until("its guest answers", answers, 60)
     twin.until("its agent answers", lambda m: ask(m, "guest-info") is not None, 60)
@@ -44,7 +45,7 @@ def test_A55_a_clone_of_a_running_machine_has_its_data_and_an_identity_of_its_ow
     assert a["ipAddress"] != b["ipAddress"] and a["networks"][0]["macAddress"] != b["networks"][0]["macAddress"]
     assert (source.phase(), source.state(), source.pid()) == ("Running", "running", pid) and twin.state() == "running"
     cloud.gabbro("delete", "vm", "twin", "--with-disks", "--wait", timeout=90)
-    cloud.eventually("nothing is left of it", lambda: look(cloud) == before, 20)
+    cloud.eventually("nothing is left of it", lambda: look(cloud) == before, 90)
 
 
 @pytest.mark.parametrize("end", ["both", "cancel"])
@@ -55,7 +56,7 @@ def test_a_clone_that_is_cut_off_is_whole_or_nothing(source, cloud, end, request
     agent.end("TERM")
     request.addfinalizer(lambda: agent.again())
     agent.begin(BUILD / "tests/fault/gabbro-agent-faulty", GABBRO_FAULT="volumes/copy/begun=kill")
-    cloud.gabbro("clone", "vm", "src", "twin", "--run-policy", "Manual")
+    cloud.gabbro("clone", "vm", "shared", "twin", "--run-policy", "Manual")
     cloud.eventually("the agent is killed", lambda: cloud.run("kill", "-0", str(agent.pid()), check=False).returncode, 60)
     operation = next(o["metadata"]["name"] for o in cloud.get("vmop")["items"] if o["spec"]["type"] == "Clone" and o["status"]["phase"] == "InProgress")
     assert "/twin\n" not in cloud.kubectl("get", "vm", "-o", "name").stdout
@@ -70,6 +71,6 @@ def test_a_clone_that_is_cut_off_is_whole_or_nothing(source, cloud, end, request
         twin = cloud.vm("twin")
         assert [d["name"] for d in twin["spec"]["blockDeviceRefs"]] == ["twin-root"]
         cloud.gabbro("delete", "vm", "twin", "--with-disks", "--wait", timeout=90)
-    cloud.eventually("nothing is left of it", lambda: look(cloud) == before, 30)
+    cloud.eventually("nothing is left of it", lambda: look(cloud) == before, 90)
     assert (source.phase(), source.state()) == ("Running", "running")
     assert json.loads(cloud.virsh("qemu-agent-command", source.uuid(), '{"execute": "guest-fsfreeze-status"}'))["return"] == "thawed"

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from fleet import Machine, fleet, manifest
+from fleet import Machine, fleet, gone, manifest
 from reliability import outcome
 
 
@@ -23,13 +23,13 @@ def test_C38_D48_disk_is_open_in_another_qemu(cloud):
     """Its lock is held: the process that has it is named, nothing half-made stays (C38, D48)."""
     with fleet(cloud, held="Manual") as machines:
         held = machines["held"]
-        cloud.gabbro("stop", "held", "--force", "--wait", timeout=60)
+        cloud.gabbro("stop", "held", "--force", "--wait", timeout=150)
         volume = cloud.get("volumes.host.gabbro.dev", "-l", "gabbro.dev/owner-name=held-root")["items"][0]
         path = volume["status"]["path"]
         holder = hold(cloud, path)
         try:
             cloud.gabbro("start", "held")
-            held.until("told", lambda m: m.condition()["reason"] == "DiskInUse" and "2 times in a row" in m.condition()["message"], 40)
+            held.until("told", lambda m: m.condition()["reason"] == "DiskInUse" and "2 times in a row" in m.condition()["message"], 90)
             said = held.condition()["message"]
             assert "step start" in said and '"write" lock' in said and f"disk {path} is open in process" in said and "qemu-io" in said, said
             assert "Undone: " in said and "its disks and interfaces stay" in said and "is tried again by 20" in said, said
@@ -51,11 +51,11 @@ def test_D48_machine_that_is_too_big(cloud):
     cloud.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     try:
         giant = Machine(cloud, "giant")
-        giant.until("told", lambda m: m.condition().get("reason") == "NoSuitableNode", 20)
+        giant.until("told", lambda m: m.condition().get("reason") == "NoSuitableNode", 90)
         assert "memory" in giant.condition()["message"] and giant.phase() == "Pending", giant.condition()
         assert cloud.get("instances.host.gabbro.dev", "-l", "gabbro.dev/owner-name=giant")["items"] == []
     finally:
-        cloud.kubectl("delete", "--ignore-not-found", "vm/giant", "vd/giant-root", timeout=60)
+        gone(cloud, "giant")
 
 
 def test_D48_bridge_of_a_network_is_away(cloud):
@@ -64,17 +64,17 @@ def test_D48_bridge_of_a_network_is_away(cloud):
                                                          "spec": {"cidr": "10.72.0.0/24"}}))
     with fleet(cloud, bridged="Manual") as machines:
         bridged = machines["bridged"]
-        cloud.gabbro("stop", "bridged", "--force", "--wait", timeout=60)
+        cloud.gabbro("stop", "bridged", "--force", "--wait", timeout=150)
         cloud.kubectl("patch", "vm", "bridged", "--type=merge", "-p", json.dumps({"spec": {"networks": [{"type": "Main"}, {"type": "Network", "name": "away"}]}}))
         bridged.start()
         bridge = ports(cloud)[1]["spec"]["network"]["bridge"]
         assert "bridge" in links(cloud, bridge)
-        cloud.gabbro("stop", "bridged", "--force", "--wait", timeout=60)
+        cloud.gabbro("stop", "bridged", "--force", "--wait", timeout=150)
         cloud.run("ip", "link", "delete", bridge)
         bridged.start()
         bridged.until("runs", lambda m: m.phase() == "Running", 60)
         assert "bridge" in links(cloud, bridge)
-        cloud.gabbro("stop", "bridged", "--force", "--wait", timeout=60)
+        cloud.gabbro("stop", "bridged", "--force", "--wait", timeout=150)
         # Before the agent sees that it is away.
         cloud.run("bash", "-c", f"until ip -batch - <<<$'link delete {bridge}\\nlink add {bridge} type bridge'; do :; done 2>/dev/null", timeout=20)
         cloud.gabbro("start", "bridged")
