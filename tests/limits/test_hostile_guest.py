@@ -15,18 +15,20 @@ from cloud import one_host_cloud
 from front import LIMIT
 from reliability import attack, outcome
 
-# In the place of qemu-ga, with the same arguments; $4 is the port. The first three never get through libvirt's handshake.
+# In the place of qemu-ga, with the same arguments; $4 is the port. The first three never get through libvirt's handshake. Each keeps its port
+# open while nobody listens: libvirt comes some time after it was opened, and would find it closed again.
 ENDLESS = r"""exec 3<>$4; while :; do cat /dev/zero | tr '\0' x >&3; done"""
-SILENT = r"""exec 3<>$4; while read -r l <&3; do :; done"""
+SILENT = r"""exec 3<>$4; while :; do read -r l <&3 || usleep 100000; done"""
 WRONG_IDS = r"""exec 3<>$4
-while read -r l <&3; do printf '{"return":4711}\n{"return":{"id":"stolen"}}\n' >&3; done"""
+while :; do read -r l <&3 && printf '{"return":4711}\n{"return":{"id":"stolen"}}\n' >&3 || usleep 100000; done"""
 PING = r"""*guest-ping*) printf '{"return":{}}\n' >&3;;"""
 
 
 def liar(*answers, prepare=":", begin=":"):
     """It shakes hands as it should; the rest is a matter of @answers."""
-    return "\n".join([prepare, "exec 3<>$4", begin, "while read -r l <&3; do", 'case "$l" in', r"*guest-sync*) i=${l##*\"id\":}; i=${i%%\}*}",
-                      r"""case "$l" in *delimited*) printf '\377' >&3;; esac""", r"""printf '{"return":%s}\n' "$i" >&3;;""", *answers, "esac", "done"])
+    return "\n".join([prepare, "exec 3<>$4", begin, "while :; do", "read -r l <&3 || { usleep 100000; continue; }", 'case "$l" in',
+                      r"*guest-sync*) i=${l##*\"id\":}; i=${i%%\}*}", r"""case "$l" in *delimited*) printf '\377' >&3;; esac""",
+                      r"""printf '{"return":%s}\n' "$i" >&3;;""", *answers, "esac", "done"])
 
 
 def says(pattern, answer):
