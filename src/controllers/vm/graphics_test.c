@@ -77,7 +77,7 @@ static void the_password_is_in_the_secret_alone(void)
 {
         g_autoptr(cloud) cloud = cloud_new(NULL);
         const struct api_instance_graphics_port *port;
-        g_autofree char *state = NULL, *plain = NULL;
+        g_autofree char *plain = NULL;
         gsize len = 0;
 
         cloud_status(cloud, &api_node_kind, "node-a", ALLOWED);
@@ -176,6 +176,52 @@ static void it_goes_with_the_port_and_with_the_machine(void)
         g_assert_cmpuint(cloud_count(cloud, SECRET), ==, 0);
 }
 
+/* A host that takes machines while they run, as its agent says. */
+static void take_moves(struct cloud *cloud, const char *node, const char *address)
+{
+        g_autofree char *json = g_strdup_printf(
+                "{\"conditions\": [{\"type\": \"Ready\", \"status\": \"True\", \"reason\": \"AgentRunning\", \"message\": "
+                "\"works\"},"
+                "{\"type\": \"MigrationReady\", \"status\": \"True\", \"reason\": \"MigrationReady\", \"message\": \"can\"}],"
+                "\"virtualization\": {\"migrationAddress\": \"%s\"}}",
+                address);
+
+        cloud_status(cloud, &api_node_kind, node, json);
+        cloud_settle(cloud);
+}
+
+static void try_to_move(struct cloud *cloud, const char *operation)
+{
+        cloud_applyf(cloud,
+                     "{apiVersion: gabbro.dev/v1, kind: VirtualMachineOperation, metadata: {name: %s},\n"
+                     " spec: {type: Migrate, virtualMachineName: web, migrate: {mode: DryRun, nodeName: node-b}}}\n",
+                     operation);
+        cloud_settle(cloud);
+}
+
+/* What runs listens: the host that it goes to must allow that, whatever the machine wants by now. */
+static void it_moves_to_hosts_that_allow_it(void)
+{
+        g_autoptr(cloud) cloud = cloud_new(NULL);
+
+        take_moves(cloud, "node-a", "10.0.0.1");
+        cloud_status(cloud, &api_node_kind, "node-a", ALLOWED);
+        cloud_machine(cloud, "web", TCP);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        host_has(cloud, "web", version_of(cloud, "web"));
+        cloud_add_node(cloud, "node-b", 16, 64);
+        take_moves(cloud, "node-b", "10.0.0.2");
+        cloud_machine(cloud, "web", "  graphics: {protocol: VNC}\n"); /* from the next start on */
+        cloud_settle(cloud);
+
+        try_to_move(cloud, "no");
+        cloud_expect_phase(cloud, VMOP, "no", "Failed");
+        cloud_expect_condition(cloud, VMOP, "no", "Completed", "False NoSuitableNode", "node-b allows no screen to listen for TCP");
+        cloud_status(cloud, &api_node_kind, "node-b", "{\"virtualization\": {\"graphicsAddress\": \"10.0.0.2\"}}");
+        try_to_move(cloud, "yes");
+        cloud_expect_phase(cloud, VMOP, "yes", "Completed");
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
@@ -184,5 +230,6 @@ int main(int argc, char **argv)
         g_test_add_func("/graphics/C70_alone", the_password_is_in_the_secret_alone);
         g_test_add_func("/graphics/C70_new", a_new_password_reaches_what_runs);
         g_test_add_func("/graphics/C70_gone", it_goes_with_the_port_and_with_the_machine);
+        g_test_add_func("/graphics/D145_moves", it_moves_to_hosts_that_allow_it);
         return g_test_run();
 }
