@@ -181,10 +181,8 @@ int bootstrap_admin_reset(struct gateway *gateway, char **reterr_words)
                 r = replace_admin_token(gateway, &token);
         if (r == 0) {
                 g_autofree char *text = kubeconfig_text(gateway, token.text);
-                if (unlink(path) < 0 && errno != ENOENT)
-                        r = -errno;
-                if (r == 0)
-                        r = file_write_exclusive(path, text, strlen(text), 0600);
+                /* Whole or not at all: one that is there is taken for good by the next start. */
+                r = file_write_atomic(path, text, strlen(text), 0600);
                 explicit_bzero(text, strlen(text));
         }
         auth_token_text_clear(&token);
