@@ -4,6 +4,7 @@
 #include "agent/instance_limits.h"
 #include "agent/job.h"
 #include "agent/volume_export.h"
+#include "agent/volume_receive.h"
 
 #include "base/error.h"
 #include "base/log.h"
@@ -788,10 +789,11 @@ static bool able_to_work(const struct agent *agent)
         return agent->synced && agent->net_built && agent->host && !agent->stopping;
 }
 
-/* Sending a copy of a disk takes long and waits for the network most of the time: it keeps nothing else from its turn. */
+/* Sending a copy of a disk, or receiving one, takes long and waits for the network most of the time: it keeps nothing else from its
+ * turn. */
 static void begin_job(struct agent *agent, struct intent *intent)
 {
-        bool apart = volume_export_is(intent) && !intent->doc->deleted;
+        bool apart = (volume_export_is(intent) || volume_is_received(intent)) && !intent->doc->deleted;
 
         if (apart && agent->exporting >= EXPORTS_MAX) {
                 intent = intents_finish(agent->intents, intent);

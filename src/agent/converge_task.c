@@ -4,6 +4,7 @@
 #include "agent/inspect.h"
 #include "agent/pool.h"
 #include "agent/reboot.h"
+#include "agent/volume_digest.h"
 #include "agent/volume_export.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -57,6 +58,7 @@ void converge_task(struct job *job)
         } looks[] = {{"Inspect", converge_inspect},
                      {"Repair", converge_repair},
                      {"ExportVolume", converge_export},
+                     {"DigestVolume", converge_digest},
                      {"Reboot", converge_reboot}};
         const struct api_host_task *task = job->doc->view;
         struct api_host_task_status status = {.observed_generation = job->doc->generation, .has_observed_generation = true};

@@ -3,6 +3,7 @@
 
 #include "agent/pool.h"
 #include "agent/volume_copy.h"
+#include "agent/volume_receive.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -429,6 +430,64 @@ static void keep(struct job *job, const struct api_volume_spec *spec, struct vir
         }
 }
 
+/* --- taking a volume of another host
+ * ----------------------------------------------------------------------------------------------
+ */
+
+static void tell_received(struct job *job, const struct virt_volume *volume, const char *digest)
+{
+        struct api_volume_status status = new_status(job, "Ready");
+
+        job->ready = true;
+        job->path = arena_strdup(job->arena, volume->path);
+        job->format = virt_format_to_text(format_of(spec_of(job)->format));
+        status.path = job->path;
+        status.capacity_bytes = volume->capacity_bytes;
+        status.allocation_bytes = volume->allocation_bytes;
+        status.has_capacity_bytes = status.has_allocation_bytes = true;
+        status.progress_percent = 100;
+        status.has_progress_percent = true;
+        status.digest = digest;
+        job_status(job, &api_volume_status_type, &status);
+}
+
+static void receive(struct job *job, const struct api_volume *view, enum journal_state created)
+{
+        const char *digest = view->status ? view->status->digest : NULL;
+        const struct api_volume_spec *spec = view->spec;
+        struct journal_key key = job_key(job);
+        struct api_intent_error *why = NULL;
+        struct virt_volume volume = {};
+        struct virt_error error = {};
+        bool again = created != JOURNAL_NONE || made_before(job);
+        int r;
+
+        if (!again && !begin_create(job)) {
+                return;
+        }
+        if (!digest) {
+                digest = volume_receive(job, spec, again, &why);
+        }
+        if (why) {
+                fail(job, why);
+                return;
+        }
+        if (!digest) {
+                job->result = JOB_RETRY; /* what is to be done instead is known already */
+                return;
+        }
+        r = get_volume(job, spec, &volume, &error);
+        if (!r) {
+                r = journal_done(job->agent->journal, &key, STEP_CREATE);
+        }
+        if (r) {
+                fail_virt(job, REASON_VOLUME_FAILED, r, &error);
+        } else {
+                tell_received(job, &volume, digest);
+        }
+        virt_volume_clear(&volume);
+}
+
 static void look(struct job *job, const struct api_volume *view)
 {
         enum journal_state created = journal_step(job->agent->journal, view->metadata->uid, STEP_CREATE);
@@ -437,6 +496,10 @@ static void look(struct job *job, const struct api_volume *view)
         struct virt_error error = {};
         int r;
 
+        if (spec->receive) {
+                receive(job, view, created);
+                return;
+        }
         if (created == JOURNAL_BEGUN) {
                 r = undo_create(job, spec);
                 if (r) {

@@ -195,6 +195,18 @@ static bool is_open(struct instance_turn *turn, const struct virt_migration_prog
         return true;
 }
 
+/* As the operation says now; what cannot be set at this moment is tried again in the next turn. */
+static void tune(struct instance_turn *turn, const struct api_instance_outgoing *outgoing)
+{
+        unsigned bandwidth = outgoing->has_bandwidth_mib_per_second ? (unsigned)outgoing->bandwidth_mib_per_second : 0;
+        unsigned downtime = outgoing->has_downtime_ms ? (unsigned)outgoing->downtime_ms : 0;
+        struct virt_error error = {};
+
+        if (virt_migration_tune(turn->job->agent->virt, turn->uuid, bandwidth, downtime, &error)) {
+                log_debug("a move could not be tuned", "machine", turn->instance->spec->machine->name, "error", error.words);
+        }
+}
+
 static void leave_active(struct instance_turn *turn, const struct api_instance_outgoing *outgoing)
 {
         bool cancel = g_strcmp0(outgoing->verdict, "Cancel") == 0;
@@ -215,6 +227,9 @@ static void leave_active(struct instance_turn *turn, const struct api_instance_o
         if (r) {
                 instance_fail(turn, "migrate", job_virt_error(turn->job, REASON_OPERATION_FAILED, r, &error));
         } else if (run == MIGRATION_RUN_GOES || progress.leaves) {
+                if (progress.leaves && !cancel) {
+                        tune(turn, outgoing);
+                }
                 tell_running(turn, outgoing, &progress);
         } else if (is_open(turn, &progress,
                            run == MIGRATION_RUN_FAILED ? virt_migration_is_open(&why)
@@ -284,8 +299,8 @@ static struct api_instance_migration *incoming_new(struct instance_turn *turn, c
         return migration;
 }
 
-/* What must be there before anything comes, or NULL: all is. */
-static struct api_intent_error *missing(struct instance_turn *turn)
+/* Volumes and ports that are not ready, or NULL: all are. */
+static struct api_intent_error *parts_missing(struct instance_turn *turn)
 {
         struct job *job = turn->job;
 
@@ -301,8 +316,36 @@ static struct api_intent_error *missing(struct instance_turn *turn)
                                          job->ports[i].trouble ? job->ports[i].trouble : "its policy is not in place yet");
                 }
         }
-        return turn->instance->spec->seed && access(instance_seed_path(job, turn->instance), R_OK) < 0 ? instance_make_seed(turn)
-                                                                                                       : NULL;
+        return NULL;
+}
+
+/* What must be there before anything comes, or NULL: all is. */
+static struct api_intent_error *missing(struct instance_turn *turn)
+{
+        struct api_intent_error *why = parts_missing(turn);
+        bool seed = turn->instance->spec->seed && access(instance_seed_path(turn->job, turn->instance), R_OK) < 0;
+
+        return why || !seed ? why : instance_make_seed(turn);
+}
+
+/* A machine that is off: its disks come by themselves, then libvirt is told of it. Its seed is made when it starts. */
+static void arrive_cold(struct instance_turn *turn, const struct api_instance_incoming *incoming)
+{
+        struct api_instance_migration *migration = incoming_new(turn, "Preparing");
+
+        migration->error = parts_missing(turn);
+        if (!migration->error && !turn->exists) {
+                (void)job_pass(turn->job, "migrate", "ready");
+                migration->error = instance_define(turn);
+                if (!instance_look(turn)) {
+                        return;
+                }
+        }
+        if (!migration->error && turn->exists) {
+                migration->state = "Arrived";
+                log_info("a machine that is off has come", "machine", turn->instance->spec->machine->name, "from", incoming->node);
+        }
+        tell(turn, turn->exists ? virt_state_to_text(turn->entry.state) : "", migration, migration->error ? WAIT_AGAIN_US : 0);
 }
 
 static void prepare(struct instance_turn *turn)
@@ -323,6 +366,10 @@ static void arrive(struct instance_turn *turn, const struct api_instance_incomin
         bool arrived;
 
         if (!instance_look(turn)) {
+                return;
+        }
+        if (incoming->cold) {
+                arrive_cold(turn, incoming);
                 return;
         }
         if (!turn->exists) {

@@ -268,6 +268,29 @@ static struct api_intent_error *define(struct instance_turn *turn, struct virt_d
         return r ? job_error(turn->job, REASON_DEFINE_FAILED, "%s", g_strerror(-r)) : NULL;
 }
 
+struct api_intent_error *instance_define(struct instance_turn *turn)
+{
+        const struct api_instance *instance = turn->instance;
+        const char *seed = instance->spec->seed ? instance_seed_path(turn->job, instance) : NULL;
+        struct journal_key key = job_key(turn->job);
+        struct api_intent_error *why;
+        struct virt_domain domain;
+        struct virt_error error = {};
+        int r;
+
+        assert(turn);
+        r = instance_domain(turn->job, instance, seed, instance->spec->epoch, &domain, &error);
+        if (r) {
+                return job_virt_error(turn->job, error.reason ? error.reason : REASON_VALIDATION_FAILED, r, &error);
+        }
+        why = define(turn, &domain);
+        if (why) {
+                return why;
+        }
+        r = journal_done(turn->job->agent->journal, &key, STEP_DEFINE);
+        return r < 0 ? job_error(turn->job, REASON_DEFINE_FAILED, "the journal cannot be written: %s", g_strerror(-r)) : NULL;
+}
+
 /* --- start -----------------------------------------------------------------------------------------------------------------------
  */
 

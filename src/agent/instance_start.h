@@ -57,6 +57,9 @@ void instance_fail(struct instance_turn *turn, const char *step, struct api_inte
  *  fails. true: look and decide again; false: a status was set. */
 bool instance_start(struct instance_turn *turn);
 
+/** instance_define() - of a machine that came while it is off: libvirt knows it, and its epoch is spent. NULL, or why not. */
+struct api_intent_error *instance_define(struct instance_turn *turn);
+
 /** instance_let_run() - a started, paused domain: see its policy in place, note its epoch, let the guest run. As instance_start().
  */
 bool instance_let_run(struct instance_turn *turn);

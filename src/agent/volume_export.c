@@ -24,7 +24,7 @@ bool volume_export_is(const struct intent *intent)
 {
         const struct api_host_task_spec *spec = task_spec(intent);
 
-        return spec && g_strcmp0(spec->type, "ExportVolume") == 0;
+        return spec && (g_strcmp0(spec->type, "ExportVolume") == 0 || g_strcmp0(spec->type, "DigestVolume") == 0);
 }
 
 const char *volume_export_source(const struct intent *intent)

@@ -89,6 +89,8 @@ int cli_call(struct cli *cli, const struct cli_request *request, struct cli_repl
 int cli_expect(struct cli *cli, const struct cli_request *request, struct cli_reply *ret_reply);
 /** cli_tell_status() - print a Status with all its causes; the exit code that fits it. */
 int cli_tell_status(const struct cli_reply *reply);
+/** cli_change_migration() - merge @change into spec.migrate of the operation that moves @machine now. */
+int cli_change_migration(struct cli *cli, const char *machine, const struct json_value *change);
 /** cli_create_doc() - POST; *ret_name (g_free) is the name that it got. */
 int cli_create_doc(struct cli *cli, const struct schema_kind *kind, const struct json_doc *doc, char **ret_name);
 

@@ -321,26 +321,31 @@ int cli_clone(struct cli *cli, int argc, char **argv)
 
 static const char migrate_help[] =
         "The machine runs on while its memory and disks go to the other host; its addresses stay. Without --to a host is chosen. "
-        "It "
-        "stays\n"
+        "It stays\n"
         "where it is when it cannot be done: --dry-run tells every reason. To give it up while it is under way, delete the "
-        "operation.\n\n"
+        "operation.\n"
+        "A machine that is off moves with its disks, compared by checksums; so does one that runs with --cold.\n\n"
         "Examples:\n"
         "  gabbro migrate vm web --to host-2 --wait\n"
+        "  gabbro migrate vm web --cold\n"
+        "  gabbro migrate vm web --change --bandwidth 200 --downtime 1000\n"
         "  gabbro migrate vm web --to host-2 --dry-run";
 
 int cli_migrate(struct cli *cli, int argc, char **argv)
 {
         static const struct operation looks = {"migrate", "Migrate", "is looked at", "could be moved", NULL, true};
-        gboolean wait = FALSE, dry_run = FALSE, force = FALSE;
+        gboolean wait = FALSE, dry_run = FALSE, force = FALSE, cold = FALSE, change = FALSE;
         struct asking asking = {.timeout_s = 3600};
         g_autofree char *to = NULL;
-        int bandwidth = 0;
+        int bandwidth = 0, downtime = 0;
         const GOptionEntry entries[] = {
                 {"to", 0, 0, G_OPTION_ARG_STRING, &to, "The host that it shall go to", "NODE"},
                 {"dry-run", 0, 0, G_OPTION_ARG_NONE, &dry_run, "Only look whether it could be done", NULL},
                 {"force", 0, 0, G_OPTION_ARG_NONE, &force, "Slow the guest down if need be, so that it comes to an end", NULL},
+                {"cold", 0, 0, G_OPTION_ARG_NONE, &cold, "Stop it, move it and start it there", NULL},
                 {"bandwidth", 0, 0, G_OPTION_ARG_INT, &bandwidth, "At most so many MiB go over the network in a second", "MIB"},
+                {"change", 0, 0, G_OPTION_ARG_NONE, &change, "Change --bandwidth and --downtime of the one under way", NULL},
+                {"downtime", 0, 0, G_OPTION_ARG_INT, &downtime, "The guest may stand still so long at the switch (300)", "MS"},
                 {"wait", 0, 0, G_OPTION_ARG_NONE, &wait, "Wait until it is done", NULL},
                 {"timeout", 0, 0, G_OPTION_ARG_INT, &asking.timeout_s, "How long to wait (3600)", "SECONDS"},
                 {},
@@ -350,8 +355,10 @@ int cli_migrate(struct cli *cli, int argc, char **argv)
 
         if (code == CLI_OK && (argc != 3 || kind != &api_virtual_machine_kind))
                 code = cli_usage("what shall be moved? gabbro migrate vm MACHINE [--to NODE]");
-        if (code == CLI_OK && ((wait && asking.timeout_s <= 0) || bandwidth < 0))
-                code = cli_usage("--timeout takes seconds, --bandwidth MiB in a second");
+        if (code == CLI_OK && ((wait && asking.timeout_s <= 0) || bandwidth < 0 || downtime < 0))
+                code = cli_usage("--timeout takes seconds, --bandwidth MiB in a second, --downtime milliseconds");
+        if (code == CLI_OK && change && (to || dry_run || force || cold || wait || !(bandwidth > 0 || downtime > 0)))
+                code = cli_usage("--change takes --bandwidth and --downtime alone");
         if (code != CLI_OK)
                 return code;
         g_autoptr(json_doc) doc = json_doc_new();
@@ -363,7 +370,13 @@ int cli_migrate(struct cli *cli, int argc, char **argv)
                 json_set_string(doc, asking.migrate, "nodeName", to);
         if (dry_run)
                 json_set_string(doc, asking.migrate, "mode", "DryRun");
+        if (cold)
+                json_set_bool(doc, asking.migrate, "cold", true);
         if (bandwidth > 0)
                 json_set_int(doc, asking.migrate, "bandwidthMibPerSecond", bandwidth);
+        if (downtime > 0)
+                json_set_int(doc, asking.migrate, "downtimeMs", downtime);
+        if (change)
+                return cli_machine_name(argv[2]) ? cli_change_migration(cli, cli_machine_name(argv[2]), asking.migrate) : CLI_USAGE;
         return operate_one(cli, dry_run ? &looks : find_operation("migrate"), argv[2], &asking);
 }

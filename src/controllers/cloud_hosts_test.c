@@ -103,12 +103,27 @@ static void answer(struct cloud *cloud, const struct store_object *object, const
         cloud_status_in(cloud, object->kind, object->namespace, object->name, json);
 }
 
+/* The content of a disk is who it belongs to. */
+static char *digest_of(const struct store_object *volume)
+{
+        return g_compute_checksum_for_string(G_CHECKSUM_SHA256, json_find_string(volume->root, "spec", "owner", "uid", NULL), -1);
+}
+
 static bool answer_volume(struct cloud *cloud, const struct store_object *object)
 {
         int64_t capacity = number_at(object, "spec", "capacityBytes");
 
         if (strcmp(state_of(object), "Ready") == 0 && number_at(object, "status", "capacityBytes") == capacity)
                 return false;
+        if (json_find(object->root, "spec", "receive", NULL)) {
+                g_autofree char *digest = digest_of(object);
+
+                answer(cloud, object,
+                       "{\"state\": \"Ready\", \"capacityBytes\": %" PRId64 ", \"path\": \"/p/%s\", \"digest\": \"%s\", "
+                       "\"receivedBytes\": 4096, \"totalBytes\": 4096}",
+                       capacity, object->name, digest);
+                return true;
+        }
         answer(cloud, object,
                "{\"state\": \"Ready\", \"progressPercent\": 100, \"capacityBytes\": %" PRId64 ", \"path\": \"/p/%s\"}", capacity,
                object->name);
@@ -147,6 +162,15 @@ static void take_reboot(struct cloud *cloud, const struct store_object *task)
         cloud_status(cloud, &api_node_kind, json_find_string(task->root, "spec", "nodeName", NULL), json);
 }
 
+static void take_digest(struct cloud *cloud, const struct store_object *task)
+{
+        autostoreobject volume =
+                store_get_newest(cloud->store, &api_volume_kind, NULL, json_find_string(task->root, "spec", "volume", NULL));
+        g_autofree char *digest = digest_of(volume);
+
+        answer(cloud, task, "{\"digest\": \"%s\"}", digest);
+}
+
 static bool answer_task(struct cloud *cloud, const struct store_object *object)
 {
         if (strcmp(state_of(object), "Succeeded") == 0 || strcmp(state_of(object), "Failed") == 0)
@@ -155,6 +179,8 @@ static bool answer_task(struct cloud *cloud, const struct store_object *object)
                 take_export(cloud, object);
         if (g_strcmp0(json_find_string(object->root, "spec", "type", NULL), "Reboot") == 0)
                 take_reboot(cloud, object);
+        if (g_strcmp0(json_find_string(object->root, "spec", "type", NULL), "DigestVolume") == 0)
+                take_digest(cloud, object);
         answer(cloud, object, "{\"state\": \"Succeeded\", \"capacityBytes\": 1000000000000, \"availableBytes\": 900000000000}");
         return true;
 }
@@ -389,10 +415,25 @@ static bool answer_off(struct cloud *cloud, const struct store_object *object, c
         return false;
 }
 
+/* A machine that is off is told of once its disks have come; what becomes of one that runs is the test's to say. */
+static bool answer_moving(struct cloud *cloud, const struct store_object *object)
+{
+        const struct json_value *incoming = json_find(object->root, "spec", "incoming", NULL);
+
+        if (!json_bool(json_get(incoming, "cold"), false) || !parts_ready(cloud, object) || *state_of(object))
+                return false;
+        answer(cloud, object,
+               "{\"state\": \"shutoff\", \"epoch\": %" PRId64 ", \"migration\": {\"operation\": \"%s\", \"state\": \"Arrived\"}}",
+               number_at(object, "spec", "epoch"), json_find_string(incoming, "operation", NULL));
+        return true;
+}
+
 static bool answer_instance(struct cloud *cloud, const struct store_object *object)
 {
         const char *power = json_find_string(object->root, "spec", "power", NULL), *state = state_of(object);
 
+        if (json_find(object->root, "spec", "incoming", NULL) || json_find(object->root, "spec", "outgoing", NULL))
+                return answer_moving(cloud, object);
         return strcmp(power, "On") == 0 ? answer_on(cloud, object, state) : answer_off(cloud, object, state);
 }
 

@@ -295,6 +295,12 @@ static const struct rule_case cases[] = {
          "spec.force: Invalid value: true: field is immutable: an operation is done once; create another",
          true, NULL},
 
+        {&api_virtual_machine_operation_kind, OPERATION,
+         "{spec: {type: Migrate, migrate: {nodeName: b, cold: true, bandwidthMibPerSecond: 50, downtimeMs: 900}}}",
+         "spec.migrate.nodeName: Invalid value: \"b\": field is immutable\nspec.migrate.cold: Invalid value: true: field is "
+         "immutable: it is under way; create another",
+         true, "{spec: {type: Migrate, migrate: {nodeName: a, bandwidthMibPerSecond: 5}}}"},
+
         {&api_network_kind, NETWORK, NULL, ""},
         {&api_network_kind, NETWORK, "{spec: {gateway: 10.66.10.255, rangeStart: 10.66.11.1, rangeEnd: 10.66.10.0}}",
          "spec.gateway: Invalid value: \"10.66.10.255\": is the first or the last address of the range, which no host can have\n"

@@ -283,3 +283,29 @@ int virt_migration_abort(struct virt *virt, const char *uuid, struct virt_error 
                 return r == VIRT_E_MISSING ? 0 : r;
         return virt_error_is(VIR_ERR_OPERATION_INVALID) ? 0 : virt_fail(reterr, "OperationFailed");
 }
+
+/* libvirt's "as fast as it goes". */
+#define BANDWIDTH_MOST_MIB (G_MAXINT64 / (1024 * 1024))
+
+int virt_migration_tune(struct virt *virt, const char *uuid, unsigned bandwidth_mib, unsigned downtime_ms,
+                        struct virt_error *reterr)
+{
+        unsigned long speed = bandwidth_mib ? bandwidth_mib : BANDWIDTH_MOST_MIB, speed_now = 0;
+        AUTO_CONNECTION connection = NULL;
+        unsigned long long downtime_now = 0;
+        AUTO_DOMAIN domain = NULL;
+        int r;
+
+        assert(virt && uuid && reterr);
+
+        r = virt_use_own(virt, VIRT_JOBS, uuid, &connection, &domain, reterr);
+        if (r)
+                return r;
+        if (virDomainMigrateGetMaxSpeed(domain, &speed_now, 0) < 0 ||
+            (speed_now != speed && virDomainMigrateSetMaxSpeed(domain, speed, 0) < 0))
+                return virt_fail(reterr, "OperationFailed");
+        if (downtime_ms && (virDomainMigrateGetMaxDowntime(domain, &downtime_now, 0) < 0 ||
+                            (downtime_now != downtime_ms && virDomainMigrateSetMaxDowntime(domain, downtime_ms, 0) < 0)))
+                return virt_fail(reterr, "OperationFailed");
+        return 0;
+}

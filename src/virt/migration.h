@@ -66,5 +66,10 @@ struct virt_migration_progress {
 int virt_migration_look(struct virt *virt, const char *uuid, struct virt_migration_progress *ret_progress,
                         struct virt_error *reterr);
 
+/** virt_migration_tune() - how fast memory goes (MiB a second, 0: as fast as it goes) and how long the guest may stand still at the
+ * switch (0: as it is), of a move under way; what is so already is left alone. */
+int virt_migration_tune(struct virt *virt, const char *uuid, unsigned bandwidth_mib, unsigned downtime_ms,
+                        struct virt_error *reterr);
+
 /** virt_migration_abort() - the domain stays here; 0 also when none is under way. */
 int virt_migration_abort(struct virt *virt, const char *uuid, struct virt_error *reterr);

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define KEEPALIVE_S     5
+#define KEEPALIVE_COUNT 3
 #define OPEN_TIMEOUT_US 5000000ull
 #define IDLE_MAX        8
 
@@ -463,8 +465,8 @@ int virt_open(const struct virt_options *options, struct virt **ret_virt, struct
                 return r;
         virt = g_new0(struct virt, 1);
         virt->uri = g_strdup(options->uri);
-        virt->keepalive_interval_s = options->keepalive_interval_s ? options->keepalive_interval_s : 5;
-        virt->keepalive_count = options->keepalive_count ? options->keepalive_count : 3;
+        virt->keepalive_interval_s = options->keepalive_interval_s ? options->keepalive_interval_s : KEEPALIVE_S;
+        virt->keepalive_count = options->keepalive_count ? options->keepalive_count : KEEPALIVE_COUNT;
         g_mutex_init(&virt->lock);
         g_mutex_init(&virt->reconnecting);
         for (enum virt_role role = 0; role < VIRT_ROLE_COUNT; role++) {
@@ -541,6 +543,20 @@ int virt_open_more(struct virt *virt, virConnectPtr *ret_connection, struct virt
         r = open_bounded(virt->uri, ret_connection, reterr);
         if (!r)
                 (void)virConnectSetKeepAlive(*ret_connection, (int)virt->keepalive_interval_s, virt->keepalive_count);
+        return r;
+}
+
+int virt_open_at(const char *uri, virConnectPtr *ret_connection, struct virt_error *reterr)
+{
+        int r;
+
+        assert(uri && ret_connection && reterr);
+
+        r = virt_event_loop_start(reterr);
+        if (!r)
+                r = open_bounded(uri, ret_connection, reterr);
+        if (!r)
+                (void)virConnectSetKeepAlive(*ret_connection, KEEPALIVE_S, KEEPALIVE_COUNT);
         return r;
 }
 

@@ -36,6 +36,10 @@ int virt_use_own(struct virt *virt, enum virt_role role, const char *uuid, virCo
 /** virt_open_more() - one more connection of the same URI for the caller alone, within a deadline; the caller closes it. */
 int virt_open_more(struct virt *virt, virConnectPtr *ret_connection, struct virt_error *reterr);
 
+/** virt_open_at() - a connection to libvirt at @uri for the caller alone, within a deadline; it ends when the other side is silent.
+ * The caller closes it. */
+int virt_open_at(const char *uri, virConnectPtr *ret_connection, struct virt_error *reterr);
+
 /** virt_reach() - whether libvirt at @uri lets us in, within a deadline: 0, VIRT_E_UNREACHABLE, VIRT_E_FAILED. */
 int virt_reach(const char *uri, struct virt_error *reterr);
 

@@ -27,7 +27,7 @@ static struct api_operation_migration *migration_of(struct op *op)
         return migration;
 }
 
-static const char *now_text(struct op *op)
+const char *migration_now_text(struct op *op)
 {
         char time[CLOCK_RFC3339_MAX];
 
@@ -146,6 +146,16 @@ static enum turn_result end_dry(struct op *op, const struct migration_plan *plan
                          arena_printf(arena, "the machine could go to %s; a dry run moves nothing", plan->node));
 }
 
+/* One that runs is stopped first; then its disks are copied. */
+static enum turn_result take_up_cold(struct op *op, struct api_operation_migration *migration)
+{
+        if (!migration->ran)
+                return migration_cold_copy(op);
+        migration->stage = "Stopping";
+        turn_again_in(op->turn, AGAIN_US);
+        return op_wait(op, "InProgress", REASON_COLD_MIGRATION, "the machine is stopped before it moves");
+}
+
 static enum turn_result take_up(struct op *op, struct api_operation_migration *migration, const char *node)
 {
         struct arena *arena = turn_arena(op->turn);
@@ -153,20 +163,27 @@ static enum turn_result take_up(struct op *op, struct api_operation_migration *m
 
         if (turn_refusal(op->turn))
                 return op_fail(op, REASON_QUOTA_EXCEEDED, turn_refusal(op->turn));
-        if (!migration_intents_make(op, node, &words))
+        if (!migration->cold && !migration_intents_make(op, node, &words))
                 return op_fail(op, REASON_VIRTUAL_MACHINE_NON_MIGRATABLE, words);
         op_take_up(op);
         lock_nodes(op, node);
-        migration->stage = "Preparing";
         migration->source_node = op->domain->spec->node_name;
         migration->target_node = node;
-        migration->start_timestamp = now_text(op);
-        op->status.progress = "2%";
-        conditions_say(&op->conditions, "SignalSent", "True", REASON_SIGNAL_SENT_SUCCESS, "host %s was told to get ready", node);
+        migration->start_timestamp = migration_now_text(op);
         turn_event(op->turn, op->machine, false, REASON_TARGET_PREPARING,
                    arena_printf(arena, "the machine moves from %s to %s", migration->source_node, node));
+        op->status.progress = "2%";
+        if (migration->cold)
+                return take_up_cold(op, migration);
+        migration->stage = "Preparing";
+        conditions_say(&op->conditions, "SignalSent", "True", REASON_SIGNAL_SENT_SUCCESS, "host %s was told to get ready", node);
         turn_again_in(op->turn, AGAIN_US);
         return op_wait(op, "InProgress", REASON_TARGET_PREPARING, arena_printf(arena, "host %s gets ready", node));
+}
+
+static bool is_off(const struct op *op)
+{
+        return op->vm->status && g_strcmp0(op->vm->status->phase, vm_phase_to_text(VM_STOPPED)) == 0;
 }
 
 enum turn_result migration_begin(struct op *op)
@@ -174,20 +191,27 @@ enum turn_result migration_begin(struct op *op)
         struct api_operation_migration *migration = migration_of(op);
         const struct api_machine_migrate *how = op->view->spec->migrate;
         g_autoptr(GPtrArray) left = cache_lookup(op->cache, INDEX_STANDBY_BY_MACHINE, op->machine->uid);
+        bool off = is_off(op);
         int converge = converges(op);
         struct migration_plan plan;
         const char *words;
 
         assert(op->machine);
+        if (!op->domain && off)
+                return op_fail(op, REASON_VIRTUAL_MACHINE_NON_MIGRATABLE, "it has never run: it is placed when it starts");
         if (!op->domain)
                 return op_wait(op, "Pending", REASON_PENDING, "waits until the machine was looked at");
         if (converge < 0)
                 return op_fail(op, REASON_NOT_APPLICABLE_FOR_LIVE_MIGRATION_POLICY,
                                arena_printf(turn_arena(op->turn), "policy %s and force: %s contradict each other",
                                             op->vm->spec->live_migration_policy, op->view->spec->force ? "true" : "false"));
-        plan = migration_plan(op);
+        migration->cold = off || (how && how->cold);
+        migration->has_cold = true;
+        migration->ran = migration->cold && !off;
+        migration->has_ran = migration->cold;
+        plan = migration_plan(op, migration->cold);
         migration->auto_converge = converge > 0;
-        migration->has_auto_converge = true;
+        migration->has_auto_converge = !migration->cold;
         migration->findings = plan.findings;
         migration->n_findings = plan.n_findings;
         if (how && g_strcmp0(how->mode, "DryRun") == 0)
@@ -208,13 +232,13 @@ enum turn_result migration_begin(struct op *op)
 
 /* --- ends --- */
 
-static void note_end(struct op *op, const char *result)
+void migration_note_end(struct op *op, const char *result)
 {
         struct api_operation_migration *migration = op->status.migration;
 
         migration->stage = NULL;
         migration->result = result;
-        migration->end_timestamp = now_text(op);
+        migration->end_timestamp = migration_now_text(op);
 }
 
 static enum turn_result has_moved(struct op *op, const struct cache_object *target)
@@ -223,18 +247,18 @@ static enum turn_result has_moved(struct op *op, const struct cache_object *targ
         struct arena *arena = turn_arena(op->turn);
 
         migration_intents_exchange(op, target);
-        note_end(op, "Succeeded");
+        migration_note_end(op, "Succeeded");
         turn_event(op->turn, op->machine, false, REASON_MIGRATED,
                    arena_printf(arena, "the machine runs on %s now, it came from %s", node, op->status.migration->source_node));
         return op_finish(op, "Completed", "True", REASON_OPERATION_COMPLETED, arena_printf(arena, "It runs on %s.", node));
 }
 
-static enum turn_result has_stayed(struct op *op, const char *reason, const char *words)
+enum turn_result migration_has_stayed(struct op *op, const char *reason, const char *words)
 {
         struct arena *arena = turn_arena(op->turn);
 
         migration_intents_drop(op);
-        note_end(op, "Failed");
+        migration_note_end(op, "Failed");
         if (op->status.migration->reason) { /* somebody, or a limit, ended it */
                 reason = op->status.migration->reason;
                 words = op->status.migration->message;
@@ -253,7 +277,7 @@ struct watch {
         const struct api_instance_migration *here, *there; /* what the hosts say of this operation, or NULL */
 };
 
-static const struct api_instance_migration *said(const struct cache_object *instance, const char *operation)
+const struct api_instance_migration *migration_said(const struct cache_object *instance, const char *operation)
 {
         const struct api_instance *view = instance ? instance->view : NULL;
         const struct api_instance_migration *migration = view && view->status ? view->status->migration : NULL;
@@ -325,7 +349,7 @@ static enum turn_result watch_preparation(struct watch *watch)
                 give_up(watch, REASON_OPERATION_FAILED,
                         arena_printf(watch->arena, "host %s did not get ready in time: %s", node, words));
         if (watch->migration->reason)
-                return has_stayed(op, watch->migration->reason, watch->migration->message);
+                return migration_has_stayed(op, watch->migration->reason, watch->migration->message);
         if (!says(watch->there, "Ready") || !there || !migration_host_address(there)) {
                 turn_again_in(op->turn, late_us - now_us);
                 return wait_for(watch, REASON_TARGET_PREPARING, arena_printf(watch->arena, "host %s gets ready: %s", node, words));
@@ -375,7 +399,7 @@ static enum turn_result watch_left(struct watch *watch)
                 return wait_for_answer(watch);
         if (says(watch->there, "Arriving"))
                 return wait_for_answer(watch);
-        return has_stayed(watch->op, REASON_OPERATION_FAILED, "its domain is on neither host any more");
+        return migration_has_stayed(watch->op, REASON_OPERATION_FAILED, "its domain is on neither host any more");
 }
 
 /* The guest stands still on the source; it goes on there only when the target cannot have it. */
@@ -411,10 +435,10 @@ static enum turn_result watch_kept(struct watch *watch)
         const char *words = watch->here->error ? watch->here->error->message : "it ended without success";
 
         if (state == VM_STATE_RUNNING || state == VM_STATE_PAUSED)
-                return has_stayed(watch->op, REASON_OPERATION_FAILED, words);
+                return migration_has_stayed(watch->op, REASON_OPERATION_FAILED, words);
         if (says(watch->there, "Arrived"))
                 return has_moved(watch->op, watch->target);
-        return ask(watch) ? has_stayed(watch->op, REASON_OPERATION_FAILED, words) : wait_for_answer(watch);
+        return ask(watch) ? migration_has_stayed(watch->op, REASON_OPERATION_FAILED, words) : wait_for_answer(watch);
 }
 
 static void mirror(struct watch *watch)
@@ -442,6 +466,22 @@ static void mirror(struct watch *watch)
                         arena_printf(watch->arena, "%" PRIu64 "%%", 10 + 80 * (uint64_t)here->processed_bytes / total);
 }
 
+/* What was changed while it runs; true: the source is told. */
+static bool tune(struct watch *watch, struct api_instance_outgoing *outgoing)
+{
+        const struct api_machine_migrate *how = watch->op->view->spec->migrate;
+        int64_t bandwidth = how && how->has_bandwidth_mib_per_second ? how->bandwidth_mib_per_second : 0;
+        int64_t downtime = how && how->has_downtime_ms ? how->downtime_ms : 0;
+
+        if (bandwidth == outgoing->bandwidth_mib_per_second && downtime == outgoing->downtime_ms)
+                return false;
+        outgoing->bandwidth_mib_per_second = bandwidth;
+        outgoing->has_bandwidth_mib_per_second = bandwidth > 0;
+        outgoing->downtime_ms = downtime;
+        outgoing->has_downtime_ms = downtime > 0;
+        return true;
+}
+
 static enum turn_result watch_running(struct watch *watch)
 {
         const struct api_instance_outgoing *now = watch->op->domain->spec->outgoing;
@@ -451,6 +491,8 @@ static enum turn_result watch_running(struct watch *watch)
         mirror(watch);
         if (watch->migration->reason && !now->verdict) {
                 outgoing.verdict = "Cancel";
+                set_outgoing(watch, &outgoing);
+        } else if (tune(watch, &outgoing)) {
                 set_outgoing(watch, &outgoing);
         }
         if (!node || !placement_node_ready(node))
@@ -478,14 +520,16 @@ enum turn_result migration_watch(struct op *op)
         struct watch watch = {.op = op, .arena = turn_arena(op->turn), .migration = migration_of(op)};
 
         assert(op && op->machine);
+        if (watch.migration->cold)
+                return migration_cold_watch(op);
         if (!op->domain) {
                 migration_intents_drop(op);
-                note_end(op, "Failed");
+                migration_note_end(op, "Failed");
                 return op_fail(op, REASON_OPERATION_FAILED, "the machine has no domain any more");
         }
         watch.target = migration_target(op->cache, op->machine);
-        watch.here = said(op->instance, op->object->uid);
-        watch.there = said(watch.target, op->object->uid);
+        watch.here = migration_said(op->instance, op->object->uid);
+        watch.there = migration_said(watch.target, op->object->uid);
         look_at_limits(&watch);
         if (!op->domain->spec->outgoing)
                 return watch_preparation(&watch);

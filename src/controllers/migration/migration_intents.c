@@ -49,6 +49,16 @@ bool migration_holds(const struct cache *cache, const struct cache_object *machi
         return instance && ((const struct api_instance *)instance->view)->spec->outgoing;
 }
 
+void migration_enqueue_operation(const struct cache *cache, const struct cache_object *intent, struct workqueue *queue)
+{
+        const char *standby = object_annotation(intent, ANNOTATION_STANDBY), *uid = standby ? strchr(standby, ' ') : NULL;
+        const struct cache_object *operation = uid ? cache_by_uid(cache, uid + 1) : NULL;
+
+        assert(cache && intent && queue);
+        if (operation)
+                controller_enqueue(queue, operation->namespace, operation->name);
+}
+
 void migration_enqueue_machine(const struct cache *cache, const struct cache_object *intent, struct workqueue *queue)
 {
         const char *standby = object_annotation(intent, ANNOTATION_STANDBY);
@@ -69,6 +79,11 @@ static const char *state_of(const struct cache_object *intent)
         }
         if (intent->kind == &api_port_kind) {
                 const struct api_port *view = intent->view;
+
+                return view->status ? view->status->state : NULL;
+        }
+        if (intent->kind == &api_host_task_kind) {
+                const struct api_host_task *view = intent->view;
 
                 return view->status ? view->status->state : NULL;
         }
@@ -101,6 +116,7 @@ struct making {
         struct arena *arena;
         const char *node, *mark;
         struct intent_owner machine;
+        bool cold;
 };
 
 static void mark(const struct making *making, struct api_object_meta *meta, const struct api_pair *more, size_t n_more)
@@ -114,7 +130,25 @@ static void mark(const struct making *making, struct api_object_meta *meta, cons
         meta->n_annotations = n_more + 1;
 }
 
-/* As it is here: of the size that its file has, empty. */
+/* Where the file of a disk is now. */
+static struct api_volume_receive *receive(const struct making *making, const struct api_volume_spec *from)
+{
+        const struct cache_object *node = cache_get(making->op->cache, &api_node_kind, NULL, from->node_name);
+        const struct api_machine_migrate *how = making->op->view->spec->migrate;
+        struct api_volume_receive *receive = arena_new0(making->arena, struct api_volume_receive);
+
+        *receive = (struct api_volume_receive){.node = from->node_name,
+                                               .address = node ? migration_host_address(node) : NULL,
+                                               .pool = from->pool->name,
+                                               .volume_name = from->volume_name};
+        if (how && how->has_bandwidth_mib_per_second) {
+                receive->bandwidth_mib_per_second = how->bandwidth_mib_per_second;
+                receive->has_bandwidth_mib_per_second = true;
+        }
+        return receive;
+}
+
+/* As it is here: of the size that its file has; empty, or the same file. */
 static const char *make_volume(const struct making *making, const struct cache_object *object)
 {
         const struct api_volume *view = object->view;
@@ -127,6 +161,9 @@ static const char *make_volume(const struct making *making, const struct cache_o
         spec.node_name = making->node;
         spec.source = NULL;
         spec.copy = NULL;
+        spec.receive = making->cold ? receive(making, view->spec) : NULL;
+        if (making->cold)
+                migration_digest_make(making->op, object, making->mark);
         if (view->status && view->status->has_capacity_bytes)
                 spec.capacity_bytes = view->status->capacity_bytes;
         mark(making, volume.metadata, NULL, 0);
@@ -215,14 +252,17 @@ static bool make_ports(const struct making *making, struct api_instance_spec *sp
 bool migration_intents_make(struct op *op, const char *node, const char **reterr_words)
 {
         struct arena *arena = turn_arena(op->turn);
-        struct making making = {.op = op, .arena = arena, .node = node, .machine = intent_owner_of(op->machine)};
+        bool cold = op->status.migration && op->status.migration->cold;
+        struct making making = {.op = op, .arena = arena, .node = node, .machine = intent_owner_of(op->machine), .cold = cold};
         const char *name = intent_free_name(op->cache, &api_instance_kind, arena, 'i', op->machine->uid, 1);
         const struct api_object_meta *before = object_meta(op->instance);
         const struct api_instance_status *status = op->domain->status;
         struct api_instance_incoming incoming = {.operation = op->object->uid,
                                                  .node = op->domain->spec->node_name,
                                                  .started_at = status ? status->started_at : NULL,
-                                                 .has_look = true};
+                                                 .has_look = true,
+                                                 .cold = cold,
+                                                 .has_cold = cold};
         struct api_instance_spec spec = *op->domain->spec;
         struct api_instance instance = {.metadata = intent_meta(arena, &making.machine, name, node), .spec = &spec};
 
@@ -270,6 +310,8 @@ struct api_instance_outgoing *migration_outgoing(struct op *op, const struct cac
                 .has_auto_converge = true,
                 .bandwidth_mib_per_second = how && how->has_bandwidth_mib_per_second ? how->bandwidth_mib_per_second : 0,
                 .has_bandwidth_mib_per_second = how && how->has_bandwidth_mib_per_second,
+                .downtime_ms = how && how->has_downtime_ms ? how->downtime_ms : 0,
+                .has_downtime_ms = how && how->has_downtime_ms,
         };
         return outgoing;
 }
@@ -316,6 +358,24 @@ static void carry_notes(struct op *op, const struct cache_object *target)
                 turn_set_annotation(op->turn, target, notes[i], object_annotation(op->instance, notes[i]));
 }
 
+/* What stood by is the machine's now; what was only asked for the move goes. */
+static void take_over(struct op *op, const struct cache_object *intent)
+{
+        const struct api_volume *volume = intent->kind == &api_volume_kind ? intent->view : NULL;
+        struct api_volume_spec spec;
+
+        if (intent->kind == &api_host_task_kind) {
+                turn_delete(op->turn, intent);
+                return;
+        }
+        turn_set_annotation(op->turn, intent, ANNOTATION_STANDBY, NULL);
+        if (volume && volume->spec->receive) {
+                spec = *volume->spec;
+                spec.receive = NULL;
+                turn_update_spec(op->turn, intent, &spec);
+        }
+}
+
 void migration_intents_exchange(struct op *op, const struct cache_object *target)
 {
         const char *text = arena_printf(turn_arena(op->turn), "%s %s", op->machine->uid, op->object->uid);
@@ -329,7 +389,7 @@ void migration_intents_exchange(struct op *op, const struct cache_object *target
         turn_delete(op->turn, op->instance);
         for (guint i = 0; coming && i < coming->len; i++)
                 if (!object_deleting(coming->pdata[i]) && is_of(coming->pdata[i], op->object->uid))
-                        turn_set_annotation(op->turn, coming->pdata[i], ANNOTATION_STANDBY, NULL);
+                        take_over(op, coming->pdata[i]);
         carry_notes(op, target);
         spec.incoming = NULL;
         turn_update_spec(op->turn, target, &spec);

@@ -17,6 +17,7 @@ struct look {
         const struct api_instance *domain;
         struct arena *arena;
         GArray *findings;
+        bool cold;  /* it is off, or will be */
         bool whole; /* also what nobody is told of when it changes */
 };
 
@@ -32,6 +33,9 @@ static void find(struct look *look, const char *node, const char *rule, const ch
 
 static void look_at_class(struct look *look)
 {
+        if (look->cold)
+                return; /* it is started anew */
+
         const char *name = look->vm->spec->virtual_machine_class_name;
         const struct cache_object *object = name ? cache_get(look->cache, &api_virtual_machine_class_kind, NULL, name) : NULL;
         const struct api_virtual_machine_class *class = object ? object->view : NULL;
@@ -58,7 +62,12 @@ static void look_at_disk(struct look *look, const struct api_instance_disk *disk
         const char *readers =
                 owner && owner->kind == &api_virtual_disk_kind ? disk_readers(look->cache, owner, false, look->arena) : NULL;
 
-        if (disk->attachment)
+        if (look->cold && view && view->status && view->status->copied && g_strcmp0(view->status->copied->mode, "Linked") == 0)
+                find(look, NULL, "Disks",
+                     arena_printf(look->arena,
+                                  "disk %s is linked: its file reads from another one on its host; it moves while it runs",
+                                  disk->name));
+        if (disk->attachment && !look->cold)
                 find(look, NULL, "Disks",
                      arena_printf(look->arena, "disk %s was attached while it runs; detach it first (attachment %s)", disk->name,
                                   disk->attachment));
@@ -74,7 +83,7 @@ static void look_at_devices(struct look *look)
 
         for (size_t i = 0; i < look->domain->spec->n_disks; i++)
                 look_at_disk(look, &look->domain->spec->disks[i]);
-        for (size_t i = 0; status && i < status->n_devices; i++)
+        for (size_t i = 0; status && !look->cold && i < status->n_devices; i++)
                 if (g_strcmp0(status->devices[i].state, "Attached") != 0)
                         find(look, NULL, "Disks", arena_printf(look->arena, "disk %s is on its way", status->devices[i].name));
         if (look->domain->spec->n_leaving_ports > 0)
@@ -192,7 +201,7 @@ static const char *findings_words(struct look *look)
         return arena_strdup(look->arena, words->str);
 }
 
-struct migration_plan migration_plan(struct op *op)
+struct migration_plan migration_plan(struct op *op, bool cold)
 {
         g_autoptr(GArray) findings = g_array_new(FALSE, FALSE, sizeof(struct api_migration_finding));
         struct look look = {.cache = op->cache,
@@ -202,6 +211,7 @@ struct migration_plan migration_plan(struct op *op)
                             .domain = op->domain,
                             .arena = turn_arena(op->turn),
                             .findings = findings,
+                            .cold = cold,
                             .whole = true};
         struct migration_plan plan = {.reason = REASON_NO_SUITABLE_NODE};
         guint of_machine;

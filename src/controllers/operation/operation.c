@@ -414,6 +414,8 @@ static void operation_related(const struct cache *cache, const struct cache_obje
                         migration_enqueue_waiting(cache, queue);
         } else if (object->kind == &api_virtual_disk_kind) {
                 clone_related(cache, object, queue);
+        } else if (object->kind == &api_volume_kind || object->kind == &api_host_task_kind) {
+                migration_enqueue_operation(cache, object, queue);
         }
 }
 

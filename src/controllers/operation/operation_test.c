@@ -576,7 +576,7 @@ static const struct {
         const char *phase, *cells;
 } transitions[] = {
         {"Pending", "nynynnnnnnn"}, {"Starting", "nyyynnnnnnn"},    {"Running", "nyyyynyyyyy"},   {"Stopping", "yffynnnnnnn"},
-        {"Stopped", "ynnnnnnyynn"}, {"Terminating", "nnnnnnnnnnn"}, {"Migrating", "nnnnnnnnnnn"}, {"Pause", "nyyynynyynn"},
+        {"Stopped", "ynnnnnnyyyn"}, {"Terminating", "nnnnnnnnnnn"}, {"Migrating", "nnnnnnnnnnn"}, {"Pause", "nyyynynyynn"},
 };
 
 static const char *const all[] = {"Start", "Stop",     "Restart", "ForceOff", "Suspend", "Resume",

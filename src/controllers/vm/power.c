@@ -140,7 +140,7 @@ struct power_decision power_decide(const struct power_facts *facts)
         verdict = policy_verdict(event, facts->policy);
         ret = (struct power_decision){.wish = verdicts[verdict].wish, .reason = verdicts[verdict].reason};
         if (event == POLICY_HOST_STOPS)
-                ret.reason = REASON_HOST_REBOOTS;
+                ret.reason = facts->moves ? REASON_COLD_MIGRATION : REASON_HOST_REBOOTS;
         if (ret.wish == WISH_STOP && (!facts->has_instance || !facts->power_on))
                 ret.wish = WISH_NOTHING; /* it is off already */
         if (event >= POLICY_GUEST_SHUTDOWN && verdict != POLICY_HOLDS_OFF) {

@@ -29,10 +29,10 @@ enum power_order {
  */
 ENUM_TABLE_DECLARE(power_order);
 
-/* What an operation on the machine's host wants of it. */
+/* What an operation on the machine's host, or a cold migration, wants of it. */
 enum power_hold {
         HOLD_NONE,
-        HOLD_OFF, /* it is off, or goes off, while the host is rebooted */
+        HOLD_OFF, /* it is off, or goes off, while the host is rebooted or it moves */
         HOLD_ON,  /* it ran before that: it runs again */
 };
 
@@ -65,6 +65,7 @@ struct power_facts {
         bool order_force;
         enum power_order waits; /* ORDER_START or ORDER_STOP of an operation that ended and could not be done yet */
         enum power_hold hold;
+        bool moves;   /* hold: for a cold migration */
         bool renewed; /* ORDER_REDEPLOY: nothing is left of what its disks held */
 };
 

@@ -264,6 +264,9 @@ static void say_stopped(struct vm_context *vm)
         else if (g_strcmp0(why, REASON_HOST_REBOOTS) == 0)
                 conditions_say(&vm->conditions, "Running", "False", REASON_HOST_REBOOTS,
                                "it is off for the reboot of host %s, and starts again when that is back", vm->node);
+        else if (g_strcmp0(why, REASON_COLD_MIGRATION) == 0)
+                conditions_say(&vm->conditions, "Running", "False", REASON_COLD_MIGRATION,
+                               "it is off while it moves to another host, and starts again there");
         else if (g_strcmp0(why, "Operation") == 0)
                 conditions_say(&vm->conditions, "Running", "False", REASON_STOPPED, "it is off: an operation asked for it");
         else if (why && g_strcmp0(why, "Policy") != 0)

@@ -115,6 +115,10 @@ static void learn(struct vm_context *vm, struct turn *turn, const struct cache_o
         vm->facts.deleting = object_deleting(object);
         learn_instance(vm);
         vm->facts.hold = node_operation_hold(vm->cache, vm->node, object->uid);
+        if (vm->facts.hold == HOLD_NONE) {
+                vm->facts.hold = migration_hold(vm->cache, object);
+                vm->facts.moves = vm->facts.hold != HOLD_NONE;
+        }
         learn_order(vm);
         vm_learn_size(vm);
 }
@@ -380,6 +384,7 @@ static const struct {
         {&api_instance_kind, relate_instance},
         {&api_port_kind, relate_port},
         {&api_volume_kind, relate_volume},
+        {&api_host_task_kind, relate_volume},
         {&api_virtual_disk_kind, relate_device},
         {&api_virtual_image_kind, relate_device},
         {&api_cluster_virtual_image_kind, relate_device},

@@ -29,6 +29,20 @@ static void clone_rules(const struct json_value *spec, struct schema_faults *fau
                 rules_required(faults, "spec.clone.name", "nothing gives the new machine another name");
 }
 
+/* Where it goes was decided at the beginning; how fast it goes may be changed. */
+static void migrate_rules(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
+{
+        static const char *const fixed[] = {"nodeName", "nodeSelector", "cold"};
+
+        for (size_t i = 0; i < G_N_ELEMENTS(fixed); i++) {
+                g_autofree char *field = g_strconcat("spec.migrate.", fixed[i], NULL);
+
+                if (!json_find(old, "spec", "migrate", fixed[i], NULL))
+                        rules_frozen(faults, field, json_find(object, "spec", "migrate", fixed[i], NULL), NULL,
+                                     "it is under way; create another");
+        }
+}
+
 void rules_virtual_machine_operation(const struct json_value *object, const struct json_value *old, struct schema_faults *faults)
 {
         const struct json_value *force = json_find(object, "spec", "force", NULL);
@@ -52,6 +66,8 @@ void rules_virtual_machine_operation(const struct json_value *object, const stru
         } else {
                 clone_rules(json_get(object, "spec"), faults);
         }
+        if (old)
+                migrate_rules(object, old, faults);
         if (old && !json_find(old, "spec", "force", NULL))
                 rules_frozen(faults, "spec.force", force, NULL, "an operation is done once; create another");
 }
