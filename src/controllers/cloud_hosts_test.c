@@ -428,10 +428,93 @@ static bool answer_moving(struct cloud *cloud, const struct store_object *object
         return true;
 }
 
+/* --- machines that move: the source lets one go when the other host is ready, and then that one has it --- */
+
+void cloud_let_move(struct cloud *cloud)
+{
+        cloud->moves = true;
+}
+
+void cloud_fail_moves(struct cloud *cloud, const char *words)
+{
+        cloud->fails_moves = words;
+}
+
+static bool said_of_move(const struct store_object *object, const char *part, const char *state)
+{
+        return g_strcmp0(json_find_string(object->root, "status", "migration", "operation", NULL),
+                         json_find_string(object->root, "spec", part, "operation", NULL)) == 0 &&
+               g_strcmp0(json_find_string(object->root, "status", "migration", "state", NULL), state) == 0;
+}
+
+static bool answer_outgoing(struct cloud *cloud, const struct store_object *object)
+{
+        const char *operation = json_find_string(object->root, "spec", "outgoing", "operation", NULL);
+
+        if (said_of_move(object, "outgoing", "Left") || said_of_move(object, "outgoing", "Kept"))
+                return false;
+        if (cloud->fails_moves)
+                answer(cloud, object,
+                       "{\"migration\": {\"operation\": \"%s\", \"state\": \"Kept\", \"error\": {\"reason\": "
+                       "\"OperationFailed\", \"message\": \"%s\"}}}",
+                       operation, cloud->fails_moves);
+        else
+                answer(cloud, object, "{\"state\": \"migrating\", \"migration\": {\"operation\": \"%s\", \"state\": \"Left\"}}",
+                       operation);
+        return true;
+}
+
+struct source {
+        const char *instance; /* uid of the one that it becomes */
+        bool left;
+};
+
+static bool look_for_source(const struct store_object *object, void *userdata)
+{
+        struct source *source = userdata;
+
+        if (g_strcmp0(json_find_string(object->root, "spec", "outgoing", "instance", NULL), source->instance) == 0)
+                source->left |= said_of_move(object, "outgoing", "Left");
+        return true;
+}
+
+static bool answer_incoming(struct cloud *cloud, const struct store_object *object)
+{
+        const char *operation = json_find_string(object->root, "spec", "incoming", "operation", NULL);
+        const struct json_value *cpu = json_find(object->root, "spec", "cpu", NULL);
+        int64_t look = number_in(json_find(object->root, "spec", "incoming", NULL), "look");
+        struct source source = {.instance = object->uid};
+        g_autofree char *disks = disks_of(cloud, object);
+
+        if (said_of_move(object, "incoming", "Arrived") || !parts_ready(cloud, object))
+                return false;
+        store_list(cloud->store, &api_instance_kind, NULL, NULL, look_for_source, &source);
+        if (!source.left && said_of_move(object, "incoming", "Ready") &&
+            number_in(json_find(object->root, "status", "migration", NULL), "look") == look)
+                return false;
+        if (source.left)
+                answer(cloud, object,
+                       "{\"state\": \"running\", \"epoch\": %" PRId64
+                       ", \"hardware\": {\"machine\": \"pc-q35-7.2\"}, \"devices\": %s, "
+                       "\"versions\": {\"qemu\": \"7.2.0\", \"libvirt\": \"9.0.0\"}, \"cores\": %" PRId64
+                       ", \"memoryMib\": %" PRId64 ", \"coreFractionPercent\": %" PRId64 "}",
+                       number_at(object, "spec", "epoch"), disks, number_in(cpu, "cores"), number_at(object, "spec", "memoryMib"),
+                       number_in(cpu, "coreFractionPercent"));
+        answer(cloud, object, "{\"migration\": {\"operation\": \"%s\", \"state\": \"%s\", \"look\": %" PRId64 "}}", operation,
+               source.left ? "Arrived" : "Ready", look);
+        return true;
+}
+
 static bool answer_instance(struct cloud *cloud, const struct store_object *object)
 {
         const char *power = json_find_string(object->root, "spec", "power", NULL), *state = state_of(object);
 
+        if (cloud->moves && !json_bool(json_find(object->root, "spec", "incoming", "cold", NULL), false)) {
+                if (json_find(object->root, "spec", "incoming", NULL))
+                        return answer_incoming(cloud, object);
+                if (json_find(object->root, "spec", "outgoing", NULL))
+                        return answer_outgoing(cloud, object);
+        }
         if (json_find(object->root, "spec", "incoming", NULL) || json_find(object->root, "spec", "outgoing", NULL))
                 return answer_moving(cloud, object);
         return strcmp(power, "On") == 0 ? answer_on(cloud, object, state) : answer_off(cloud, object, state);

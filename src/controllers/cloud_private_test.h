@@ -23,6 +23,8 @@ struct cloud {
         GHashTable *lost_nodes;
         bool stubborn;                  /* guests keep their disks */
         const struct schema_kind *held; /* intents that hosts leave alone */
+        bool moves;                     /* hosts carry out what moves while it runs */
+        const char *fails_moves;        /* words of hosts that keep machines which shall move, or NULL */
         const char *refuses_growth;     /* words of hosts that change no running domain, or NULL */
 };
 

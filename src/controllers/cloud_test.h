@@ -48,6 +48,10 @@ void cloud_hold(struct cloud *cloud, const struct schema_kind *kind);
 void cloud_hold_disks(struct cloud *cloud, bool hold);
 /** cloud_refuse_growth() - hosts change no running domain and say @words (NULL: they do). */
 void cloud_refuse_growth(struct cloud *cloud, const char *words);
+/** cloud_let_move() - hosts carry out moves of machines that run; without it that is the test's to say. */
+void cloud_let_move(struct cloud *cloud);
+/** cloud_fail_moves() - hosts keep machines that shall move to another one, and say @words (NULL: they let them go). */
+void cloud_fail_moves(struct cloud *cloud, const char *words);
 /** cloud_guest() - the domain of a machine ends by itself: state "shutoff" or "crashed" and its reason. */
 void cloud_guest(struct cloud *cloud, const char *machine, const char *state, const char *reason);
 

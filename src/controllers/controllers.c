@@ -6,6 +6,7 @@
 #include "controllers/callback/callback.h"
 #include "controllers/class/class.h"
 #include "controllers/disk/disk.h"
+#include "controllers/evacuation/evacuation.h"
 #include "controllers/gc/gc.h"
 #include "controllers/image/image.h"
 #include "controllers/network/network.h"
@@ -22,13 +23,28 @@
 #include <string.h>
 
 const struct controller *const controllers_all[] = {
-        &vm_controller,       &disk_controller,           &address_controller,
-        &lease_controller,    &image_controller,          &cluster_image_controller,
-        &blob_controller,     &operation_controller,      &attachment_controller,
-        &class_controller,    &node_controller,           &pool_controller,
-        &network_controller,  &security_group_controller, &pod_controller,
-        &callback_controller, &node_operation_controller, &gc_controller,
-        &gc_task_controller,  &namespace_controller,      NULL,
+        &vm_controller,
+        &disk_controller,
+        &address_controller,
+        &lease_controller,
+        &image_controller,
+        &cluster_image_controller,
+        &blob_controller,
+        &operation_controller,
+        &attachment_controller,
+        &class_controller,
+        &node_controller,
+        &pool_controller,
+        &network_controller,
+        &security_group_controller,
+        &pod_controller,
+        &callback_controller,
+        &node_operation_controller,
+        &gc_controller,
+        &gc_task_controller,
+        &namespace_controller,
+        &evacuation_controller,
+        NULL,
 };
 
 const struct schema_kind *const controllers_kinds[] = {

@@ -178,6 +178,11 @@ void readings_init(struct gateway *gateway);
 
 void eviction_init(struct gateway *gateway);
 
+/* --- evacuation_plan.c: GET .../nodes/<name>/evacuation
+ * --------------------------------------------------------------------------------------------------------------------- */
+
+void evacuation_plan_init(struct gateway *gateway);
+
 /* --- streams.c: consoles
  * --------------------------------------------------------------------------------------------------------------- */
 

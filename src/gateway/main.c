@@ -466,6 +466,7 @@ static int start_api(struct program *program)
         readings_init(gateway);
         answers_init(gateway);
         eviction_init(gateway);
+        evacuation_plan_init(gateway);
         callback_orders_init(gateway);
         uploads_init(gateway);
         doctor_init(gateway);

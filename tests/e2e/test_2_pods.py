@@ -46,8 +46,11 @@ def test_what_is_for_containers_gets_one_clear_answer(cloud, node, words, answer
 
 
 def test_D18_a_drain_says_why_the_machine_stays(cloud, node):
-    drain = refused(cloud, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=1s")
-    assert "machines cannot be moved" in drain and "gabbro stop first-vm -n default" in drain and "global timeout reached" in drain
+    drain = refused(cloud, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
+    assert "there is no other host" in drain and "gabbro stop first-vm -n default" in drain and "timeout reached" not in drain, drain
+    own = cloud.gabbro("drain", node, check=False)
+    assert own.returncode == 1 and "nothing was begun" in own.stderr and "--stop" in own.stderr, own
+    assert "default/first-vm stays: there is no other host" in own.stdout
     assert cloud.get("node", node)["spec"]["unschedulable"] is True
     assert cloud.vm("first-vm")["status"]["phase"] == "Running"
 

@@ -62,7 +62,12 @@ struct migration_plan {
         const char *words; /* all reasons in one sentence */
         struct api_migration_finding *findings;
         size_t n_findings;
+        bool of_machine; /* something of the machine itself speaks against it, wherever it would go */
 };
+/** migration_plan_of() - what an operation would find now of a machine that has a domain; everything is in @arena. @cold: of a
+ * machine that is off, or will be. */
+struct migration_plan migration_plan_of(const struct cache *cache, const struct cache_object *machine,
+                                        const struct api_machine_migrate *how, bool cold, struct arena *arena);
 /** migration_plan() - everything is asked, so that every reason is told at once. @cold: of a machine that is off, or will be. */
 struct migration_plan migration_plan(struct op *op, bool cold);
 /** migration_disk_fault() - why the machine itself cannot move while it runs, the first reason; NULL: it can. In @arena. */

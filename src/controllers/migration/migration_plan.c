@@ -201,27 +201,30 @@ static const char *findings_words(struct look *look)
         return arena_strdup(look->arena, words->str);
 }
 
-struct migration_plan migration_plan(struct op *op, bool cold)
+struct migration_plan migration_plan_of(const struct cache *cache, const struct cache_object *machine,
+                                        const struct api_machine_migrate *how, bool cold, struct arena *arena)
 {
+        const struct cache_object *instance = index_one(cache, INDEX_INSTANCE_BY_MACHINE, machine->uid);
         g_autoptr(GArray) findings = g_array_new(FALSE, FALSE, sizeof(struct api_migration_finding));
-        struct look look = {.cache = op->cache,
-                            .machine = op->machine,
-                            .instance = op->instance,
-                            .vm = op->vm,
-                            .domain = op->domain,
-                            .arena = turn_arena(op->turn),
+        struct look look = {.cache = cache,
+                            .machine = machine,
+                            .instance = instance,
+                            .vm = machine->view,
+                            .domain = instance ? instance->view : NULL,
+                            .arena = arena,
                             .findings = findings,
                             .cold = cold,
                             .whole = true};
         struct migration_plan plan = {.reason = REASON_NO_SUITABLE_NODE};
-        guint of_machine;
+        guint here;
 
-        assert(op && op->machine && op->domain);
+        assert(cache && machine && instance && arena);
         look_at_machine(&look);
+        plan.of_machine = findings->len > 0;
         look_at_source(&look);
-        of_machine = findings->len;
-        plan.node = choose(&look, op->view->spec->migrate);
-        if (of_machine > 0) {
+        here = findings->len;
+        plan.node = choose(&look, how);
+        if (here > 0) {
                 plan.node = NULL;
                 plan.reason = REASON_VIRTUAL_MACHINE_NON_MIGRATABLE;
         }
@@ -233,4 +236,10 @@ struct migration_plan migration_plan(struct op *op, bool cold)
         if (findings->len > 0)
                 memcpy(plan.findings, findings->data, findings->len * sizeof(*plan.findings));
         return plan;
+}
+
+struct migration_plan migration_plan(struct op *op, bool cold)
+{
+        assert(op && op->machine && op->domain);
+        return migration_plan_of(op->cache, op->machine, op->view->spec->migrate, cold, turn_arena(op->turn));
 }

@@ -528,6 +528,31 @@ bool placement_has_room(const struct cache *cache, const struct cache_object *no
         return !words;
 }
 
+const char *placement_violation(const struct cache *cache, const struct cache_object *machine, const struct cache_object *node,
+                                struct arena *arena)
+{
+        static const char *(*const asked[])(struct judge * judge) = {rule_node_selector, rule_node_affinity, rule_machine_affinity,
+                                                                     rule_class_selector};
+
+        assert(cache && machine && node && arena);
+
+        const struct api_virtual_machine *view = machine->view;
+        const char *name = view->spec->virtual_machine_class_name, *words = NULL;
+        const struct cache_object *class = name ? cache_get(cache, &api_virtual_machine_class_kind, NULL, name) : NULL;
+        const struct placement_request request = {.machine = machine, .class = class};
+        struct judge judge = {.cache = cache,
+                              .request = &request,
+                              .machine = view->spec,
+                              .class = class ? class->view : NULL,
+                              .node = node,
+                              .view = node->view,
+                              .arena = arena};
+
+        for (size_t i = 0; !words && i < G_N_ELEMENTS(asked); i++)
+                words = asked[i](&judge);
+        return words;
+}
+
 struct placement placement_choose(const struct cache *cache, const struct placement_request *request, struct arena *arena)
 {
         assert(cache && request && request->machine && arena);

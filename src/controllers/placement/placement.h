@@ -60,6 +60,11 @@ struct placement placement_choose(const struct cache *cache, const struct placem
 bool placement_has_room(const struct cache *cache, const struct cache_object *node, const struct placement_request *request,
                         struct arena *arena, const char **reterr_words);
 
+/** placement_violation() - what machine or class ask of hosts and @node, on which it runs, is not ("lacks the labels ..."), or
+ * NULL; in @arena. Room, taints and cordon are not asked: what runs there may stay. */
+const char *placement_violation(const struct cache *cache, const struct cache_object *machine, const struct cache_object *node,
+                                struct arena *arena);
+
 /** placement_words() - one sentence about why no node fits, with every node's reasons. */
 const char *placement_words(const struct placement *placement, struct arena *arena);
 
