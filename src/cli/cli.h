@@ -71,6 +71,7 @@ struct cli_request {
         size_t len;
         int body_fd; /* >= 0 with @upload */
         bool upload;
+        bool patient;      /* asked again while the gateway restarts, as writes are */
         bool once;         /* never sent again: what it does cannot be told from what it did */
         uint64_t stall_us; /* how long nothing may come; 0: as always */
         void (*on_sent)(struct http_call *call, uint64_t sent, void *userdata);
@@ -216,6 +217,9 @@ int cli_reset(struct cli *cli, int argc, char **argv);
 int cli_redeploy(struct cli *cli, int argc, char **argv);
 int cli_clone(struct cli *cli, int argc, char **argv);
 int cli_migrate(struct cli *cli, int argc, char **argv);
+int cli_drain(struct cli *cli, int argc, char **argv);
+int cli_cordon(struct cli *cli, int argc, char **argv);
+int cli_uncordon(struct cli *cli, int argc, char **argv);
 int cli_undefine(struct cli *cli, int argc, char **argv);
 int cli_attach(struct cli *cli, int argc, char **argv);
 int cli_detach(struct cli *cli, int argc, char **argv);

@@ -108,13 +108,14 @@ static int fetch(struct cli *cli, const struct cli_request *request, const struc
                 client.kept = NULL; /* on a connection that turns out to be closed it would be sent once more */
         for (unsigned attempt = 0;; attempt++) {
                 r = http_fetch(&client, call, request->userdata, &ret_reply->status, &ret_reply->text, reterr_words);
-                if (attempt >= RETRIES || !is_write(request) || request->once ||
+                if (attempt >= RETRIES || (!is_write(request) && !request->patient) || request->once ||
                     !is_lost(r, ret_reply->status, attempt, cli->answered)) {
                         cli->answered |= r == 0;
                         return r;
                 }
                 if (attempt == 0)
-                        cli_note("The connection to %s is lost; sending the request again under the same name.", cli->server);
+                        cli_note("The connection to %s is lost; sending the request again%s.", cli->server,
+                                 request->patient ? "" : " under the same name");
                 g_clear_pointer(reterr_words, g_free);
                 cli_reply_clear(ret_reply);
                 g_usleep(RETRY_US << attempt);

@@ -7,7 +7,8 @@ import pytest
 
 from conftest import BIN, OK, ROOT, USAGE
 
-VERBS = ["get", "describe", "apply", "delete", "create", "start", "stop", "restart", "force-off", "suspend", "resume", "reset", "redeploy", "clone", "migrate", "undefine",
+VERBS = ["get", "describe", "apply", "delete", "create", "start", "stop", "restart", "force-off", "suspend", "resume", "reset", "redeploy", "clone", "migrate", "drain", "cordon", "uncordon",
+         "undefine",
          "attach", "detach", "wait", "console", "screenshot", "graphics-password", "top", "guest", "image", "disk", "callbacks",
          "events", "pool", "node", "role", "login", "logout", "whoami", "user", "token", "audit", "storage", "doctor", "set", "explain",
          "version", "completion"]
@@ -69,6 +70,11 @@ def test_options_may_stand_before_the_verb(admin):
     (["wait", "vm", "a", "--for", "luck"], "phase=X, condition=TYPE"),
     (["wait", "vm", "a", "--for", "phase=Flying"], "Pending, Starting, Running"),
     (["wait", "secret", "a", "--for", "phase=Ready"], "condition"),
+    (["drain"], "gabbro drain NODE"),
+    (["drain", "a", "--wait", "--no-wait"], "either --wait or --no-wait"),
+    (["drain", "a", "--timeout", "0"], "seconds"),
+    (["cordon"], "gabbro cordon NODE"),
+    (["uncordon"], "gabbro uncordon NODE"),
     (["console"], "gabbro console NAME"),
     (["image"], "gabbro image upload FILE"),
     (["image", "import", "ftp://x/y"], "http"),
