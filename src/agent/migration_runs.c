@@ -137,6 +137,7 @@ static struct run *run_new(struct migration_runs *runs, const char *name, const 
         run->options.address = arena_strdup(run->arena, options->address);
         run->options.keys = arena_strdup(run->arena, options->keys);
         run->options.instance_uid = arena_strdup(run->arena, options->instance_uid);
+        run->options.graphics_address = arena_strdup(run->arena, options->graphics_address);
         run->options.files = copy_renames(run->arena, options->files, options->n_files);
         run->options.nics = copy_renames(run->arena, options->nics, options->n_nics);
         copied = arena_array(run->arena, options->n_copied, sizeof(*copied));

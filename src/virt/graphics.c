@@ -121,12 +121,15 @@ void virt_graphics_read(xmlNodePtr devices, struct virt_facts *facts)
 int virt_graphics_move(xmlNodePtr devices, const char *address, struct virt_error *reterr)
 {
         xmlNodePtr graphics = xml_child(devices, "graphics"), listen = xml_child(graphics, "listen");
+        struct address parsed;
 
         assert(reterr);
         if (!xml_attribute_is(listen, "type", "address") && !xml_attribute_is(listen, "type", "network"))
                 return 0;
         if (!address)
                 return bad(reterr, "the other host allows no screen to listen for TCP");
+        if (address_parse(address, &parsed) < 0)
+                return bad(reterr, "what it shall listen on there is no IP address");
         if (!xmlHasProp(graphics, (const xmlChar *)"passwd"))
                 return bad(reterr, "the screen has a port without a password");
         xml_set(graphics, "listen", address);

@@ -149,6 +149,8 @@ static void a_port_moves_to_the_address_of_the_other_host_with_its_password(void
         g_assert_nonnull(strstr(xml, "passwd=\"abcdefgh\""));
         g_assert_cmpint(move(port, NULL, &none, &error), ==, VIRT_E_INVALID);
         g_assert_null(strstr(error.words, "abcdefgh"));
+        g_assert_cmpint(move(port, "", &none, &error), ==, VIRT_E_INVALID);
+        g_assert_cmpint(move(port, "host-2", &none, &error), ==, VIRT_E_INVALID);
         g_assert_cmpint(move(open, "10.0.0.2", &none, &error), ==, VIRT_E_INVALID);
         g_assert_cmpint(move(socket, NULL, &same, &error), ==, 0);
         g_assert_nonnull(strstr(same, "type=\"socket\""));
