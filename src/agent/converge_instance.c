@@ -472,6 +472,7 @@ static bool act_gone(struct instance_turn *turn)
         struct api_instance_status status = instance_status(turn);
 
         instance_remove_seed(turn->job, turn->instance);
+        instance_forget_variables(turn);
         remove_groups(turn);
         (void)job_pass(turn->job, "gone", "seed-removed");
         status.state = "Gone";

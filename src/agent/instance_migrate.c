@@ -405,6 +405,25 @@ static bool end_at_once(struct instance_turn *turn)
         return false;
 }
 
+/* Where libvirt keeps them. */
+#define VARIABLES "/var/lib/libvirt/qemu/nvram/%s_VARS.fd"
+
+void instance_forget_variables(const struct instance_turn *turn)
+{
+        const struct api_instance_spec *spec = turn->instance->spec;
+        g_autofree char *name = virt_domain_name(spec->machine->name, spec->machine->uid);
+        g_autofree char *path = g_strdup_printf(VARIABLES, name);
+
+        assert(turn);
+        if ((!spec->outgoing && !spec->incoming) || turn->exists || g_strcmp0(spec->firmware, "BIOS") == 0 ||
+            virt_is_test(turn->job->agent->virt)) {
+                return;
+        }
+        if (unlink(path) < 0 && errno != ENOENT) {
+                log_warning("variables of EFI could not be removed", "path", path, "error", g_strerror(errno));
+        }
+}
+
 bool instance_moves(struct instance_turn *turn)
 {
         const struct api_instance_spec *spec = turn->instance->spec;

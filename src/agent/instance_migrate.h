@@ -10,3 +10,7 @@
  * Return: true: a status was set; false: it stays, or it shall end, and takes its ordinary turn.
  */
 bool instance_moves(struct instance_turn *turn);
+
+/** instance_forget_variables() - libvirt leaves the variables of EFI on the host that a machine has left, or did not come to;
+ * without a domain there they are nobody's any more. */
+void instance_forget_variables(const struct instance_turn *turn);

@@ -48,10 +48,12 @@ static void look_at_firmware(struct look *look)
 {
         const struct api_instance_spec *spec = look->domain->spec;
 
+        if (!look->cold)
+                return; /* QEMU takes both along */
         if (spec->has_tpm && spec->tpm)
-                find(look, NULL, "Devices", "it has a TPM, whose state is not moved yet");
+                find(look, NULL, "Devices", "it has a TPM, whose state is a file on its host; it moves while it runs");
         if (spec->firmware && strcmp(spec->firmware, "BIOS") != 0)
-                find(look, NULL, "Devices", "it boots by EFI, whose variables are not moved yet");
+                find(look, NULL, "Devices", "it boots by EFI, whose variables are a file on its host; it moves while it runs");
 }
 
 static void look_at_disk(struct look *look, const struct api_instance_disk *disk)
@@ -67,10 +69,6 @@ static void look_at_disk(struct look *look, const struct api_instance_disk *disk
                      arena_printf(look->arena,
                                   "disk %s is linked: its file reads from another one on its host; it moves while it runs",
                                   disk->name));
-        if (disk->attachment && !look->cold)
-                find(look, NULL, "Disks",
-                     arena_printf(look->arena, "disk %s was attached while it runs; detach it first (attachment %s)", disk->name,
-                                  disk->attachment));
         if (disk->volume && (!view || !view->status || g_strcmp0(view->status->state, "Ready") != 0))
                 find(look, NULL, "Disks", arena_printf(look->arena, "disk %s is not ready", disk->name));
         if (readers && look->whole)
