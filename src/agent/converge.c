@@ -3,6 +3,7 @@
 #include "agent/instance_change.h"
 #include "agent/instance_limits.h"
 #include "agent/job.h"
+#include "agent/machine_measure.h"
 #include "agent/volume_export.h"
 #include "agent/volume_receive.h"
 
@@ -442,6 +443,9 @@ static struct job *job_new(struct agent *agent, struct intent *intent)
         } else if (volume_export_is(intent)) {
                 job->was_ready = intent->ready;
                 gather_source(agent, intent, job);
+        } else if (measure_is(intent)) {
+                job->was_ready = intent->ready;
+                job->instance_uuid = measure_domain(agent, intent, job->arena);
         } else if (looks_at_host(intent)) {
                 job->was_ready = intent->ready;
                 job->inspection = inspection_gather(agent, intent);

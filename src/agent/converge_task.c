@@ -2,6 +2,7 @@
 #include "agent/job.h"
 
 #include "agent/inspect.h"
+#include "agent/machine_measure.h"
 #include "agent/pool.h"
 #include "agent/reboot.h"
 #include "agent/volume_digest.h"
@@ -55,11 +56,8 @@ void converge_task(struct job *job)
         static const struct {
                 const char *type;
                 void (*converge)(struct job *job, const struct api_host_task *task);
-        } looks[] = {{"Inspect", converge_inspect},
-                     {"Repair", converge_repair},
-                     {"ExportVolume", converge_export},
-                     {"DigestVolume", converge_digest},
-                     {"Reboot", converge_reboot}};
+        } looks[] = {{"Inspect", converge_inspect},     {"Repair", converge_repair},          {"ExportVolume", converge_export},
+                     {"DigestVolume", converge_digest}, {"MeasureMachine", converge_measure}, {"Reboot", converge_reboot}};
         const struct api_host_task *task = job->doc->view;
         struct api_host_task_status status = {.observed_generation = job->doc->generation, .has_observed_generation = true};
         struct virt_pool_info info = {};
@@ -71,7 +69,8 @@ void converge_task(struct job *job)
                 return;
         }
         /* A task is done once; its pool is looked at by the node's report from then on. */
-        if (job->was_ready || (task->status && g_strcmp0(task->status->state, "Succeeded") == 0)) {
+        if (job->was_ready || (task->status && g_strcmp0(task->status->state, "Succeeded") == 0) ||
+            (task->spec->instance && task->status && g_strcmp0(task->status->state, "Failed") == 0)) {
                 job->ready = true;
                 return;
         }

@@ -88,6 +88,7 @@ struct job {
         const char *used_by; /* Volume: name of an Instance that names it and is not gone, or NULL */
         const char *busy_by; /* Volume: name of the machine whose Instance has a job now and does not run, or NULL */
 
+        const char *instance_uuid;     /* HostTask of type MeasureMachine: of the domain; NULL: its Instance is not here */
         struct inspection *inspection; /* HostTask of type Inspect or Repair: what it compares with */
 
         struct json_doc *told_json; /* owns what told borrows, when it is this run's */

@@ -181,6 +181,8 @@ static bool answer_task(struct cloud *cloud, const struct store_object *object)
                 take_reboot(cloud, object);
         if (g_strcmp0(json_find_string(object->root, "spec", "type", NULL), "DigestVolume") == 0)
                 take_digest(cloud, object);
+        if (g_strcmp0(json_find_string(object->root, "spec", "type", NULL), "MeasureMachine") == 0)
+                answer(cloud, object, "{\"dirtyBytesPerSecond\": 10485760}");
         answer(cloud, object, "{\"state\": \"Succeeded\", \"capacityBytes\": 1000000000000, \"availableBytes\": 900000000000}");
         return true;
 }

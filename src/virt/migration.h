@@ -71,5 +71,9 @@ int virt_migration_look(struct virt *virt, const char *uuid, struct virt_migrati
 int virt_migration_tune(struct virt *virt, const char *uuid, unsigned bandwidth_mib, unsigned downtime_ms,
                         struct virt_error *reterr);
 
+/** virt_dirty_rate() - how fast the guest writes memory, by a second of looking at samples of it: blocks so long. VIRT_E_STATE: it
+ * does not run. */
+int virt_dirty_rate(struct virt *virt, const char *uuid, uint64_t *ret_bytes_per_second, struct virt_error *reterr);
+
 /** virt_migration_abort() - the domain stays here; 0 also when none is under way. */
 int virt_migration_abort(struct virt *virt, const char *uuid, struct virt_error *reterr);

@@ -150,6 +150,9 @@ def test_A18_every_reason_is_told_at_once_and_nothing_is_done(lab, mover):
         assert said.returncode and words in said.stderr, said
     said = lab.gateway.gabbro("migrate", "vm", mover, "--to", others[0], "--dry-run")
     assert "could be moved" in said.stdout
+    name = said.stdout.split("(virtualmachineoperation/")[1].split(")")[0]
+    estimate = operation(lab, name)["migration"]["estimate"]
+    assert estimate["memoryBytes"] == 128 << 20 and estimate["diskBytes"] > 0 and "dirtyBytesPerSecond" in estimate, estimate
     lab.gateway.kubectl("patch", "vm", mover, "--type=merge", "-p", '{"spec":{"liveMigrationPolicy":"AlwaysSafe"}}')
     said = lab.gateway.gabbro("migrate", "vm", mover, "--force", check=False)  # D120
     assert said.returncode and "policy AlwaysSafe and force: true contradict each other" in said.stderr
@@ -190,6 +193,7 @@ def test_A19_a_machine_moves_with_its_disk_and_is_the_same_one(lab, mover):
     assert info["actual-size"] < info["virtual-size"] / 2, info  # as thin as it was
     progress = operation(lab, "there")
     assert progress["progress"] == "100%" and progress["migration"]["result"] == "Succeeded"
+    assert progress["migration"]["estimate"]["memoryBytes"] == 128 << 20  # beside what came of it
 
 
 def slow(lab, name, mover, mib=3):

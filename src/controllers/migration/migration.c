@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/migration/migration.h"
 
+#include "controllers/migration/migration_estimate.h"
 #include "controllers/migration/migration_hosts.h"
 #include "generated/reasons.h"
 
@@ -136,6 +137,19 @@ static void lock_nodes(struct op *op, const char *target)
 
 /* --- the beginning --- */
 
+static const char *estimate_words(const struct api_migration_estimate *estimate, struct arena *arena)
+{
+        if (!estimate || !estimate->has_seconds)
+                return estimate ? "; how long it takes is not known before a machine has gone that way, or a bandwidth is given"
+                                : "";
+        if (!estimate->converges)
+                return arena_printf(arena,
+                                    "; its guest writes memory faster than it can be sent: it comes to an end only when it is "
+                                    "slowed down (force), with more bandwidth or with more downtime");
+        return arena_printf(arena, "; it takes about %" PRId64 " s, and the guest stands still for about %" PRId64 " ms",
+                            estimate->seconds, estimate->downtime_ms);
+}
+
 static enum turn_result end_dry(struct op *op, const struct migration_plan *plan)
 {
         struct arena *arena = turn_arena(op->turn);
@@ -143,7 +157,28 @@ static enum turn_result end_dry(struct op *op, const struct migration_plan *plan
         if (!plan->node)
                 return op_fail(op, plan->reason, plan->words);
         return op_finish(op, "Completed", "True", REASON_MIGRATION_POSSIBLE,
-                         arena_printf(arena, "the machine could go to %s; a dry run moves nothing", plan->node));
+                         arena_printf(arena, "the machine could go to %s; a dry run moves nothing%s", plan->node,
+                                      estimate_words(op->status.migration->estimate, arena)));
+}
+
+static bool is_measured(const struct op *op)
+{
+        return cache_get(op->cache, &api_host_task_kind, NULL,
+                         arena_printf(turn_arena(op->turn), "t-%s-measure", op->object->uid)) != NULL;
+}
+
+/* One that could be done is measured first, when its host can be asked. */
+static enum turn_result watch_dry(struct op *op, const struct migration_plan *plan)
+{
+        if (!plan->node || op->status.migration->cold || op->status.migration->estimate)
+                return end_dry(op, plan);
+        if (!is_measured(op)) {
+                migration_estimate_ask(op);
+                return op_wait(op, "Pending", REASON_PENDING, "its host measures how fast the guest writes memory");
+        }
+        if (!migration_estimate_take(op, plan->node))
+                return op_wait(op, "Pending", REASON_PENDING, "its host measures how fast the guest writes memory");
+        return end_dry(op, plan);
 }
 
 /* One that runs is stopped first; then its disks are copied. */
@@ -176,6 +211,7 @@ static enum turn_result take_up(struct op *op, struct api_operation_migration *m
         if (migration->cold)
                 return take_up_cold(op, migration);
         migration->stage = "Preparing";
+        migration_estimate_ask(op);
         conditions_say(&op->conditions, "SignalSent", "True", REASON_SIGNAL_SENT_SUCCESS, "host %s was told to get ready", node);
         turn_again_in(op->turn, AGAIN_US);
         return op_wait(op, "InProgress", REASON_TARGET_PREPARING, arena_printf(arena, "host %s gets ready", node));
@@ -215,7 +251,7 @@ enum turn_result migration_begin(struct op *op)
         migration->findings = plan.findings;
         migration->n_findings = plan.n_findings;
         if (how && g_strcmp0(how->mode, "DryRun") == 0)
-                return end_dry(op, &plan);
+                return watch_dry(op, &plan);
         if (left && left->len > 0) {
                 turn_again_in(op->turn, QUEUE_AGAIN_US);
                 return op_wait(op, "Pending", REASON_CLEANUP_PENDING, "waits until what is left of a former migration is removed");
@@ -531,6 +567,7 @@ enum turn_result migration_watch(struct op *op)
         watch.here = migration_said(op->instance, op->object->uid);
         watch.there = migration_said(watch.target, op->object->uid);
         look_at_limits(&watch);
+        (void)migration_estimate_take(op, watch.migration->target_node);
         if (!op->domain->spec->outgoing)
                 return watch_preparation(&watch);
         for (size_t i = 0; i < G_N_ELEMENTS(steps); i++)

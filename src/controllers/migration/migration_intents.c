@@ -92,6 +92,14 @@ static const char *state_of(const struct cache_object *intent)
         return view->status ? view->status->state : NULL;
 }
 
+/* What was only asked for an operation that is no more: one that was deleted before it began. */
+static bool is_orphan(const struct cache *cache, const struct cache_object *intent)
+{
+        const char *standby = object_annotation(intent, ANNOTATION_STANDBY), *uid = standby ? strchr(standby, ' ') : NULL;
+
+        return intent->kind == &api_host_task_kind && uid && !cache_by_uid(cache, uid + 1);
+}
+
 bool migration_sweep(struct turn *turn, const struct cache_object *machine, bool all)
 {
         g_autoptr(GPtrArray) intents = standing_by(turn_cache(turn), machine->uid);
@@ -101,7 +109,7 @@ bool migration_sweep(struct turn *turn, const struct cache_object *machine, bool
         for (guint i = 0; intents && i < intents->len; i++) {
                 const struct cache_object *intent = intents->pdata[i];
 
-                if (!all && !object_deleting(intent))
+                if (!all && !object_deleting(intent) && !is_orphan(turn_cache(turn), intent))
                         none = false;
                 else
                         none &= intent_retire(turn, intent, state_of(intent));

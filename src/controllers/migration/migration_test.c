@@ -2,6 +2,7 @@
 #include "controllers/migration/migration.h"
 
 #include "controllers/cloud_test.h"
+#include "controllers/migration/migration_estimate.h"
 #include "generated/reasons.h"
 
 #include <inttypes.h>
@@ -186,6 +187,58 @@ static void what_is_changed_while_it_runs_is_told_to_the_source(void)
         g_assert_false(outgoing->has_bandwidth_mib_per_second);
 }
 
+static void what_is_to_be_expected(void)
+{
+        static const struct {
+                struct migration_facts facts;
+                bool converges;
+                uint64_t least_ms, most_ms, downtime_least_ms, downtime_most_ms;
+        } forecasts[] = {
+#define MIB (1ull << 20)
+                {{1024 * MIB, 0, 0, 100 * MIB, 300000}, true, 10240, 10500, 0, 60},
+                {{1024 * MIB, 1000 * MIB, 0, 100 * MIB, 300000}, true, 20200, 20500, 0, 60},
+                {{1024 * MIB, 0, 50 * MIB, 100 * MIB, 300000}, true, 19000, 21000, 100, 350}, /* half as fast as the link: twice as
+                                                                                                 long */
+                {{1024 * MIB, 0, 99 * MIB, 100 * MIB, 300000}, false, 200000, 400000, 300, 20000},
+                {{1024 * MIB, 0, 500 * MIB, 100 * MIB, 300000}, false, 100000, 400000, 10000, 20000},
+                {{1024 * MIB, 0, 500 * MIB, 100 * MIB, 20000000}, true, 10000, 30000, 10000, 20000}, /* it may stand still so long
+                                                                                                      */
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(forecasts); i++) {
+                struct migration_forecast forecast = migration_forecast(&forecasts[i].facts);
+
+                g_test_message("case %zu: %" PRIu64 " us, %" PRIu64 " us", i, forecast.time_us, forecast.downtime_us);
+                g_assert_cmpint(forecast.converges, ==, forecasts[i].converges);
+                g_assert_true(forecast.time_us / 1000 >= forecasts[i].least_ms && forecast.time_us / 1000 <= forecasts[i].most_ms);
+                g_assert_true(forecast.downtime_us / 1000 >= forecasts[i].downtime_least_ms &&
+                              forecast.downtime_us / 1000 <= forecasts[i].downtime_most_ms);
+        }
+}
+
+static void a_dry_run_tells_what_is_to_be_expected_and_leaves_nothing(void)
+{
+        g_autoptr(cloud) cloud = two_hosts();
+
+        cloud_machine(cloud, "web", "  runPolicy: AlwaysOn\n");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        operate(cloud, "Migrate", ", migrate: {mode: DryRun, bandwidthMibPerSecond: 100}");
+        cloud_expect_condition(cloud, VMOP, "migrate", "Completed", "True MigrationPossible", "it takes about 12 s");
+        g_assert_cmpstr(cloud_text(cloud, VMOP, "migrate", "/status/migration/estimate/dirtyBytesPerSecond"), ==, "10485760");
+        cloud_settle(cloud);
+        g_assert_cmpuint(standing_by(cloud), ==, 0);
+        cloud_delete(cloud, VMOP, "migrate");
+        cloud_settle(cloud);
+        cloud_hold(cloud, &api_host_task_kind);
+        operate(cloud, "Migrate", ", migrate: {mode: DryRun}"); /* deleted while it is measured */
+        g_assert_cmpuint(standing_by(cloud), ==, 1);
+        cloud_delete(cloud, VMOP, "migrate");
+        cloud_settle(cloud);
+        cloud_hold(cloud, NULL);
+        cloud_settle(cloud);
+        g_assert_cmpuint(standing_by(cloud), ==, 0);
+}
+
 /* --- machines that are off --- */
 
 static void a_machine_that_is_off_moves_with_its_disks(void)
@@ -321,6 +374,9 @@ int main(int argc, char **argv)
         g_test_add_func("/migration/whatever_the_hosts_say_there_is_one_machine", whatever_the_hosts_say_there_is_one_machine);
         g_test_add_func("/migration/what_is_changed_while_it_runs_is_told_to_the_source",
                         what_is_changed_while_it_runs_is_told_to_the_source);
+        g_test_add_func("/migration/what_is_to_be_expected", what_is_to_be_expected);
+        g_test_add_func("/migration/a_dry_run_tells_what_is_to_be_expected_and_leaves_nothing",
+                        a_dry_run_tells_what_is_to_be_expected_and_leaves_nothing);
         g_test_add_func("/migration/a_machine_that_is_off_moves_with_its_disks", a_machine_that_is_off_moves_with_its_disks);
         g_test_add_func("/migration/one_that_runs_is_stopped_and_started_whatever_its_policy_says",
                         one_that_runs_is_stopped_and_started_whatever_its_policy_says);
