@@ -165,6 +165,7 @@ def test_C46_undefined_and_its_disk_stays(machines, cloud):
     assert disk["status"]["phase"] == "Ready"
     with fleet(cloud, hand="Manual") as made:  # the same disk again
         assert made["hand"].phase() == "Running" and cloud.get("vd", "hand-root")["metadata"]["uid"] == disk["metadata"]["uid"]
-        cloud.gabbro("delete", "vm", "hand", "--with-disks", "--wait", timeout=90)
+        cloud.gabbro("force-off", "hand", "--wait", timeout=150)  # a guest that boots does not hear that it shall end
+        cloud.gabbro("delete", "vm", "hand", "--with-disks", "--wait", timeout=150)
         names = cloud.kubectl("get", "vm,vd", "-o", "name").stdout
         assert "/hand" not in names and "/op-root" in names
