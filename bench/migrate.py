@@ -31,14 +31,17 @@ class Pings:
     """Of a guest, from both hosts all the time; how long neither heard it."""
 
     def __init__(self, hosts, address):
-        self.parts = [subprocess.Popen(h.argv("ping", "-D", "-i", "0.02", "-W", "1", address), env=h.env, stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for h in hosts]
+        self.hosts, self.files = hosts, [h.demo / "pings" for h in hosts]
+        self.parts = [subprocess.Popen(h.argv("bash", "-c", f"echo $$; exec ping -D -i 0.02 -W 1 {address} >{file}"), env=h.env,
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) for h, file in zip(hosts, self.files)]
+        self.pids = [part.stdout.readline().strip() for part in self.parts]  # inside the host
 
     def end(self):
         heard = []
-        for part in self.parts:
-            part.terminate()
-            heard += [float(t) for t in re.findall(r"^\[([0-9.]+)\] \d+ bytes from", part.communicate()[0], re.M)]
+        for host, pid, part, file in zip(self.hosts, self.pids, self.parts, self.files):
+            host.run("kill", "-INT", pid)
+            part.wait()
+            heard += [float(t) for t in re.findall(r"^\[([0-9.]+)\] \d+ bytes from", file.read_text(), re.M)]
         heard.sort()
         return max((b - a for a, b in zip(heard, heard[1:])), default=0)
 
@@ -175,13 +178,13 @@ def drained(lab, peers, domain, show):
     names = [f"drained-{n}" for n in range(DRAINED)]
     source = where(lab, VM)
     target = other(lab, source)
-    lab.gateway.gabbro("cordon", target.node)
+    lab.gateway.kubectl("cordon", target.node)
     for name in names:
         lab.machine(name)
-    lab.gateway.gabbro("uncordon", target.node)
+    lab.gateway.kubectl("uncordon", target.node)
     operations = [{"apiVersion": "gabbro.dev/v1", "kind": "VirtualMachineOperation", "metadata": {"name": f"leave-{name}", "namespace": "default"},
                    "spec": {"type": "Evict", "virtualMachineName": name}} for name in names]
-    lab.gateway.gabbro("cordon", source.node)
+    lab.gateway.kubectl("cordon", source.node)
 
     def leave():
         lab.gateway.gabbro("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": operations}))
@@ -189,7 +192,7 @@ def drained(lab, peers, domain, show):
             lab.gateway.gabbro("wait", "vmop", f"leave-{name}", "--for", "phase=Completed", "--timeout", "300", timeout=330)
 
     ours = took(leave)
-    lab.gateway.gabbro("uncordon", source.node)
+    lab.gateway.kubectl("uncordon", source.node)
     for name in names:
         lab.gateway.gabbro("delete", "vm", name, "--with-disks", "--wait", "--timeout", "60")
     at = next(h for h in lab.hosts if PEER in h.virsh("list", "--name").split())
@@ -202,11 +205,16 @@ def drained(lab, peers, domain, show):
 
 def bench_migrate(rounds, show, peer_xml):
     with several_hosts(2, "gabbro-bench") as lab:
-        for host in lab.hosts:  # a host that is asked for anew is asked for often, so that silence is the guest's own
-            host.run("sysctl", "-qw", "net.ipv4.neigh.default.retrans_time_ms=20")
+        for n, host in enumerate(lab.hosts):  # one stays on each host, and with it its network
+            lab.gateway.kubectl("cordon", other(lab, host).node)
+            lab.machine(f"stays-{n}")
+            lab.gateway.kubectl("uncordon", other(lab, host).node)
         lab.machine(VM)
         lab.gateway.wait("vm", VM, "condition=AgentReady", 120)
         peers, domain = Peers(lab, peer_xml), domain_of(lab, VM)
+        for host in lab.hosts:  # who does not answer is asked for often, so that silence is the guest's own
+            for bridge in re.findall(r"^\d+: (gbr\w+|brpeer)", host.run("ip", "-o", "link").stdout, re.M):
+                host.run("ip", "ntable", "change", "name", "arp_cache", "dev", bridge, "retrans", "20")
         beside(lab, peers, domain, rounds, show)
         cancelled(lab, peers, rounds, show)
         drained(lab, peers, domain, show)

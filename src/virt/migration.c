@@ -119,6 +119,8 @@ static int fill_parameters(struct parameters *parameters, const struct virt_migr
 
         r = r < 0 ? r : add_text(parameters, VIR_MIGRATE_PARAM_PERSIST_XML, persistent);
         r = r < 0 ? r : add_text(parameters, VIR_MIGRATE_PARAM_URI, uri);
+        /* What comes is awaited there, and at none of the host's other addresses. */
+        r = r < 0 ? r : add_text(parameters, VIR_MIGRATE_PARAM_LISTEN_ADDRESS, options->address);
         for (char **target = targets; r >= 0 && *target; target++)
                 r = add_text(parameters, VIR_MIGRATE_PARAM_MIGRATE_DISKS, *target);
         if (r >= 0 && options->bandwidth_mib)

@@ -109,8 +109,15 @@ def test_D119_a_disk_that_is_full_in_the_middle_leaves_the_machine_where_it_is(l
         assert re.search("No space left|full|mirror|block", words), words
 
 
+def awaited(host):
+    """Addresses at which a QEMU of the host awaits machines and their disks."""
+    heard = [line.split()[3] for line in host.run("ss", "-Hltn").stdout.splitlines()]
+    return {at.rsplit(":", 1)[0] for at in heard if 49152 <= int(at.rsplit(":", 1)[1]) <= 49215}
+
+
 def test_A27_of_two_moves_the_second_waits(lab, machine):
-    """Of one machine the second is refused, of two from one host it waits; each machine comes to where it was sent."""
+    """Of one machine the second is refused, of two from one host it waits; each machine comes to where it was sent. QEMU listens at one address, and no
+    longer than a machine comes."""
     source, epoch = of_machine(lab)
     target = other(lab, source)
     lab.machine("second")
@@ -118,16 +125,18 @@ def test_A27_of_two_moves_the_second_waits(lab, machine):
         operate(lab, "come", "second", migrate={"nodeName": source.node})
         assert ends(lab, "come", 120) == "Completed", completed(lab, "come")
     flows(lab, "first-move", nodeName=target.node)
+    assert awaited(target) == {target.address} and not awaited(source)
     operate(lab, "same-machine", NAME, migrate={"nodeName": source.node})
     operate(lab, "other-machine", "second", migrate={"nodeName": target.node})
     assert ends(lab, "same-machine") == "Failed" and "first-move of the machine is not finished" in completed(lab, "same-machine")["message"]
     lab.gateway.eventually("it waits", lambda: operation(lab, "other-machine").get("phase") == "Pending", 30)
     assert completed(lab, "other-machine")["reason"] == "MigrationQueued" and source.node in completed(lab, "other-machine")["message"]
+    source.run("virsh", "-q", "migrate-setspeed", lab.gateway.vm(NAME)["metadata"]["uid"], "1000")
     for name in ("first-move", "other-machine"):
         assert ends(lab, name, 240) == "Completed", completed(lab, name)
     settled(lab, target.node, NAME)
     settled(lab, target.node, "second")
-    assert of_machine(lab) == (target, epoch)
+    assert of_machine(lab) == (target, epoch) and not awaited(target)
     lab.gateway.kubectl("delete", "vm/second", "vd/second-root", "--timeout=60s", timeout=90)
 
 
