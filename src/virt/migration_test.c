@@ -3,6 +3,7 @@
 #include "virt/migration_tls.h"
 
 #include <glib.h>
+#include <libvirt/virterror.h>
 #include <string.h>
 
 static const char here[] = "<domain><metadata><gabbro:instance xmlns:gabbro='https://gabbro.dev/domain/1' instanceUid='old'>"
@@ -77,12 +78,22 @@ static void the_address_of_a_host_becomes_libvirts(void)
         g_assert_cmpstr(v6, ==, "qemu+tls://[fd00::2]/system?pkipath=/k");
 }
 
+static void a_connection_that_is_lost_leaves_open_where_the_guest_runs(void)
+{
+        const struct virt_error lost = {.code = VIR_ERR_INTERNAL_ERROR, .domain = VIR_FROM_RPC};
+        const struct virt_error failed = {.code = VIR_ERR_OPERATION_FAILED, .domain = VIR_FROM_QEMU};
+
+        g_assert_true(virt_migration_is_open(&lost));
+        g_assert_false(virt_migration_is_open(&failed));
+}
+
 int main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/migration/description", the_description_names_what_there_is_on_the_other_host);
         g_test_add_func("/migration/no-place", a_disk_without_a_place_there_is_refused);
         g_test_add_func("/migration/qemu-conf", the_missing_line_of_qemu_conf_is_named);
+        g_test_add_func("/migration/open", a_connection_that_is_lost_leaves_open_where_the_guest_runs);
         g_test_add_func("/migration/uri", the_address_of_a_host_becomes_libvirts);
         return g_test_run();
 }

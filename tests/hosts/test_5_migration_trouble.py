@@ -101,7 +101,7 @@ def test_D119_a_disk_that_is_full_in_the_middle_leaves_the_machine_where_it_is(l
     """What was free at the beginning is not any more: the guest notices nothing."""
     source, epoch = of_machine(lab)
     target = next(h for h in reversed(lab.hosts) if h is not source)
-    with small_pool(target, 1500) as path:
+    with small_pool(target, 600) as path:
         flows(lab, "full", nodeName=target.node)
         target.run("bash", "-c", f"dd if=/dev/zero of={path}/ballast bs=1M 2>/dev/null; true")
         words = stays(lab, "full", source, epoch)
