@@ -22,6 +22,12 @@ MOMENT_S = 5
 MOMENTS = ("start", "middle", "switch")
 
 
+def empty(lab):
+    """What files before have left running takes the room that machines need to come to a host."""
+    lab.gateway.kubectl("delete", "vm", "--all", "--timeout=120s", timeout=150)
+    lab.gateway.kubectl("delete", "vd", "--all", "--timeout=60s", timeout=90)
+
+
 class Running(threading.Thread):
     """Looks all the time for a second copy that runs (I1): what libvirt last knew of each QEMU that is there. A QEMU stops by itself at the switch, it
     runs only when its libvirt has told it to, and that has been noted before."""
@@ -90,6 +96,7 @@ class Kills:
 
     def __init__(self, lab):
         self.lab, self.serial = lab, 0
+        empty(lab)
         lab.machine(MACHINE)
         lab.gateway.wait("vm", MACHINE, "condition=AgentReady", 120)
         self.uuid = lab.gateway.vm(MACHINE)["metadata"]["uid"]
