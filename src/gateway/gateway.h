@@ -183,6 +183,11 @@ void eviction_init(struct gateway *gateway);
 
 void evacuation_plan_init(struct gateway *gateway);
 
+/* --- host_api.c: /api/host/{id}/...
+ * --------------------------------------------------------------------------------------------------------------------- */
+
+void host_api_init(struct gateway *gateway);
+
 /* --- streams.c: consoles
  * --------------------------------------------------------------------------------------------------------------- */
 

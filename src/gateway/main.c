@@ -467,6 +467,7 @@ static int start_api(struct program *program)
         answers_init(gateway);
         eviction_init(gateway);
         evacuation_plan_init(gateway);
+        host_api_init(gateway);
         callback_orders_init(gateway);
         uploads_init(gateway);
         doctor_init(gateway);
