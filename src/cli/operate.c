@@ -333,8 +333,10 @@ static const char migrate_help[] =
 
 int cli_migrate(struct cli *cli, int argc, char **argv)
 {
+        static const struct operation cleans = {"migrate", "Migrate", "is looked for on all hosts", "was cleaned up after",
+                                                NULL,      true};
         static const struct operation looks = {"migrate", "Migrate", "is looked at", "could be moved", NULL, true};
-        gboolean wait = FALSE, dry_run = FALSE, force = FALSE, cold = FALSE, change = FALSE;
+        gboolean wait = FALSE, dry_run = FALSE, force = FALSE, cold = FALSE, change = FALSE, cleanup = FALSE;
         struct asking asking = {.timeout_s = 3600};
         g_autofree char *to = NULL;
         int bandwidth = 0, downtime = 0;
@@ -342,6 +344,8 @@ int cli_migrate(struct cli *cli, int argc, char **argv)
                 {"to", 0, 0, G_OPTION_ARG_STRING, &to, "The host that it shall go to", "NODE"},
                 {"dry-run", 0, 0, G_OPTION_ARG_NONE, &dry_run, "Only look whether it could be done", NULL},
                 {"force", 0, 0, G_OPTION_ARG_NONE, &force, "Slow the guest down if need be, so that it comes to an end", NULL},
+                {"cleanup", 0, 0, G_OPTION_ARG_NONE, &cleanup,
+                 "Only remove what an interrupted migration of it has left on any host", NULL},
                 {"cold", 0, 0, G_OPTION_ARG_NONE, &cold, "Stop it, move it and start it there", NULL},
                 {"bandwidth", 0, 0, G_OPTION_ARG_INT, &bandwidth, "At most so many MiB go over the network in a second", "MIB"},
                 {"change", 0, 0, G_OPTION_ARG_NONE, &change, "Change --bandwidth and --downtime of the one under way", NULL},
@@ -357,6 +361,8 @@ int cli_migrate(struct cli *cli, int argc, char **argv)
                 code = cli_usage("what shall be moved? gabbro migrate vm MACHINE [--to NODE]");
         if (code == CLI_OK && ((wait && asking.timeout_s <= 0) || bandwidth < 0 || downtime < 0))
                 code = cli_usage("--timeout takes seconds, --bandwidth MiB in a second, --downtime milliseconds");
+        if (code == CLI_OK && cleanup && (to || dry_run || force || cold || change || bandwidth > 0 || downtime > 0))
+                code = cli_usage("--cleanup stands alone");
         if (code == CLI_OK && change && (to || dry_run || force || cold || wait || !(bandwidth > 0 || downtime > 0)))
                 code = cli_usage("--change takes --bandwidth and --downtime alone");
         if (code != CLI_OK)
@@ -370,6 +376,8 @@ int cli_migrate(struct cli *cli, int argc, char **argv)
                 json_set_string(doc, asking.migrate, "nodeName", to);
         if (dry_run)
                 json_set_string(doc, asking.migrate, "mode", "DryRun");
+        if (cleanup)
+                json_set_string(doc, asking.migrate, "mode", "Cleanup");
         if (cold)
                 json_set_bool(doc, asking.migrate, "cold", true);
         if (bandwidth > 0)
@@ -378,5 +386,5 @@ int cli_migrate(struct cli *cli, int argc, char **argv)
                 json_set_int(doc, asking.migrate, "downtimeMs", downtime);
         if (change)
                 return cli_machine_name(argv[2]) ? cli_change_migration(cli, cli_machine_name(argv[2]), asking.migrate) : CLI_USAGE;
-        return operate_one(cli, dry_run ? &looks : find_operation("migrate"), argv[2], &asking);
+        return operate_one(cli, cleanup ? &cleans : dry_run ? &looks : find_operation("migrate"), argv[2], &asking);
 }

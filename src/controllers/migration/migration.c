@@ -224,7 +224,7 @@ static bool is_off(const struct op *op)
 
 enum turn_result migration_begin(struct op *op)
 {
-        struct api_operation_migration *migration = migration_of(op);
+        struct api_operation_migration *migration;
         const struct api_machine_migrate *how = op->view->spec->migrate;
         g_autoptr(GPtrArray) left = cache_lookup(op->cache, INDEX_STANDBY_BY_MACHINE, op->machine->uid);
         bool off = is_off(op);
@@ -233,6 +233,9 @@ enum turn_result migration_begin(struct op *op)
         const char *words;
 
         assert(op->machine);
+        if (migration_is_cleanup(op))
+                return migration_cleanup(op);
+        migration = migration_of(op);
         if (!op->domain && off)
                 return op_fail(op, REASON_VIRTUAL_MACHINE_NON_MIGRATABLE, "it has never run: it is placed when it starts");
         if (!op->domain)
@@ -553,9 +556,12 @@ static const struct {
 
 enum turn_result migration_watch(struct op *op)
 {
-        struct watch watch = {.op = op, .arena = turn_arena(op->turn), .migration = migration_of(op)};
+        struct watch watch = {.op = op, .arena = turn_arena(op->turn)};
 
         assert(op && op->machine);
+        if (migration_is_cleanup(op))
+                return migration_cleanup(op);
+        watch.migration = migration_of(op);
         if (watch.migration->cold)
                 return migration_cold_watch(op);
         if (!op->domain) {

@@ -47,6 +47,12 @@ enum turn_result migration_has_stayed(struct op *op, const char *reason, const c
 /** migration_said() - what a host says of this operation, or NULL. */
 const struct api_instance_migration *migration_said(const struct cache_object *instance, const char *operation);
 
+/* migration_cleanup.c */
+/** migration_is_cleanup() - whether the operation moves nothing and removes what others have left. */
+bool migration_is_cleanup(const struct op *op);
+/** migration_cleanup() - do it, turn by turn. */
+enum turn_result migration_cleanup(struct op *op);
+
 /* migration_cold.c */
 /** migration_cold_copy() - the machine is off: have its disks come to the target that the status names. */
 enum turn_result migration_cold_copy(struct op *op);

@@ -239,6 +239,57 @@ static void a_dry_run_tells_what_is_to_be_expected_and_leaves_nothing(void)
         g_assert_cmpuint(standing_by(cloud), ==, 0);
 }
 
+/* A22: what is the machine's and nobody's is put right; what is another's, or has no repair, is left alone. */
+static void what_former_migrations_have_left_is_removed(void)
+{
+        g_autoptr(cloud) cloud = two_hosts();
+        const struct cache_object *volume, *task, *mend;
+        const struct api_host_task *repair;
+        g_autofree char *json = NULL, *look = NULL, *name = NULL;
+
+        cloud_machine(cloud, "web", "  runPolicy: AlwaysOn\n");
+        cloud_expect_phase(cloud, VM, "web", "Running");
+        cloud_hold(cloud, &api_host_task_kind);
+        operate(cloud, "Migrate", ", migrate: {mode: Cleanup}");
+        cloud_expect_condition(cloud, VMOP, "migrate", "Completed", "False MigrationCleanup", NULL);
+        g_assert_cmpuint(standing_by(cloud), ==, 2); /* every host looks */
+        volume = cloud_get(cloud, &api_volume_kind, ((const struct api_instance *)source(cloud)->view)->spec->disks[0].volume);
+        look = g_strdup_printf("t-%s-look-node-b", cloud_get(cloud, VMOP, "migrate")->uid);
+        task = cloud_get(cloud, &api_host_task_kind, look);
+        g_assert_nonnull(task);
+        json = g_strdup_printf(
+                "{\"state\": \"Succeeded\", \"findings\": [{\"code\": \"StrayDomain\", \"severity\": \"Critical\", \"subject\": "
+                "\"domain/1\", \"machine\": \"%s\", \"fix\": \"end it\"}, {\"code\": \"StrayDomain\", \"severity\": \"Critical\", "
+                "\"subject\": \"domain/2\", \"machine\": \"other\", \"fix\": \"end it\"}, {\"code\": \"StrayDomain\", "
+                "\"severity\": "
+                "\"Critical\", \"subject\": \"domain/3\", \"machine\": \"%s\"}, {\"code\": \"StrayVolume\", \"severity\": "
+                "\"Warning\", "
+                "\"subject\": \"/p/%s\", \"fix\": \"move it\"}, {\"code\": \"StrayVolume\", \"severity\": \"Warning\", "
+                "\"subject\": "
+                "\"/p/other\", \"fix\": \"move it\"}]}",
+                cloud_get(cloud, VM, "web")->uid, cloud_get(cloud, VM, "web")->uid,
+                ((const struct api_volume *)volume->view)->spec->volume_name);
+        cloud_status(cloud, &api_host_task_kind, look, json);
+        cloud_settle(cloud);
+        name = g_strdup_printf("t-%s-mend-node-b", cloud_get(cloud, VMOP, "migrate")->uid);
+        mend = cloud_get(cloud, &api_host_task_kind, name);
+        g_assert_nonnull(mend);
+        repair = mend->view;
+        g_assert_cmpuint(repair->spec->n_findings, ==, 2);
+        g_assert_cmpstr(repair->spec->findings[0].subject, ==, "domain/1");
+        g_assert_cmpstr(repair->spec->findings[1].code, ==, "StrayVolume");
+        cloud_status(
+                cloud, &api_host_task_kind, name,
+                "{\"state\": \"Succeeded\", \"repairs\": [{\"code\": \"StrayDomain\", \"subject\": \"domain/1\", \"state\": "
+                "\"Done\"}, {\"code\": \"StrayVolume\", \"subject\": \"/p/x\", \"state\": \"Refused\", \"message\": \"in use\"}]}");
+        cloud_hold(cloud, NULL);
+        cloud_expect_phase(cloud, VMOP, "migrate", "Completed");
+        cloud_expect_condition(cloud, VMOP, "migrate", "Completed", "True OperationCompleted",
+                               "Removed: domain/1 on node-b; not looked at or not removed: /p/x on node-b: in use");
+        g_assert_cmpuint(standing_by(cloud), ==, 0);
+        cloud_expect_phase(cloud, VM, "web", "Running");
+}
+
 /* --- machines that are off --- */
 
 static void a_machine_that_is_off_moves_with_its_disks(void)
@@ -377,6 +428,7 @@ int main(int argc, char **argv)
         g_test_add_func("/migration/what_is_to_be_expected", what_is_to_be_expected);
         g_test_add_func("/migration/a_dry_run_tells_what_is_to_be_expected_and_leaves_nothing",
                         a_dry_run_tells_what_is_to_be_expected_and_leaves_nothing);
+        g_test_add_func("/migration/what_former_migrations_have_left_is_removed", what_former_migrations_have_left_is_removed);
         g_test_add_func("/migration/a_machine_that_is_off_moves_with_its_disks", a_machine_that_is_off_moves_with_its_disks);
         g_test_add_func("/migration/one_that_runs_is_stopped_and_started_whatever_its_policy_says",
                         one_that_runs_is_stopped_and_started_whatever_its_policy_says);
