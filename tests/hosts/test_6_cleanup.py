@@ -24,7 +24,7 @@ def test_A22_stale_definitions_and_files_are_removed_and_the_machine_stays(lab):
     left.write_bytes(b"half a disk")
     other = left.with_name("not-of-it.qcow2")
     other.write_bytes(b"somebody's")
-    lab.gateway.gabbro("migrate", "vm", "neat", "--cleanup", "--wait", "--timeout", "150", timeout=180)
+    lab.gateway.gabbro("migrate", "vm", "neat", "--cleanup", "--wait", "--timeout", "280", timeout=310)
     said = [c["message"] for o in lab.gateway.get("vmop")["items"] for c in o["status"]["conditions"]
             if o["spec"]["virtualMachineName"] == "neat" and c["type"] == "Completed"]
     assert domains(there, "neat") == [] and not left.exists(), said

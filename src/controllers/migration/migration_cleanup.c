@@ -13,7 +13,7 @@
  * domain that an Instance of its host has, and a file that a Volume of its host has, is never among it.
  */
 
-#define LATE_US  120000000ull
+#define LATE_US  300000000ull
 #define AGAIN_US 10000000ull
 
 struct cleanup {
