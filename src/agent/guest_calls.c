@@ -518,7 +518,10 @@ static void begin(struct guest_call *call, const char *data, size_t len)
         if (!call->kind) {
                 refuse(call, 501, REASON_PROTOCOL_MISMATCH,
                        "the agent of the host does not know this order; it is older than the gateway");
-        } else if (!agent->virt || (!uuid && !call->kind->of_host)) {
+        } else if (!agent->virt || (!uuid && !call->kind->of_host && (!agent->synced || agent->adopting > 0))) {
+                refuse(call, 503, REASON_AGENT_NOT_READY,
+                       "the agent of the host has begun just now and has not looked at the machine yet; try again in some seconds");
+        } else if (!uuid && !call->kind->of_host) {
                 refuse(call, 409, REASON_AGENT_NOT_READY, "the machine does not run on this host");
         } else if (count_of(call->owner, call->machine_uid) >= LIMIT_GUEST_CALLS_PER_MACHINE + 1) {
                 refuse(call, 429, "TooManyRequests", "too much is asked of this guest at once");

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A screen that listens for TCP: where the host allows it, with a password that is a second factor and in no text, changed while it runs.
 
-The client of VNC (tests/lab/rfb.py) knocks inside the host's namespace.
+Clients of VNC and SPICE (tests/lab/rfb.py, spice.py) knock inside the host's namespace.
 """
 import base64
 import json
@@ -10,7 +10,7 @@ import re
 
 import pytest
 from cloud import BUILD, ROOT, Daemon
-from fleet import Machine, manifest
+from fleet import Machine, caught_up, manifest
 from reliability import attack, outcome
 
 NAME = "scr"
@@ -37,13 +37,14 @@ class Screen:
     def knock(self, password):
         """What the server offers and says: 2 is VNC's password, 1 would be none at all."""
         where = self.machine.vm()["status"]["graphics"]
-        client = self.cloud.run("/usr/bin/python3", ROOT / "tests/lab/rfb.py", where["address"], where["port"], input=password + "\n",
+        program = {"VNC": "rfb.py", "SPICE": "spice.py"}[where["protocol"]]
+        client = self.cloud.run("/usr/bin/python3", ROOT / "tests/lab" / program, where["address"], where["port"], input=password + "\n",
                                 timeout=200)
         return client.stdout.strip()
 
     def lets_in(self, password):
         said = self.knock(password)
-        assert said.startswith(("2 accepted ", "2 refused ")), said
+        assert said.startswith(("2 accepted ", "2 refused ")) or said in ("accepted", "refused 7"), said
         return "accepted" in said
 
     def until(self, reason):
@@ -66,6 +67,7 @@ def operator(cloud):
         return agent
     yield says
     says()
+    caught_up(cloud)  # the next file asks guests at once
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +171,17 @@ def test_C70_who_may_open_consoles_may_read_it_and_a_viewer_may_not(cloud, scree
     finally:
         cloud.kubectl("delete", "--ignore-not-found", "serviceaccount/looker", "rolebinding/looker-viewer", "rolebinding/looker-operator")
     attack(36, "the password of a screen, asked for by a viewer", "refused (403); whoever may open consoles may read it, which is noted for audit")
+
+
+def test_C69_C70_a_restart_brings_spice_with_the_same_password(cloud, screen):
+    cloud.kubectl("patch", "vm", NAME, "--type=merge", "-p", '{"spec":{"graphics":{"protocol":"SPICE"}}}')
+    before = screen.password()
+    cloud.gabbro("restart", NAME, "--force", "--wait", "--timeout", "120", timeout=150)
+    screen.machine.until("SPICE listens", lambda m: m.vm()["status"].get("graphics", {}).get("protocol") == "SPICE", 90)
+    screen.until("GraphicsReady")
+    assert screen.lets_in(before) and not screen.lets_in("wrong")
+    after = screen.password("--rotate")
+    assert screen.lets_in(after) and not screen.lets_in(before)
 
 
 def test_C70_the_password_is_in_no_text_but_the_secret_and_libvirts_own_files(cloud, screen):
