@@ -75,7 +75,11 @@ static void print_bash(void)
                "-- \"$word\")) ;;\n"
                "           *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
                "           esac ;;\n"
-               "        *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+               "        *) case \"${COMP_WORDS[1]} ${COMP_WORDS[2]} $word\" in\n"
+               "           \"node reboot -\"*)\n"
+               "                COMPREPLY=($(compgen -W \"--dry-run --force --move --timeout --wait\" -- \"$word\")) ;;\n"
+               "           *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+               "           esac ;;\n"
                "        esac\n"
                "}\n"
                "complete -F _gabbro gabbro\n");

@@ -11,7 +11,7 @@
 struct asking {
         char *name; /* of a token */
         int ttl_s, timeout_s;
-        gboolean force, dry_run, wait;
+        gboolean force, dry_run, wait, move;
 };
 
 /* --- tokens --- */
@@ -38,6 +38,42 @@ static int make_token(struct cli *cli, const struct asking *asking)
 }
 
 /* --- reboot --- */
+
+/* What would become of one machine that the host holds: a row of the plan of its evacuation. */
+static void tell_move(const struct json_value *row, bool force)
+{
+        const char *namespace = json_find_string(row, "namespace", NULL), *name = json_find_string(row, "name", NULL);
+        const char *way = json_find_string(row, "way", NULL) ?: "", *words = json_find_string(row, "message", NULL) ?: "";
+        bool suspended = g_strcmp0(json_find_string(row, "phase", NULL), "Pause") == 0;
+
+        if (suspended && !force)
+                cli_say("%s/%s is suspended: the reboot is refused, unless --force throws its memory away", namespace, name);
+        else if (g_str_equal(way, "Move"))
+                cli_say("%s/%s moves to %s and stays there", namespace, name,
+                        json_find_string(row, "node", NULL) ?: "another host");
+        else if (g_str_equal(way, "Wait"))
+                cli_say("%s/%s moves as soon as it can: %s", namespace, name, words);
+        else if (g_str_equal(way, "Go"))
+                cli_say("%s/%s leaves the host by itself: %s", namespace, name, words);
+        else
+                cli_say("%s/%s is shut down%s and starts again: %s", namespace, name, suspended ? ", its memory thrown away," : "",
+                        words);
+}
+
+static int tell_moves(struct cli *cli, const char *node, bool force)
+{
+        g_autofree char *path = cli_path(cli, &api_node_kind, node), *plan = g_strconcat(path, "/evacuation", NULL);
+        struct cli_reply reply = {};
+        int code = cli_expect(cli, &(struct cli_request){.path = plan}, &reply);
+
+        for (const struct json_value *row = code == CLI_OK ? json_first(json_get(json_root(reply.doc), "machines")) : NULL; row;
+             row = json_next(row))
+                tell_move(row, force);
+        if (code == CLI_OK)
+                cli_say("node/%s is rebooted when they have left or are off; each was looked at as if it left alone", node);
+        cli_reply_clear(&reply);
+        return code;
+}
 
 /* What would happen, machine by machine. */
 static int tell_plan(struct cli *cli, const char *node, bool force)
@@ -85,6 +121,8 @@ static struct json_doc *manifest(const char *node, const struct asking *asking)
         json_set_string(doc, spec, "nodeName", node);
         if (asking->force)
                 json_set_bool(doc, spec, "force", true);
+        if (asking->move)
+                json_set_string(doc, spec, "machines", "Move");
         return doc;
 }
 
@@ -97,7 +135,7 @@ static int reboot(struct cli *cli, const char *node, const struct asking *asking
 
         cli_reply_clear(&reply);
         if (code == CLI_OK && asking->dry_run)
-                return tell_plan(cli, node, asking->force);
+                return asking->move ? tell_moves(cli, node, asking->force) : tell_plan(cli, node, asking->force);
         if (code == CLI_OK)
                 code = cli_create_doc(cli, &api_node_operation_kind, doc, &name);
         if (code == CLI_OK && asking->wait)
@@ -118,20 +156,26 @@ int cli_node(struct cli *cli, int argc, char **argv)
                 {"dry-run", 0, 0, G_OPTION_ARG_NONE, &asking.dry_run, "reboot: tell what would happen to which machine", NULL},
                 {"force", 0, 0, G_OPTION_ARG_NONE, &asking.force, "reboot: also with suspended machines, and foreign domains",
                  NULL},
+                {"move", 0, 0, G_OPTION_ARG_NONE, &asking.move,
+                 "reboot: move the machines that can be moved to other hosts before, where they stay", NULL},
                 {"wait", 0, 0, G_OPTION_ARG_NONE, &asking.wait, "reboot: wait until its machines run again", NULL},
                 {"timeout", 0, 0, G_OPTION_ARG_INT, &asking.timeout_s, "reboot: how long to wait (1800)", "SECONDS"},
                 {},
         };
-        int code = cli_parse(cli, "node", entries,
-                             "join-token makes the token with which a host joins. It is good once; give it to the host in a file.\n"
-                             "reboot shuts down the machines of a host, reboots it and starts those again that ran. Deleting the\n"
-                             "NodeOperation calls it off while machines are still being shut down.\n\n"
-                             "Examples:\n"
-                             "  gabbro node join-token > token\n"
-                             "  gabbro-agent --data-dir DIR --gateway URL --join-token-file token\n"
-                             "  gabbro node reboot rack-7 --dry-run\n"
-                             "  gabbro node reboot rack-7 --wait",
-                             &argc, &argv);
+        int code = cli_parse(
+                cli, "node", entries,
+                "join-token makes the token with which a host joins. It is good once; give it to the host in a file.\n"
+                "reboot shuts down the machines of a host, reboots it and starts those again that ran. With --move those\n"
+                "that can be moved leave before, one after the other, and stay away. Deleting the NodeOperation calls it\n"
+                "off while machines still move or are being shut down.\n\n"
+                "Examples:\n"
+                "  gabbro node join-token > token\n"
+                "  gabbro-agent --data-dir DIR --gateway URL --join-token-file token\n"
+                "  gabbro node reboot rack-7 --dry-run\n"
+                "  gabbro node reboot rack-7 --wait\n"
+                "  gabbro node reboot rack-7 --move --dry-run\n"
+                "  gabbro node reboot rack-7 --move --wait --timeout 7200",
+                &argc, &argv);
         bool token = argc == 2 && g_str_equal(argv[1], "join-token"), boots = argc == 3 && g_str_equal(argv[1], "reboot");
 
         if (code == CLI_OK && !token && !boots)

@@ -378,9 +378,8 @@ void cloud_status(struct cloud *cloud, const struct schema_kind *kind, const cha
 
 /* --- life --- */
 
-static void cloud_open(struct cloud *cloud)
+static void cloud_run(struct cloud *cloud)
 {
-        struct store_options store = {.loop = cloud->loop, .clock = &cloud->clock};
         struct control_options control = {
                 .clock = &cloud->clock,
                 .random = &cloud->random,
@@ -388,9 +387,6 @@ static void cloud_open(struct cloud *cloud)
         };
         struct store_watch *watch;
 
-        g_assert_cmpint(store_open_memory(&store, &cloud->store), ==, 0);
-        g_assert_cmpint(store_watch(cloud->store, NULL, store_revision(cloud->store), check_object, cloud, &cloud->check), ==, 0);
-        g_assert_cmpint(quota_new(&(struct quota_options){.store = cloud->store, .clock = &cloud->clock}, &cloud->quota), ==, 0);
         cloud->cache = cache_new(controllers_kinds);
         controllers_define_indexes(cloud->cache);
         if (cloud->options.chaos) {
@@ -405,6 +401,24 @@ static void cloud_open(struct cloud *cloud)
         control.store = cloud->store;
         control.cache = cloud->cache;
         g_assert_cmpint(control_new(&control, &cloud->control), ==, 0);
+}
+
+static void cloud_open(struct cloud *cloud)
+{
+        struct store_options store = {.loop = cloud->loop, .clock = &cloud->clock};
+
+        g_assert_cmpint(store_open_memory(&store, &cloud->store), ==, 0);
+        g_assert_cmpint(store_watch(cloud->store, NULL, store_revision(cloud->store), check_object, cloud, &cloud->check), ==, 0);
+        g_assert_cmpint(quota_new(&(struct quota_options){.store = cloud->store, .clock = &cloud->clock}, &cloud->quota), ==, 0);
+        cloud_run(cloud);
+}
+
+void cloud_restart(struct cloud *cloud)
+{
+        g_assert_false(cloud->options.chaos);
+        control_free(cloud->control);
+        cache_free(cloud->cache);
+        cloud_run(cloud);
 }
 
 struct cloud *cloud_new(const struct cloud_options *options)

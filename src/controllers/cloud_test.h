@@ -63,6 +63,9 @@ void cloud_settle(struct cloud *cloud);
 void cloud_advance(struct cloud *cloud, uint64_t us);
 uint64_t cloud_now(const struct cloud *cloud);
 
+/** cloud_restart() - the controllers begin anew with nothing but the store, as after a gateway was killed. Not under chaos. */
+void cloud_restart(struct cloud *cloud);
+
 /* --- looking --- */
 
 const struct cache *cloud_cache(const struct cloud *cloud);

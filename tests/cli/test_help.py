@@ -137,6 +137,7 @@ def test_bash_completes_verbs_kinds_and_names(user):
     assert complete(user, "gabbro", "disk", "") == ["upload"]
     assert complete(user, "gabbro", "callbacks", "") == ["list", "deliveries", "retry", "drop"]
     assert complete(user, "gabbro", "node", "") == ["join-token", "reboot"]
+    assert complete(user, "gabbro", "node", "reboot", "rack-7", "--m") == ["--move"]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

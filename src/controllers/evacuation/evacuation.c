@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/evacuation/evacuation_private.h"
 
+#include "controllers/nodeop/nodeop.h"
 #include "controllers/object.h"
 #include "generated/reasons.h"
 
@@ -44,6 +45,12 @@ static struct memory memory_of(const struct cache_object *pod)
         return memory;
 }
 
+unsigned evacuation_failures(const struct cache_object *pod)
+{
+        assert(pod);
+        return memory_of(pod).failures;
+}
+
 static void remember(const struct evacuation *evacuation, const char *name, unsigned failures, uint64_t not_before_us)
 {
         turn_set_annotation(evacuation->turn, evacuation->pod, ANNOTATION_EVACUATION,
@@ -73,14 +80,14 @@ static enum turn_result withdraw(const struct evacuation *evacuation, const char
         return TURN_DONE;
 }
 
-/* A host takes machines again: what has not begun is let be, what moves goes on. */
-static enum turn_result uncordoned(const struct evacuation *evacuation, const struct cache_object *operation)
+/* Nobody asks for it any more: what has not begun is let be, what moves goes on. */
+static enum turn_result let_be(const struct evacuation *evacuation, const struct cache_object *operation, const char *words)
 {
         if (operation && strcmp(phase_of(operation), "InProgress") == 0)
                 return TURN_WAIT;
         if (operation && strcmp(phase_of(operation), "Pending") == 0)
                 turn_delete(evacuation->turn, operation);
-        return withdraw(evacuation, arena_printf(evacuation->arena, "host %s takes machines again", evacuation->node));
+        return withdraw(evacuation, words);
 }
 
 /* --- operations --- */
@@ -154,7 +161,13 @@ static enum turn_result follow(const struct evacuation *evacuation)
         if (named && (!operation || object_deleting(operation)))
                 return withdraw(evacuation, arena_printf(evacuation->arena, "operation %s was deleted", evacuation->memory.name));
         if (g_str_has_prefix(mark, "drain ") && !evacuation_cordoned(evacuation->cache, evacuation->node))
-                return uncordoned(evacuation, operation);
+                return let_be(evacuation, operation,
+                              arena_printf(evacuation->arena, "host %s takes machines again", evacuation->node));
+        if (g_str_has_prefix(mark, EVICTION_REBOOT) &&
+            !node_operation_moves(evacuation->cache, evacuation->node, evacuation->machine->uid))
+                return let_be(
+                        evacuation, operation,
+                        arena_printf(evacuation->arena, "the reboot of host %s does not wait for it any more", evacuation->node));
         if (!named)
                 return make_when_possible(evacuation);
         return strcmp(phase_of(operation), "Failed") == 0 ? failed(evacuation) : TURN_WAIT;
@@ -195,6 +208,8 @@ static void evacuation_related(const struct cache *cache, const struct cache_obj
                 controller_enqueue(queue, object->namespace, view->spec->virtual_machine_name);
         } else if (object->kind == &api_node_kind && (!before || !now || node_moved(before, now))) {
                 index_enqueue(cache, INDEX_VM_BY_NODE, object->name, queue);
+        } else if (object->kind == &api_node_operation_kind) {
+                index_enqueue(cache, INDEX_VM_BY_NODE, ((const struct api_node_operation *)object->view)->spec->node_name, queue);
         } else if (object->kind == &api_virtual_machine_class_kind && object_moved(before, now)) {
                 index_enqueue(cache, INDEX_VM_BY_CLASS, object->name, queue);
         }

@@ -8,12 +8,13 @@
  * Machines leave their host because somebody empties it. Who evicts a machine's Pod leaves a mark on it; the Pod is of this host
  * alone, so that the mark goes when the machine has left. This controller makes an operation "evacuation-*" of type Evict for every
  * mark, one at a time, and again with a back-off when it failed. The mark is withdrawn when the operation is deleted, and, before
- * the move has begun, when the host takes machines again.
+ * the move has begun, when the host takes machines again, or when the NodeOperation that asked does not wait for it any more.
  */
 extern const struct controller evacuation_controller;
 
 #define EVACUATION_PREFIX          "evacuation-"
-#define ANNOTATION_EVICTION        "gabbro.dev/eviction"        /* Pod: "drain TIME" of a cordoned host, or "alone TIME" */
+#define ANNOTATION_EVICTION        "gabbro.dev/eviction" /* Pod: "drain TIME" of a cordoned host, "reboot TIME", or "alone TIME" */
+#define EVICTION_REBOOT            "reboot "             /* how that of a NodeOperation begins */
 #define ANNOTATION_EVACUATION      "gabbro.dev/evacuation"      /* Pod: "NAME FAILURES TIME": its operation, not before */
 #define ANNOTATION_EVICTION_POLICY "gabbro.dev/eviction-policy" /* VirtualMachine, by its owner: "Stop" when it cannot be moved */
 #define ANNOTATION_WITHDRAWN       "gabbro.dev/eviction-withdrawn" /* Pod: "TIME WORDS" */
@@ -43,5 +44,7 @@ bool evacuation_may_stop(const struct cache_object *machine);
 const struct cache_object *evacuation_under_way(const struct cache *cache, const struct cache_object *machine);
 /** evacuation_came_us() - when an evacuation brought a machine to @node, its latest one; 0: none did. */
 uint64_t evacuation_came_us(const struct cache *cache, const struct cache_object *machine, const char *node);
+/** evacuation_failures() - how many operations of the mark on @pod have failed. */
+unsigned evacuation_failures(const struct cache_object *pod);
 /** evacuation_cordoned() - whether a node takes no new machines. */
 bool evacuation_cordoned(const struct cache *cache, const char *node);

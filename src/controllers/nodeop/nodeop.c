@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "controllers/nodeop/nodeop.h"
+#include "controllers/nodeop/nodeop_private.h"
 
 #include "controllers/object.h"
 #include "generated/reasons.h"
@@ -9,27 +9,10 @@
 #include <string.h>
 
 #define REBOOT          "Reboot"
-#define STEP_STOPPING   "Stopping"
-#define STEP_REBOOTING  "Rebooting"
-#define STEP_STARTING   "Starting"
-#define STATE_STOPPING  "Stopping"
-#define STATE_STOPPED   "Stopped"
-#define STATE_STARTING  "Starting"
-#define STATE_STARTED   "Started"
-#define STATE_LEFT      "Left"
 #define MACHINES_MOST   5000
 #define NAMES_MOST      5
-#define START_TIMEOUT_S 900 /* for machines that do not come up: the operation ends and names them */
-
-struct node_op {
-        struct turn *turn;
-        struct arena *arena;
-        const struct cache *cache;
-        const struct cache_object *object, *node;
-        const struct api_node_operation_spec *spec;
-        struct api_node_operation_status status;
-        struct conditions conditions;
-};
+#define START_TIMEOUT_S 900               /* for machines that do not come up: the operation ends and names them */
+#define LOOK_AGAIN_US   (10 * 1000000ull) /* at machines that move: what keeps one ends without an event of it */
 
 static bool is(const char *text, const char *wanted)
 {
@@ -59,7 +42,7 @@ enum power_hold node_operation_hold(const struct cache *cache, const char *node,
         const struct cache_object *object = node_operation_of(cache, node);
         const struct api_node_operation *operation = object ? object->view : NULL;
 
-        if (!operation || !operation->status || !operation->status->step)
+        if (!operation || !operation->status || !operation->status->step || is(operation->status->step, STEP_MOVING))
                 return HOLD_NONE;
         if (!is(operation->status->step, STEP_STARTING))
                 return HOLD_OFF;
@@ -78,6 +61,19 @@ bool node_operation_bars(const struct cache *cache, const char *node, const char
                 return false;
         *ret_name = object->name;
         return true;
+}
+
+bool node_operation_moves(const struct cache *cache, const char *node, const char *machine_uid)
+{
+        const struct cache_object *object = node_operation_of(cache, node);
+        const struct api_node_operation *operation = object ? object->view : NULL;
+
+        if (!operation || object_deleting(object) || !operation->status || !is(operation->status->step, STEP_MOVING))
+                return false;
+        for (size_t i = 0; i < operation->status->n_machines; i++)
+                if (is(operation->status->machines[i].uid, machine_uid))
+                        return is(operation->status->machines[i].state, STATE_MOVING);
+        return false;
 }
 
 /* --- words --- */
@@ -191,13 +187,19 @@ static const char *state_now(const struct node_op *op, const struct api_node_ope
         return instance_active(instance) ? STATE_STOPPING : STATE_STOPPED;
 }
 
+/* For good: the operation does nothing more to it. */
+static bool is_gone(const struct api_node_operation_machine *machine)
+{
+        return is(machine->state, STATE_LEFT) || is(machine->state, STATE_MOVED);
+}
+
 static void look_at_machines(struct node_op *op)
 {
         struct api_node_operation_machine *list = arena_array(op->arena, op->status.n_machines, sizeof(*list));
 
         for (size_t i = 0; i < op->status.n_machines; i++) {
                 list[i] = op->status.machines[i];
-                if (!is(list[i].state, STATE_LEFT))
+                if (!is_gone(&list[i]))
                         list[i].state = state_now(op, &list[i]);
         }
         op->status.machines = list;
@@ -211,12 +213,13 @@ static bool is_written_down(const struct node_op *op, const char *uid)
         return false;
 }
 
-/* What runs there now and is not in the list yet: at the beginning all, later what was being started meanwhile. */
+/* What runs there now and is not in the list yet: at the beginning all, later what was being started meanwhile, or has arrived. */
 static void write_down(struct node_op *op)
 {
         g_autoptr(GPtrArray) instances = cache_lookup(op->cache, INDEX_INSTANCE_BY_NODE, op->spec->node_name);
         size_t n = op->status.n_machines, room = MIN(n + (instances ? instances->len : 0), MACHINES_MOST);
         struct api_node_operation_machine *list = arena_array(op->arena, room, sizeof(*list));
+        const char *state = is(op->status.step, STEP_STOPPING) || !is(op->spec->machines, "Move") ? STATE_STOPPING : STATE_WAITING;
 
         for (size_t i = 0; i < n; i++)
                 list[i] = op->status.machines[i];
@@ -225,11 +228,9 @@ static void write_down(struct node_op *op)
                 const struct api_machine_ref *machine = ((const struct api_instance *)instance->view)->spec->machine;
 
                 if (machine && is(((const struct api_instance *)instance->view)->spec->power, "On") && instance_active(instance) &&
-                    !is_written_down(op, machine->uid))
-                        list[n++] = (struct api_node_operation_machine){.uid = machine->uid,
-                                                                        .namespace = machine->namespace,
-                                                                        .name = machine->name,
-                                                                        .state = STATE_STOPPING};
+                    !object_is_standby(instance) && !is_written_down(op, machine->uid))
+                        list[n++] = (struct api_node_operation_machine){
+                                .uid = machine->uid, .namespace = machine->namespace, .name = machine->name, .state = state};
         }
         op->status.machines = list;
         op->status.n_machines = n;
@@ -244,7 +245,7 @@ static const char *suspended_names(struct node_op *op)
                 const struct api_node_operation_machine *machine = &op->status.machines[i];
                 const struct api_instance *view = instance_of(op, machine);
 
-                if (view && view->status && is(view->status->state, "paused"))
+                if (view && view->status && is(view->status->state, "paused") && is(view->spec->node_name, op->spec->node_name))
                         names = arena_printf(op->arena, "%s%s%s/%s", names ? names : "", names ? ", " : "", machine->namespace,
                                              machine->name);
         }
@@ -252,6 +253,44 @@ static const char *suspended_names(struct node_op *op)
 }
 
 /* --- steps --- */
+
+static enum turn_result refuse_suspended(struct node_op *op, const char *names)
+{
+        return finish(op, "Failed", "False", REASON_MACHINES_SUSPENDED,
+                      arena_printf(op->arena,
+                                   "suspended machines would lose what is in their memory: %s; resume or stop them, or say force",
+                                   names));
+}
+
+static enum turn_result begin_stops(struct node_op *op)
+{
+        struct api_node_operation_machine *list = arena_array(op->arena, op->status.n_machines, sizeof(*list));
+        const char *words = op->spec->force ? NULL : suspended_names(op);
+
+        if (words)
+                return refuse_suspended(op, words);
+        for (size_t i = 0; i < op->status.n_machines; i++) {
+                list[i] = op->status.machines[i];
+                if (!is_gone(&list[i]))
+                        list[i].state = STATE_STOPPING;
+        }
+        op->status.machines = list;
+        begin_step(op, STEP_STOPPING);
+        words = arena_printf(op->arena, "%zu machines are shut down before the host is rebooted", count_in(op, STATE_STOPPING));
+        say(op, REASON_MACHINES_STOP, words);
+        turn_event(op->turn, op->node, false, REASON_MACHINES_STOP, words);
+        return TURN_WAIT;
+}
+
+static enum turn_result begin_moves(struct node_op *op)
+{
+        const char *words = arena_printf(op->arena, "%zu machines are to leave before the host is rebooted", op->status.n_machines);
+
+        begin_step(op, STEP_MOVING);
+        say(op, REASON_MACHINES_MOVE, words);
+        turn_event(op->turn, op->node, false, REASON_MACHINES_MOVE, words);
+        return TURN_WAIT;
+}
 
 static const struct cache_object *earlier_one(const struct node_op *op)
 {
@@ -280,20 +319,12 @@ static enum turn_result take_up(struct node_op *op)
         write_down(op);
         words = op->spec->force ? NULL : suspended_names(op);
         if (words)
-                return finish(op, "Failed", "False", REASON_MACHINES_SUSPENDED,
-                              arena_printf(op->arena,
-                                           "suspended machines would lose what is in their memory: %s; resume or stop "
-                                           "them, or say force",
-                                           words));
+                return refuse_suspended(op, words);
         op->status.boot_id = boot_id(op);
         op->status.phase = "InProgress";
-        begin_step(op, STEP_STOPPING);
         turn_add_finalizer(op->turn, op->object, FINALIZER_OPERATION);
         turn_set_annotation(op->turn, op->node, ANNOTATION_NODE_OPERATION, op->object->name);
-        words = arena_printf(op->arena, "%zu machines are shut down before the host is rebooted", op->status.n_machines);
-        say(op, REASON_MACHINES_STOP, words);
-        turn_event(op->turn, op->node, false, REASON_MACHINES_STOP, words);
-        return TURN_WAIT;
+        return is(op->spec->machines, "Move") ? begin_moves(op) : begin_stops(op);
 }
 
 static void create_task(struct node_op *op)
@@ -337,7 +368,7 @@ static enum turn_result begin_starts(struct node_op *op)
 
         for (size_t i = 0; i < op->status.n_machines; i++) {
                 list[i] = op->status.machines[i];
-                if (!is(list[i].state, STATE_LEFT))
+                if (!is_gone(&list[i]))
                         list[i].state = STATE_STARTING;
         }
         op->status.machines = list;
@@ -356,6 +387,23 @@ static bool takes_longer(struct node_op *op, uint64_t limit_s)
                 return true;
         turn_again_in(op->turn, end_us - turn_now_us(op->turn));
         return false;
+}
+
+static enum turn_result wait_for_moves(struct node_op *op)
+{
+        uint64_t limit_s = op->spec->has_move_timeout_seconds ? (uint64_t)op->spec->move_timeout_seconds : 3600;
+        bool late = takes_longer(op, limit_s);
+        size_t left;
+
+        write_down(op);
+        left = nodeop_move(op, late);
+        if (left == 0)
+                return begin_stops(op);
+        say(op, REASON_MACHINES_MOVE,
+            arena_printf(op->arena, "%zu of %zu machines are still to leave: %s", left, op->status.n_machines,
+                         names_in(op, STATE_MOVING) ?: names_in(op, STATE_WAITING) ?: "one that comes or has just left"));
+        turn_again_in(op->turn, LOOK_AGAIN_US);
+        return TURN_WAIT;
 }
 
 static enum turn_result wait_for_boot(struct node_op *op)
@@ -396,6 +444,12 @@ static enum turn_result wait_for_starts(struct node_op *op)
         if (left)
                 return finish(op, "Failed", "False", REASON_MACHINES_NOT_STARTED,
                               arena_printf(op->arena, "the host was rebooted; not running again: %s", left));
+        if (count_in(op, STATE_MOVED) > 0)
+                return finish(op, "Completed", "True", REASON_HOST_REBOOTED,
+                              arena_printf(op->arena,
+                                           "the host was rebooted; %zu machines have moved to other hosts before, and the %zu that "
+                                           "were shut down run again",
+                                           count_in(op, STATE_MOVED), count_in(op, STATE_STARTED)));
         return finish(op, "Completed", "True", REASON_HOST_REBOOTED,
                       arena_printf(op->arena, "the host was rebooted, and the %zu machines that ran run again",
                                    count_in(op, STATE_STARTED)));
@@ -404,6 +458,10 @@ static enum turn_result wait_for_starts(struct node_op *op)
 /* Deleted while it is under way: the machines are not held off any more. A host that reboots already cannot be called back. */
 static enum turn_result cancel(struct node_op *op)
 {
+        if (is(op->status.step, STEP_MOVING))
+                return finish(op, "Failed", "False", REASON_OPERATION_CANCELLED,
+                              "it was deleted while machines moved: those that have moved or are on their way stay there, the "
+                              "others here");
         if (is(op->status.step, STEP_STOPPING))
                 return begin_starts(op);
         return is(op->status.step, STEP_STARTING) ? wait_for_starts(op) : wait_for_boot(op);
@@ -429,9 +487,12 @@ static enum turn_result step(struct node_op *op)
                                : take_up(op);
         if (!op->node)
                 return finish(op, "Failed", "False", REASON_NODE_NOT_FOUND, "the node was removed meanwhile");
-        look_at_machines(op);
+        if (!is(op->status.step, STEP_MOVING))
+                look_at_machines(op);
         if (object_deleting(op->object))
                 return cancel(op);
+        if (is(op->status.step, STEP_MOVING))
+                return wait_for_moves(op);
         if (is(op->status.step, STEP_STOPPING))
                 return wait_for_stops(op);
         return is(op->status.step, STEP_REBOOTING) ? wait_for_boot(op) : wait_for_starts(op);
@@ -474,6 +535,15 @@ static void enqueue_of_node(const struct cache *cache, const char *node, struct 
         index_enqueue(cache, INDEX_NODE_OPERATION_BY_NODE, node, queue);
 }
 
+static void enqueue_of_machine(const struct cache *cache, const char *namespace, const char *name, struct workqueue *queue)
+{
+        const struct cache_object *machine = cache_get(cache, &api_virtual_machine_kind, namespace, name);
+        const struct cache_object *instance = machine ? index_one(cache, INDEX_INSTANCE_BY_MACHINE, machine->uid) : NULL;
+
+        if (instance)
+                enqueue_of_node(cache, ((const struct api_instance *)instance->view)->spec->node_name, queue);
+}
+
 static void node_operation_related(const struct cache *cache, const struct cache_object *before, const struct cache_object *now,
                                    struct workqueue *queue)
 {
@@ -488,6 +558,14 @@ static void node_operation_related(const struct cache *cache, const struct cache
 
                 if (instance->spec)
                         enqueue_of_node(cache, instance->spec->node_name, queue);
+        } else if (object->kind == &api_pod_kind) { /* also the one that goes when its machine has left */
+                const struct api_pod *pod = object->view;
+
+                if (pod->spec && pod->spec->node_name)
+                        enqueue_of_node(cache, pod->spec->node_name, queue);
+        } else if (object->kind == &api_virtual_machine_operation_kind) {
+                enqueue_of_machine(cache, object->namespace,
+                                   ((const struct api_virtual_machine_operation *)object->view)->spec->virtual_machine_name, queue);
         } else if (object->kind == &api_host_task_kind) {
                 const struct api_host_task *task = object->view;
 
