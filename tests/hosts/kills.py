@@ -138,7 +138,7 @@ class Kills:
 
     def counted(self, host):
         """How far the guest has counted; 0: it has booted since. An emulated guest is damaged now and then by a move (its kernel runs round in a list of
-        its own, also when virsh alone moves it): that is told apart from what is looked for here by its processor, which is never idle again."""
+        its own; whether it is one moved by virsh alone was not tried): that is told apart from what is looked for here by its processor, which is never idle again."""
         end = time.monotonic() + 90
         while (said := self.script(host, "echo n$(cat /run/n 2>/dev/null)")) is None:
             if time.monotonic() > end:
